@@ -1,0 +1,1 @@
+"""Insurance rules: policies and the splitting of a bill."""

@@ -1,0 +1,1 @@
+"""Whether a card is to be trusted."""

@@ -1,0 +1,1 @@
+"""Claims, their lines, and the accumulators that they move."""

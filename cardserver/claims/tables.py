@@ -1,0 +1,102 @@
+"""The claims' tables. Not here: the money that they moved, which is the ledger's.
+
+A claim is never changed: that it was undone is said by the claim that undoes it.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+)
+
+metadata = MetaData()
+
+claim = Table(
+    "claim",
+    metadata,
+    Column("entry_no", BigInteger, primary_key=True, autoincrement=False),  # setl_id
+    Column("person_no", BigInteger, nullable=False),
+    Column("institution_no", Integer, nullable=False),
+    Column("terminal_no", Integer, nullable=False),
+    Column("msgid", String(30), nullable=False),
+    Column("operator_no", Integer, nullable=False),
+    Column("type", SmallInteger, nullable=False),  # SETTLE, CANCEL, REVERSE
+    Column("insutype", String(6), nullable=False),
+    Column("med_type", String(6), nullable=False),
+    Column("business_date", Integer, nullable=False),
+    Column("care_date", Integer, nullable=False),
+    Column("undoes", BigInteger),
+    Column("total_fen", BigInteger, nullable=False),
+    Column("fund_pay_fen", BigInteger, nullable=False),
+    Column("account_pay_fen", BigInteger, nullable=False),
+    Column("mutual_aid_fen", BigInteger, nullable=False),
+    Column("cash_fen", BigInteger, nullable=False),
+    Column("policy", String(80), nullable=False),  # name@version#hash
+    Column("card_no", BigInteger, nullable=False),  # 0: by exception
+    Column("proof", SmallInteger, nullable=False),
+    Column("exception", String(40), nullable=False),
+    Column("list_version", Integer, nullable=False),
+    Column("detail", LargeBinary, nullable=False),  # MessagePack: bill, splits, accumulators moved
+)
+Index("claim_undoes", claim.c.undoes, unique=True)
+Index("claim_person", claim.c.person_no, claim.c.entry_no)
+
+accumulator = Table(
+    "accumulator",
+    metadata,
+    Column("person_no", BigInteger, nullable=False),
+    Column("year", SmallInteger, nullable=False),
+    Column("insutype", String(6), nullable=False),
+    Column("scheme", String(16), nullable=False),  # outpatient, inpatient
+    Column("deductible_fen", BigInteger, nullable=False),
+    Column("in_scope_fen", BigInteger, nullable=False),
+    Column("pool_fen", BigInteger, nullable=False),
+    Column("large_amount_fen", BigInteger, nullable=False),
+    Column("admissions", Integer, nullable=False),
+    PrimaryKeyConstraint("person_no", "year", "insutype", "scheme"),
+)
+
+print_ack = Table(
+    "print_ack",
+    metadata,
+    Column("entry_no", BigInteger, nullable=False),
+    Column("copy", Integer, nullable=False),
+    Column("is_printed", SmallInteger, nullable=False),
+    Column("recorded_time_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("entry_no", "copy"),
+)
+
+# Append-only: who did what. `subject` is an entry number, card number or the like, as text.
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_no", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("recorded_time_ms", BigInteger, nullable=False),
+    Column("institution_no", Integer, nullable=False),
+    Column("terminal_no", Integer, nullable=False),
+    Column("operator_no", Integer, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("detail", String(400), nullable=False),
+)
+
+# Where one request's time went; written with a later group, so a crash may lose the last few.
+request_stage = Table(
+    "request_stage",
+    metadata,
+    Column("institution_no", Integer, nullable=False),
+    Column("terminal_no", Integer, nullable=False),
+    Column("msgid", String(30), nullable=False),
+    Column("recorded_time_ms", BigInteger, nullable=False),
+    Column("type", SmallInteger, nullable=False),
+    Column("code", SmallInteger, nullable=False),
+    Column("stages", LargeBinary, nullable=False),  # MessagePack: [[stage, microseconds], ...]
+    PrimaryKeyConstraint("msgid", "terminal_no", "institution_no", "recorded_time_ms"),
+)

@@ -1,0 +1,1 @@
+"""Counting, timing, reporting and logging the stages."""

@@ -1,0 +1,1 @@
+"""Persons, cards, insurances, institutions, terminals and operators."""

@@ -1,0 +1,148 @@
+"""The registry's tables. Not here: how they are read and written (`..._store`).
+
+Dates are integers YYYYMMDD; a missing end is 99991231. Numbers named `..._no` are ours and
+compact; codes are the ones that people and other systems use.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+)
+
+metadata = MetaData()
+
+person = Table(
+    "person",
+    metadata,
+    Column("person_no", BigInteger, primary_key=True, autoincrement=False),  # psn_no
+    Column("id_number", String(18), nullable=False),
+    Column("name", String(50), nullable=False),
+    Column("sex", SmallInteger, nullable=False),  # 1 male, 2 female, 9 not stated
+    Column("birth_date", Integer, nullable=False),
+    Column("deceased_date", Integer),
+    Column("family_no", BigInteger, nullable=False),  # 0: none
+    Column("employer_no", Integer, nullable=False),  # 0: none
+)
+Index("person_id_number", person.c.id_number, unique=True)
+
+family = Table(
+    "family",
+    metadata,
+    Column("family_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("payer_person_no", BigInteger, nullable=False),  # whose account aids the others
+)
+
+employer = Table(
+    "employer",
+    metadata,
+    Column("employer_no", Integer, primary_key=True, autoincrement=False),
+    Column("code", String(30), nullable=False, unique=True),
+    Column("name", String(100), nullable=False),
+)
+
+insurance = Table(
+    "insurance",
+    metadata,
+    Column("person_no", BigInteger, nullable=False),
+    Column("insutype", String(6), nullable=False),  # 310, 320, 330, 340, 390, 510
+    Column("begins", Integer, nullable=False),
+    Column("ends", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False),  # 1 in force, 2 paused, 4 ended
+    Column("person_type", String(6), nullable=False),  # 11 active, 12 retired, 14 resident
+    Column("region", String(6), nullable=False),
+    PrimaryKeyConstraint("person_no", "insutype", "begins"),
+)
+
+# What is proven of a social security card is the key of (region, historical bytes 6-13).
+card = Table(
+    "card",
+    metadata,
+    Column("card_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("profile", String(32), nullable=False),  # a name of protocol.card.catalogue
+    Column("identity", LargeBinary(16), nullable=False),  # proven: historical bytes 6-13; ICCSN
+    Column("region", String(6), nullable=False),
+    Column("card_number", String(32), nullable=False),  # printed (AAZ500)
+    Column("card_id", LargeBinary(16), nullable=False),  # AAZ501
+    Column("person_no", BigInteger, nullable=False),
+    Column("version", String(8), nullable=False),  # 1.00, 2.00, 3.00
+    Column("algorithm", SmallInteger, nullable=False),  # 1 3DES, 2 SSF33, 3 SM4
+    Column("card_class", String(1), nullable=False),
+    Column("issuer", LargeBinary(12), nullable=False),  # initialising organisation
+    Column("begins", Integer, nullable=False),
+    Column("ends", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False),  # 1 valid, 2 lost, 3 replaced, 4 frozen
+)
+Index("card_identity", card.c.profile, card.c.region, card.c.identity, unique=True)
+Index("card_card_number", card.c.card_number, unique=True)
+Index("card_person", card.c.person_no)
+
+institution = Table(
+    "institution",
+    metadata,
+    Column("institution_no", Integer, primary_key=True, autoincrement=False),
+    Column("code", String(12), nullable=False, unique=True),  # medins_code
+    Column("name", String(100), nullable=False),
+    Column("kind", SmallInteger, nullable=False),  # 1 hospital, 2 community centre, 3 pharmacy
+    Column("level", SmallInteger, nullable=False),  # 1, 2, 3; 0 for pharmacies
+    Column("state", SmallInteger, nullable=False),  # 1 active, 2 suspended
+    Column("contract_begins", Integer, nullable=False),
+    Column("contract_ends", Integer, nullable=False),
+)
+
+terminal = Table(
+    "terminal",
+    metadata,
+    Column("terminal_no", Integer, primary_key=True, autoincrement=False),
+    Column("institution_no", Integer, nullable=False),
+    Column("code", String(20), nullable=False),
+    Column("certificate_sha256", LargeBinary(32), nullable=False),  # the present certificate
+    Column("state", SmallInteger, nullable=False),  # 1 active, 2 disabled
+)
+Index("terminal_code", terminal.c.institution_no, terminal.c.code, unique=True)
+
+operator = Table(
+    "operator",
+    metadata,
+    Column("operator_no", Integer, primary_key=True, autoincrement=False),
+    Column("institution_no", Integer, nullable=False),  # 0: the fund's own
+    Column("code", String(20), nullable=False),
+    Column("name", String(50), nullable=False),
+    Column("role", String(20), nullable=False),  # cashier, supervisor, resolver, registrar
+    Column("password_hash", String(200), nullable=False),  # argon2id
+    Column("state", SmallInteger, nullable=False),  # 1 active, 2 locked
+    Column("failures", SmallInteger, nullable=False),  # wrong passwords in a row
+)
+Index("operator_code", operator.c.institution_no, operator.c.code, unique=True)
+
+sign_on = Table(
+    "sign_on",
+    metadata,
+    Column("sign_no", String(32), primary_key=True),
+    Column("terminal_no", Integer, nullable=False),
+    Column("operator_no", Integer, nullable=False),
+    Column("batch_no", Integer, nullable=False),
+    Column("begins_time_ms", BigInteger, nullable=False),
+    Column("ends_time_ms", BigInteger, nullable=False),
+)
+Index("sign_on_terminal", sign_on.c.terminal_no)
+
+catalogue_item = Table(
+    "catalogue_item",
+    metadata,
+    Column("item", String(40), nullable=False),  # med_list_codg
+    Column("begins", Integer, nullable=False),
+    Column("ends", Integer, nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("item_class", SmallInteger, nullable=False),  # 1 A, 2 B, 3 C
+    Column("self_pay_ratio_e4", Integer, nullable=False),
+    Column("price_limit_microyuan", BigInteger),
+    PrimaryKeyConstraint("item", "begins"),
+)

@@ -1,0 +1,1 @@
+"""The fund's money: accounts, entries, postings, balances and periods."""

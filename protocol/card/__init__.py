@@ -1,0 +1,1 @@
+"""What cards say: APDUs, TLV, ATR, scripts and authentication (ISO/IEC 7816)."""

@@ -1,0 +1,1 @@
+"""One file a card type, named after its standard."""

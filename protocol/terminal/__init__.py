@@ -1,0 +1,1 @@
+"""The wire protocol between a terminal and the centre."""

@@ -1,0 +1,867 @@
+"""Every message between a terminal and the centre: MessagePack arrays, one struct a message.
+
+Fields are positional. A later version may append optional fields to any array; a reader ignores
+the ones that it does not know. Not here: how messages are cut into frames (`frame.py`), in which
+order they may come (`connection.py`), what the codes mean (`codes.py`).
+
+Units: `..._fen` is a hundredth of a yuan, `..._microyuan` a millionth, `..._e4` a ten-thousandth
+of a unit, `..._ms` milliseconds, `..._time_ms` milliseconds since 1970-01-01T00:00:00Z. Dates are
+ISO 8601 strings. National names are those of the national platform's interface.
+"""
+
+import datetime as dt
+from enum import IntEnum, unique
+from typing import Annotated
+
+from msgspec import Meta, Raw, Struct
+
+PROTOCOL_VERSION = 1
+
+Fen = Annotated[int, Meta(ge=-(10**13), le=10**13)]
+UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+TimeMs = Annotated[int, Meta(ge=0, le=2**53)]
+Msgid = Annotated[str, Meta(max_length=30)]
+Code = Annotated[str, Meta(max_length=40)]
+Text = Annotated[str, Meta(max_length=200)]
+CardBytes = Annotated[bytes, Meta(max_length=65_538)]
+
+
+@unique
+class MessageType(IntEnum):
+    """The second element of a request."""
+
+    SIGN_ON = 1
+    SIGN_OFF = 2
+    ECHO = 3
+    CARD_OPEN = 10
+    MEMBER_QUERY = 11
+    ELIGIBILITY = 12
+    PREVIEW = 20
+    SETTLE = 21
+    CANCEL = 22
+    REVERSE = 23
+    STATUS = 24
+    PRINT_ACK = 25
+
+
+# --- envelopes: what every frame holds ------------------------------------------------------
+
+
+class Request(Struct, frozen=True, array_like=True, tag=1):
+    """A terminal's request.
+
+    Attributes:
+        exchange: Chosen by the terminal, unique among its requests in flight on the connection.
+        type: A `MessageType`; kept an integer so that an unknown one can be answered.
+        msgid: Institution 12, yyyyMMddHHmmss, sequence 4; the same on every repetition.
+        sign_no: From SIGN_ON's reply; empty before.
+        terminal: The terminal's code; must be the certificate's.
+        operator: The operator signed on.
+        card_session: From CARD_OPEN's reply; empty without a card.
+        list_version: Of the revocation list that the terminal holds.
+        time_left_ms: How long the sender will still wait, measured at sending.
+        sent_time_ms: The terminal's clock; reported where it is far from the centre's.
+        trace: W3C `traceparent`, or empty.
+        body: One of the bodies below, as `type` says; its bytes as sent enter the request hash.
+        felt_ms: What the cashier waited for the previous request's answer; 0 unknown.
+    """
+
+    exchange: UInt32
+    type: int
+    msgid: Msgid
+    sign_no: Code
+    terminal: Code
+    operator: Code
+    card_session: Annotated[bytes, Meta(max_length=512)]
+    list_version: UInt32
+    time_left_ms: Annotated[int, Meta(ge=0, le=600_000)]
+    sent_time_ms: TimeMs
+    trace: Annotated[str, Meta(max_length=55)]
+    body: Raw
+    felt_ms: UInt32 = 0
+
+
+class Challenge(Struct, frozen=True, array_like=True):
+    """A challenge of the centre's, handed out in advance.
+
+    Attributes:
+        number: Names it in CARD_OPEN; valid on this connection only.
+        value: 32 random bytes.
+        life_ms: How long it may be used, from receipt.
+    """
+
+    number: UInt32
+    value: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    life_ms: UInt32
+
+
+class StageTime(Struct, frozen=True, array_like=True):
+    """How long one stage of this request took at the centre.
+
+    Attributes:
+        stage: The stage's name, as in the metrics.
+        microseconds: Its duration.
+    """
+
+    stage: Annotated[str, Meta(max_length=40)]
+    microseconds: UInt32
+
+
+class Reply(Struct, frozen=True, array_like=True, tag=2):
+    """The centre's answer to one request.
+
+    Attributes:
+        exchange: The request's.
+        code: A `ResponseCode`.
+        duplicate: Whether the body is an earlier attempt's, repeated.
+        business_date: The fund's day to which this belongs.
+        centre_time_ms: The centre's clock at answering.
+        list_version: The newest revocation list; fetch it where yours is older.
+        detail_zh: What the cashier should know beyond the code's own words, in Chinese.
+        detail_en: The same in English.
+        body: The reply body that belongs to the request's type, or nil on most refusals.
+        challenges: Replacements for the ones used or aged; they add to those still held.
+        stages: Where this request's time went, when the terminal asked for it in SIGN_ON.
+    """
+
+    exchange: UInt32
+    code: int
+    duplicate: bool
+    business_date: dt.date
+    centre_time_ms: TimeMs
+    list_version: UInt32
+    detail_zh: Text
+    detail_en: Text
+    body: Raw
+    challenges: tuple[Challenge, ...] = ()
+    stages: tuple[StageTime, ...] = ()
+
+
+class ChallengeSpan(Struct, frozen=True, array_like=True):
+    """Where bytes of a challenge are put into a command before it is sent.
+
+    Attributes:
+        command_offset: Index of the first byte replaced.
+        challenge_offset: Index of the first byte taken from the challenge.
+        size: How many bytes.
+    """
+
+    command_offset: UInt32
+    challenge_offset: UInt32
+    size: UInt32
+
+
+class StepCondition(Struct, frozen=True, array_like=True):
+    """Send the step only if an earlier answer of the batch holds these bytes.
+
+    Attributes:
+        step: Index of the earlier step in the batch.
+        offset: Index into its answer, without status word.
+        value: What must stand there.
+    """
+
+    step: UInt32
+    offset: UInt32
+    value: CardBytes
+
+
+class CardStep(Struct, frozen=True, array_like=True):
+    """One command of a batch.
+
+    Attributes:
+        command: The command APDU (ISO/IEC 7816-3:2006, 12.1); zeros where a challenge goes.
+        expected: Status words on which the batch goes on.
+        spans: Places for challenge bytes.
+        condition: When to skip the step; a skipped step's answer is empty.
+    """
+
+    command: CardBytes
+    expected: tuple[Annotated[int, Meta(ge=0, le=0xFFFF)], ...]
+    spans: tuple[ChallengeSpan, ...] = ()
+    condition: StepCondition | None = None
+
+
+@unique
+class RelayOutcome(IntEnum):
+    """How the terminal's reader fared with a batch."""
+
+    COMPLETED = 0
+    UNEXPECTED_STATUS = 1
+    CARD_REMOVED = 2
+    READER_FAULT = 3
+
+
+class Relay(Struct, frozen=True, array_like=True, tag=3):
+    """The centre's push of a batch of card commands within a CARD_OPEN.
+
+    Attributes:
+        exchange: The CARD_OPEN's.
+        sequence: From 1, one more each batch of the exchange.
+        steps: The commands.
+        time_left_ms: How long the centre waits for the answers.
+    """
+
+    exchange: UInt32
+    sequence: UInt32
+    steps: Annotated[tuple[CardStep, ...], Meta(max_length=64)]
+    time_left_ms: UInt32
+
+
+class Relayed(Struct, frozen=True, array_like=True, tag=4):
+    """The terminal's answers to a `Relay`.
+
+    Attributes:
+        exchange: The Relay's.
+        sequence: The Relay's.
+        outcome: A `RelayOutcome`; with anything but COMPLETED, `answers` ends early.
+        answers: The response APDUs in the order of the steps, empty for a skipped step.
+        card_time_us: Time spent in reader and card, in microseconds.
+    """
+
+    exchange: UInt32
+    sequence: UInt32
+    outcome: RelayOutcome
+    answers: Annotated[tuple[CardBytes, ...], Meta(max_length=64)]
+    card_time_us: UInt32
+
+
+class Goodbye(Struct, frozen=True, array_like=True, tag=5):
+    """Sent before a connection is closed on purpose, by either side.
+
+    Attributes:
+        code: Why, a `ResponseCode`.
+        detail: What was wrong, for the one who can mend it.
+    """
+
+    code: int
+    detail: Text
+
+
+Message = Request | Reply | Relay | Relayed | Goodbye
+
+
+# --- session ---------------------------------------------------------------------------------
+
+
+class OpeningBatch(Struct, frozen=True, array_like=True):
+    """What a terminal sends to a card as soon as it is inserted, by the card's ATR.
+
+    Attributes:
+        opening: Names it in CARD_OPEN.
+        atr: The ATR's bytes to compare.
+        atr_mask: Which bits of them; an ATR matches when it has this length and these bits.
+        steps: The commands.
+    """
+
+    opening: UInt32
+    atr: CardBytes
+    atr_mask: CardBytes
+    steps: Annotated[tuple[CardStep, ...], Meta(max_length=64)]
+
+
+class SignOn(Struct, frozen=True, array_like=True):
+    """SIGN_ON (9001): prove the operator, agree on a version.
+
+    Attributes:
+        operator: Operator number.
+        password: Operator's password; checked at the centre, never stored at the terminal.
+        operator_type: 1 clerk, 2 self-service, 3 mobile.
+        software: Name and version of the terminal's software.
+        versions: Protocol versions that the terminal speaks.
+        wants_stages: Whether replies should carry stage times.
+    """
+
+    operator: Code
+    password: Annotated[str, Meta(max_length=128)]
+    operator_type: Annotated[int, Meta(ge=1, le=3)]
+    software: Text
+    versions: Annotated[tuple[UInt32, ...], Meta(min_length=1, max_length=16)]
+    wants_stages: bool = False
+
+
+class SignedOn(Struct, frozen=True, array_like=True):
+    """SIGN_ON's reply.
+
+    Attributes:
+        sign_no: To be carried by every later request, on any connection of the terminal.
+        version: The protocol version chosen.
+        batch_no: Number of the terminal's working day at the centre.
+        fund_zh: The fund's name in Chinese.
+        fund_en: The fund's name in English.
+        challenges: The first challenges; at most four are alive at once.
+        openings: The opening batches, in the order in which their ATR is to be compared.
+        in_flight_max: Requests that may be in flight at once.
+        frame_size_max: Largest frame payload, in bytes.
+        expires_time_ms: When the sign-on ends.
+    """
+
+    sign_no: Code
+    version: UInt32
+    batch_no: UInt32
+    fund_zh: Text
+    fund_en: Text
+    challenges: tuple[Challenge, ...]
+    openings: tuple[OpeningBatch, ...]
+    in_flight_max: UInt32
+    frame_size_max: UInt32
+    expires_time_ms: TimeMs
+
+
+class SignOff(Struct, frozen=True, array_like=True):
+    """SIGN_OFF (9002): end the sign-on; its sign_no is refused from then on."""
+
+
+class SignedOff(Struct, frozen=True, array_like=True):
+    """SIGN_OFF's reply."""
+
+
+class Echo(Struct, frozen=True, array_like=True):
+    """ECHO: is the centre there? Allowed before SIGN_ON.
+
+    Attributes:
+        payload: Comes back unchanged.
+    """
+
+    payload: Annotated[bytes, Meta(max_length=4096)]
+
+
+class Echoed(Struct, frozen=True, array_like=True):
+    """ECHO's reply."""
+
+    payload: bytes
+
+
+# --- card and person -------------------------------------------------------------------------
+
+
+class CardOpen(Struct, frozen=True, array_like=True):
+    """CARD_OPEN (1602): a card is in the reader.
+
+    Attributes:
+        reader: The reader's name at the terminal; `centre:NAME` for one attached to the centre.
+        atr: The card's ATR.
+        opening: Which opening batch was sent; 0 none.
+        challenge: Number of the challenge put into it; 0 none.
+        outcome: How the reader fared with it.
+        answers: Its answers.
+        wants_holder: Whether to read the holder's file where that needs external authentication.
+        card_time_us: Time spent in reader and card so far, in microseconds.
+    """
+
+    reader: Text
+    atr: Annotated[bytes, Meta(max_length=33)]
+    opening: UInt32
+    challenge: UInt32
+    outcome: RelayOutcome
+    answers: Annotated[tuple[CardBytes, ...], Meta(max_length=64)]
+    wants_holder: bool
+    card_time_us: UInt32
+
+
+@unique
+class ProofLevel(IntEnum):
+    """What is proven about the one before the counter."""
+
+    NONE = 0
+    """Nothing: a number was typed in."""
+    UNVERIFIED_CARD = 1
+    """A card was read that cannot prove itself."""
+    GENUINE_CARD = 2
+    """The card proved possession of its key to the centre's own challenge."""
+
+
+@unique
+class InsuranceState(IntEnum):
+    """State of one insurance of a person (psn_insu_stas)."""
+
+    IN_FORCE = 1
+    PAUSED = 2
+    ENDED = 4
+
+
+class Insurance(Struct, frozen=True, array_like=True):
+    """One insurance of a person.
+
+    Attributes:
+        insutype: 310 employees, 320 civil servants, 330 large amounts, 340 retired cadres,
+            390 residents, 510 maternity.
+        state: Whether it is in force now.
+        person_type: 11 active, 12 retired, 14 resident (psn_type, its first two digits).
+        region: GB/T 2260 code of the insured place.
+        begins: First day.
+        ends: Last day, or nil.
+    """
+
+    insutype: Code
+    state: InsuranceState
+    person_type: Code
+    region: Code
+    begins: dt.date
+    ends: dt.date | None
+
+
+class Accumulator(Struct, frozen=True, array_like=True):
+    """What one person has used in one year under one insurance and care scheme.
+
+    Attributes:
+        year: Calendar year.
+        insutype: As in Insurance.
+        scheme: `outpatient` or `inpatient`.
+        deductible_fen: Deductible borne so far.
+        in_scope_fen: In-scope amount so far.
+        pool_fen: Paid by the pooled fund so far.
+        large_amount_fen: Paid by the large-amount scheme so far.
+        admissions: Inpatient stays settled so far.
+    """
+
+    year: UInt32
+    insutype: Code
+    scheme: Code
+    deductible_fen: Fen
+    in_scope_fen: Fen
+    pool_fen: Fen
+    large_amount_fen: Fen
+    admissions: UInt32
+
+
+class Person(Struct, frozen=True, array_like=True):
+    """A person as the counter needs to see them.
+
+    Attributes:
+        psn_no: The fund's number of the person.
+        name: Name.
+        sex: 1 male, 2 female, 9 not stated (gend).
+        birth_date: Date of birth.
+        insurances: All insurances, those in force first.
+        account_balance_fen: Personal account (balc).
+        accumulators: Of the running year.
+    """
+
+    psn_no: Code
+    name: Text
+    sex: Annotated[int, Meta(ge=0, le=9)]
+    birth_date: dt.date
+    insurances: tuple[Insurance, ...]
+    account_balance_fen: Fen
+    accumulators: tuple[Accumulator, ...]
+
+
+@unique
+class PINState(IntEnum):
+    """What VERIFY without data said (ISO/IEC 7816-4:2020, 11.5.6)."""
+
+    NOT_REQUIRED = 0
+    REQUIRED = 1
+    BLOCKED = 2
+    UNKNOWN = 3
+
+
+class CardOpened(Struct, frozen=True, array_like=True):
+    """CARD_OPEN's reply.
+
+    Attributes:
+        card_session: To be carried in the envelope of later requests.
+        session_life_ms: How long it holds.
+        profile: The card profile's name.
+        card_number: The card's printed number.
+        proof: A `ProofLevel`.
+        pin: State of the PIN.
+        pin_tries: Tries left, where the card said so; -1 unknown.
+        holder_name: From the card's holder file; empty where it was not read.
+        holder_id: The social-security number from the holder file; empty where not read.
+        person: The person that the registry binds to the card.
+        round_trips: Round trips between centre and terminal that this took.
+        card_time_us: Time in reader and card, in microseconds.
+    """
+
+    card_session: bytes
+    session_life_ms: UInt32
+    profile: Code
+    card_number: Code
+    proof: ProofLevel
+    pin: PINState
+    pin_tries: int
+    holder_name: Text
+    holder_id: Code
+    person: Person
+    round_trips: UInt32
+    card_time_us: UInt32
+
+
+class MemberQuery(Struct, frozen=True, array_like=True):
+    """MEMBER_QUERY (1101): who is this?
+
+    Attributes:
+        certificate_type: 02 identity card, 03 social security card (mdtrt_cert_type).
+        certificate_number: The number (mdtrt_cert_no).
+    """
+
+    certificate_type: Annotated[str, Meta(max_length=3)]
+    certificate_number: Code
+
+
+class MemberFound(Struct, frozen=True, array_like=True):
+    """MEMBER_QUERY's reply."""
+
+    person: Person
+
+
+class Eligibility(Struct, frozen=True, array_like=True):
+    """ELIGIBILITY (2001): is this person entitled?
+
+    Attributes:
+        psn_no: The person; empty for the card session's.
+        insutype: Which insurance.
+        med_type: 11 outpatient, 21 inpatient, 41 pharmacy.
+        date: Date of care; nil for the business date.
+    """
+
+    psn_no: Code
+    insutype: Code
+    med_type: Code
+    date: dt.date | None = None
+
+
+class EligibilityFound(Struct, frozen=True, array_like=True):
+    """ELIGIBILITY's reply.
+
+    Attributes:
+        is_entitled: Whether SETTLE would find coverage.
+        reason: The `ResponseCode` that SETTLE would answer; 0 when entitled.
+        begins: First day of the coverage found, or nil.
+        ends: Last day, or nil.
+    """
+
+    is_entitled: bool
+    reason: int
+    begins: dt.date | None
+    ends: dt.date | None
+
+
+# --- money -----------------------------------------------------------------------------------
+
+
+class Line(Struct, frozen=True, array_like=True):
+    """One line of a bill.
+
+    Attributes:
+        item: The catalogue's code (med_list_codg).
+        name: As printed on the receipt.
+        price_microyuan: Unit price in millionths of a yuan (pric).
+        quantity_e4: Quantity in ten-thousandths (cnt).
+        gross_fen: The line's amount (det_item_fee_sumamt); price times quantity, rounded half up.
+    """
+
+    item: Code
+    name: Text
+    price_microyuan: Annotated[int, Meta(ge=0, le=10**12)]
+    quantity_e4: Annotated[int, Meta(ge=1, le=10**10)]
+    gross_fen: Annotated[int, Meta(ge=0, le=10**11)]
+
+
+class Bill(Struct, frozen=True, array_like=True):
+    """What is to be settled.
+
+    Attributes:
+        insutype: Which insurance pays.
+        med_type: 11 outpatient, 21 inpatient, 41 pharmacy.
+        total_fen: Sum of the lines (medfee_sumamt).
+        uses_account: Whether the personal account pays what it may (acct_used_flag).
+        invoice: The institution's invoice number (invono).
+        lines: The lines.
+        admitted: First day of the stay; nil for outpatients.
+        discharged: Last day of the stay; nil for outpatients.
+    """
+
+    insutype: Code
+    med_type: Code
+    total_fen: Annotated[int, Meta(ge=0, le=10**12)]
+    uses_account: bool
+    invoice: Code
+    lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=2000)]
+    admitted: dt.date | None = None
+    discharged: dt.date | None = None
+
+
+class CardException(Struct, frozen=True, array_like=True):
+    """Why there is no card session, where the policy allows that.
+
+    Attributes:
+        name: One of the exceptions that the centre's configuration allows.
+        certificate_type: As in MemberQuery.
+        certificate_number: Who is treated.
+    """
+
+    name: Code
+    certificate_type: Annotated[str, Meta(max_length=3)]
+    certificate_number: Code
+
+
+class Preview(Struct, frozen=True, array_like=True):
+    """PREVIEW (2101, 2206, 2303): as SETTLE, and nothing is committed."""
+
+    bill: Bill
+    exception: CardException | None = None
+    wants_explanation: bool = True
+
+
+class Layer(Struct, frozen=True, array_like=True):
+    """What one layer pays.
+
+    Attributes:
+        field: Its national name (hifp_pay, hifob_pay, cvlserv_pay, hifes_pay, hifmi_pay,
+            maf_pay, oth_pay).
+        paid_fen: What it pays.
+    """
+
+    field: Code
+    paid_fen: Fen
+
+
+class Split(Struct, frozen=True, array_like=True):
+    """How a bill is divided; every sum adds up to the fen.
+
+    Attributes:
+        total_fen: medfee_sumamt.
+        fully_own_fen: fulamt_ownpay_amt, class C and uncatalogued.
+        over_limit_fen: overlmt_selfpay, above the price limit.
+        pre_self_pay_fen: preselfpay_amt, the share of class B.
+        in_scope_fen: inscp_scp_amt.
+        deductible_fen: act_pay_dedc.
+        layers: The funds' layers, in the order in which they paid.
+        fund_pay_fen: fund_pay_sumamt, their sum.
+        hospital_part_fen: hosp_part_amt.
+        person_part_fen: psn_part_amt.
+        account_pay_fen: acct_pay, of the personal account.
+        mutual_aid_fen: acct_mulaid_pay, of the family's account.
+        cash_fen: psn_cash_pay.
+    """
+
+    total_fen: Fen
+    fully_own_fen: Fen
+    over_limit_fen: Fen
+    pre_self_pay_fen: Fen
+    in_scope_fen: Fen
+    deductible_fen: Fen
+    layers: tuple[Layer, ...]
+    fund_pay_fen: Fen
+    hospital_part_fen: Fen
+    person_part_fen: Fen
+    account_pay_fen: Fen
+    mutual_aid_fen: Fen
+    cash_fen: Fen
+
+
+class LineSplit(Struct, frozen=True, array_like=True):
+    """How one line is divided.
+
+    Attributes:
+        item_class: 1 甲 A, 2 乙 B, 3 丙 C or uncatalogued (chrgitm_lv).
+        price_limit_microyuan: The limit applied, or nil (pric_uplmt_amt).
+        self_pay_ratio_e4: In ten-thousandths (selfpay_prop).
+        fully_own_fen: As in Split.
+        over_limit_fen: As in Split.
+        pre_self_pay_fen: As in Split.
+        in_scope_fen: As in Split.
+    """
+
+    item_class: Annotated[int, Meta(ge=1, le=3)]
+    price_limit_microyuan: int | None
+    self_pay_ratio_e4: int
+    fully_own_fen: Fen
+    over_limit_fen: Fen
+    pre_self_pay_fen: Fen
+    in_scope_fen: Fen
+
+
+class ExplanationStep(Struct, frozen=True, array_like=True):
+    """One step of the calculation.
+
+    Attributes:
+        rule: Policy, version and key, e.g. `beijing-employees@2024-01-01/outpatient.bands[0]`.
+        text_zh: The step in Chinese, with its figures.
+        text_en: The same in English.
+        amount_fen: What the step gave.
+        field: The field of Split that it adds to; empty for an intermediate figure.
+    """
+
+    rule: Annotated[str, Meta(max_length=200)]
+    text_zh: Annotated[str, Meta(max_length=500)]
+    text_en: Annotated[str, Meta(max_length=500)]
+    amount_fen: Fen
+    field: Code
+
+
+class Previewed(Struct, frozen=True, array_like=True):
+    """PREVIEW's reply, and SETTLE's with SPLIT_CHANGED.
+
+    Attributes:
+        psn_no: The person.
+        split: The bill's division.
+        line_splits: The lines', in their order.
+        balance_after_fen: What the personal account would hold (balc).
+        explanation: Step by step, when asked for.
+    """
+
+    psn_no: Code
+    split: Split
+    line_splits: tuple[LineSplit, ...]
+    balance_after_fen: Fen
+    explanation: tuple[ExplanationStep, ...] = ()
+
+
+class Settle(Struct, frozen=True, array_like=True):
+    """SETTLE (2102, 2207, 2304): commit the bill.
+
+    Attributes:
+        bill: The bill.
+        fund_pay_fen: What the patient was shown that the funds pay.
+        account_pay_fen: What they were shown that their accounts pay, mutual aid included.
+        cash_fen: What they were shown to pay themselves.
+        exception: In place of a card session.
+    """
+
+    bill: Bill
+    fund_pay_fen: Fen
+    account_pay_fen: Fen
+    cash_fen: Fen
+    exception: CardException | None = None
+
+
+class Settled(Struct, frozen=True, array_like=True):
+    """SETTLE's reply, and CANCEL's, whose amounts are the exact negative.
+
+    Attributes:
+        setl_id: Settlement number.
+        psn_no: The person.
+        split: The bill's division.
+        balance_after_fen: What the personal account holds now (balc).
+        settled_time_ms: The centre's time (setl_time).
+        cancels: For CANCEL the settlement undone; else empty.
+    """
+
+    setl_id: Code
+    psn_no: Code
+    split: Split
+    balance_after_fen: Fen
+    settled_time_ms: TimeMs
+    cancels: Code = ""
+
+
+class Cancel(Struct, frozen=True, array_like=True):
+    """CANCEL (2103, 2208, 2305): a new settlement that is the exact negative.
+
+    Attributes:
+        setl_id: The settlement to undo.
+        reason: Why, for the audit.
+    """
+
+    setl_id: Code
+    reason: Text
+
+
+class Reverse(Struct, frozen=True, array_like=True):
+    """REVERSE (2601): whatever became of that msgid, it shall not stand.
+
+    Attributes:
+        original_terminal: The terminal that sent it, of the same institution.
+        original_msgid: Its msgid.
+        reason: Why, for the audit.
+    """
+
+    original_terminal: Code
+    original_msgid: Msgid
+    reason: Text
+
+
+@unique
+class ReverseResult(IntEnum):
+    """What REVERSE found."""
+
+    REVERSED = 1
+    ALREADY_UNDONE = 2
+    NOT_FOUND = 3
+    """Never seen: a tombstone now refuses it, should it still arrive."""
+    NOT_SETTLED = 4
+    """It was refused, so there is nothing to undo."""
+
+
+class Reversed(Struct, frozen=True, array_like=True):
+    """REVERSE's reply.
+
+    Attributes:
+        result: A `ReverseResult`.
+        setl_id: The settlement undone; empty where there was none.
+        undo_setl_id: The settlement that undid it; empty where there was none.
+        balance_after_fen: The personal account afterwards; 0 where nothing was undone.
+    """
+
+    result: ReverseResult
+    setl_id: Code
+    undo_setl_id: Code
+    balance_after_fen: Fen
+
+
+class Status(Struct, frozen=True, array_like=True):
+    """STATUS: what is known of that msgid?
+
+    Attributes:
+        original_terminal: The terminal that sent it, of the same institution.
+        original_msgid: Its msgid.
+    """
+
+    original_terminal: Code
+    original_msgid: Msgid
+
+
+@unique
+class StatusState(IntEnum):
+    """What the centre knows of a msgid."""
+
+    NOT_SEEN = 0
+    """Never final: the original may be on its way. Repeat the same msgid, or REVERSE."""
+    IN_PROGRESS = 1
+    SETTLED = 2
+    REFUSED = 3
+    UNDONE = 4
+    TOMBSTONED = 5
+
+
+class StatusFound(Struct, frozen=True, array_like=True):
+    """STATUS's reply.
+
+    Attributes:
+        state: A `StatusState`.
+        type: The original's message type; 0 when never seen.
+        code: Its `ResponseCode`.
+        setl_id: Its settlement number, if any.
+        body: The original reply's body, byte for byte; nil when there is none.
+    """
+
+    state: StatusState
+    type: int
+    code: int
+    setl_id: Code
+    body: Raw
+
+
+class PrintAck(Struct, frozen=True, array_like=True):
+    """PRINT_ACK: did the receipt come out of the printer?
+
+    Attributes:
+        setl_id: The settlement.
+        is_printed: Whether it did.
+    """
+
+    setl_id: Code
+    is_printed: bool
+
+
+class PrintAcked(Struct, frozen=True, array_like=True):
+    """PRINT_ACK's reply.
+
+    Attributes:
+        copies: How many were printed before this one; above 0 the receipt is a copy.
+    """
+
+    copies: UInt32

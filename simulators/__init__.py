@@ -1,0 +1,1 @@
+"""The other ends: virtual cards, made-up cities, terminals under test, the auditor."""

@@ -1,0 +1,1 @@
+"""What runs at a counter: readers, client, outbox, receipts and the command line."""
