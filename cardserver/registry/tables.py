@@ -15,6 +15,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
 )
 
 metadata = MetaData()
@@ -145,4 +146,16 @@ catalogue_item = Table(
     Column("self_pay_ratio_e4", Integer, nullable=False),
     Column("price_limit_microyuan", BigInteger),
     PrimaryKeyConstraint("item", "begins"),
+)
+
+# Rules as activated: the text itself, so that every worker decides alike and for ever.
+policy = Table(
+    "policy",
+    metadata,
+    Column("name", String(60), nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("begins", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("activated_time_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name", "begins", "sha256"),
 )

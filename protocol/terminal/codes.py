@@ -153,7 +153,12 @@ class ResponseCode(IntEnum):
     )  # fmt: skip
     CARD_REVOKED = 312, Retry.NONE, "卡片已挂失或注销", "the card is revoked"
     CARD_ISSUER_REFUSED = 313, Retry.NONE, "发卡机构不符", "the card's issuer is not accepted"
-    CARD_CLASS_REFUSED = 314, Retry.NONE, "卡片类别不符", "the card's class is not the registered one"
+    CARD_CLASS_REFUSED = (
+        314,
+        Retry.NONE,
+        "卡片类别不符",
+        "the card's class is not the registered one",
+    )
     CARD_VERSION_MISMATCH = (
         315, Retry.NONE, "卡片规范版本与登记不符", "the card's version is not the registered one",
     )  # fmt: skip

@@ -1,0 +1,171 @@
+"""What the registry knows, as values: persons, insurances, cards, institutions, operators.
+
+Dates are integers YYYYMMDD, which compare as dates do; `FOREVER` stands for no end.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, unique
+
+FOREVER = 99991231
+
+
+class _Masked(str):
+    """Text of which a log shows no more than the last two characters."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} **{str(self)[-2:] if len(self) > 4 else ''}>"  # noqa: PLR2004
+
+
+class CardNumber(_Masked):
+    """A card's printed number."""
+
+    __slots__ = ()
+
+
+class IDNumber(_Masked):
+    """A citizen's identity number (GB 11643-1999)."""
+
+    __slots__ = ()
+
+
+class PersonName(_Masked):
+    """A person's name; its repr shows nothing."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<PersonName>"
+
+
+@unique
+class InsuranceState(IntEnum):
+    """psn_insu_stas."""
+
+    IN_FORCE = 1
+    PAUSED = 2
+    ENDED = 4
+
+
+@unique
+class CardState(IntEnum):
+    """State of a card in the registry."""
+
+    VALID = 1
+    LOST = 2
+    REPLACED = 3
+    FROZEN = 4
+
+
+@unique
+class InstitutionKind(IntEnum):
+    """Kind of an institution."""
+
+    HOSPITAL = 1
+    COMMUNITY = 2
+    PHARMACY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person; `deceased_date` is None for the living, `family_no` 0 without mutual aid."""
+
+    person_no: int
+    id_number: IDNumber
+    name: PersonName
+    sex: int
+    birth_date: int
+    deceased_date: int | None
+    family_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Insurance:
+    """One insurance of a person; `ends` is the last day in force."""
+
+    person_no: int
+    insutype: str
+    begins: int
+    ends: int
+    state: InsuranceState
+    person_type: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card as issued.
+
+    Attributes:
+        identity: What its key proves: historical bytes 6-13, or the ICCSN.
+        region: GB/T 2260 code whose root key it was diversified from; empty for other profiles.
+        version: "1.00", "2.00" or "3.00".
+        algorithm: 1 3DES, 2 SSF33, 3 SM4.
+    """
+
+    card_no: int
+    profile: str
+    identity: bytes
+    region: str
+    card_number: CardNumber
+    card_id: bytes
+    person_no: int
+    version: str
+    algorithm: int
+    card_class: str
+    issuer: bytes
+    begins: int
+    ends: int
+    state: CardState
+
+
+@dataclass(frozen=True, slots=True)
+class Institution:
+    """A hospital, community centre or pharmacy."""
+
+    institution_no: int
+    code: str
+    name: str
+    kind: InstitutionKind
+    level: int
+    is_active: bool
+    contract_begins: int
+    contract_ends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A terminal and the certificate that it presents now."""
+
+    terminal_no: int
+    institution_no: int
+    code: str
+    certificate_sha256: bytes
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator; institution 0 is the fund itself."""
+
+    operator_no: int
+    institution_no: int
+    code: str
+    name: PersonName
+    role: str
+    password_hash: str
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueItem:
+    """One item of the catalogue on a date: class 1 甲, 2 乙, 3 丙."""
+
+    item: str
+    begins: int
+    ends: int
+    name: str
+    item_class: int
+    self_pay_ratio_e4: int
+    price_limit_microyuan: int | None
