@@ -47,7 +47,7 @@ class MessageType(IntEnum):
 # --- envelopes: what every frame holds ------------------------------------------------------
 
 
-class Request(Struct, frozen=True, array_like=True, tag=1):
+class Request(Struct, frozen=True, array_like=True, tag_field="kind", tag=1):
     """A terminal's request.
 
     Attributes:
@@ -107,7 +107,7 @@ class StageTime(Struct, frozen=True, array_like=True):
     microseconds: UInt32
 
 
-class Reply(Struct, frozen=True, array_like=True, tag=2):
+class Reply(Struct, frozen=True, array_like=True, tag_field="kind", tag=2):
     """The centre's answer to one request.
 
     Attributes:
@@ -191,7 +191,7 @@ class RelayOutcome(IntEnum):
     READER_FAULT = 3
 
 
-class Relay(Struct, frozen=True, array_like=True, tag=3):
+class Relay(Struct, frozen=True, array_like=True, tag_field="kind", tag=3):
     """The centre's push of a batch of card commands within a CARD_OPEN.
 
     Attributes:
@@ -207,7 +207,7 @@ class Relay(Struct, frozen=True, array_like=True, tag=3):
     time_left_ms: UInt32
 
 
-class Relayed(Struct, frozen=True, array_like=True, tag=4):
+class Relayed(Struct, frozen=True, array_like=True, tag_field="kind", tag=4):
     """The terminal's answers to a `Relay`.
 
     Attributes:
@@ -225,7 +225,7 @@ class Relayed(Struct, frozen=True, array_like=True, tag=4):
     card_time_us: UInt32
 
 
-class Goodbye(Struct, frozen=True, array_like=True, tag=5):
+class Goodbye(Struct, frozen=True, array_like=True, tag_field="kind", tag=5):
     """Sent before a connection is closed on purpose, by either side.
 
     Attributes:
