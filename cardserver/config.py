@@ -1,0 +1,231 @@
+"""The centre's configuration: one TOML file, decoded once into frozen, closed sections.
+
+Paths are relative to the file's folder. Secrets are files that the TOML points to. Every key has
+its unit in its name; an unknown key is an error that names its path.
+"""
+
+import datetime as dt
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Positive = Annotated[int, Meta(ge=1, le=2**31)]
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; says which file, where in it, and why."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A closed part of the configuration."""
+
+
+class Fund(Section, frozen=True):
+    """Who runs this centre.
+
+    Attributes:
+        name_zh: The fund's name on receipts and pages.
+        name_en: The same in English.
+        region: GB/T 2260 code of the fund's region, six digits.
+        timezone: Whose local day is the business date.
+    """
+
+    name_zh: Annotated[str, Meta(min_length=1, max_length=60)]
+    name_en: Annotated[str, Meta(min_length=1, max_length=60)]
+    region: Annotated[str, Meta(pattern=r"^\d{6}$")]
+    timezone: str = "Asia/Shanghai"
+
+
+class Listener(Section, frozen=True):
+    """Where terminals connect (TLS 1.3, certificates on both sides).
+
+    Attributes:
+        host: Address to bind.
+        port: Port to bind; 0 takes a free one and prints it.
+        certificate_file: The centre's certificate chain, PEM.
+        key_file: Its private key, PEM, readable by its owner only.
+        terminal_ca_file: Certificates that sign terminals' certificates, PEM.
+        connections_max: Connections of one worker.
+        in_flight_max: Requests in flight on one connection.
+        frame_size_max: Largest frame payload in bytes.
+        frame_time_max_ms: How long a frame may take from its first byte to its last.
+        idle_time_max_ms: How long a connection may be silent.
+        handshake_time_max_ms: How long the TLS handshake may take.
+        drain_time_max_ms: How long shutting down waits for requests in flight.
+    """
+
+    certificate_file: str
+    key_file: str
+    terminal_ca_file: str
+    host: str = "127.0.0.1"
+    port: Port = 7443
+    connections_max: Positive = 10_000
+    in_flight_max: Annotated[int, Meta(ge=1, le=1024)] = 32
+    frame_size_max: Annotated[int, Meta(ge=1024, le=16_777_216)] = 262_144
+    frame_time_max_ms: Positive = 10_000
+    idle_time_max_ms: Positive = 900_000
+    handshake_time_max_ms: Positive = 10_000
+    drain_time_max_ms: Positive = 10_000
+
+
+class DatabaseSection(Section, frozen=True):
+    """Where the fund's data is.
+
+    Attributes:
+        url: `sqlite:///FILE` (relative to this file) or `postgresql+asyncpg://USER@HOST/NAME`.
+        password_file: Holds the password; not with SQLite.
+        pool_size_max: Connections for reading, PostgreSQL only.
+        queue_max: Postings waiting for their group; above, the answer is BUSY.
+        group_max: Postings that share one commit.
+    """
+
+    url: str
+    password_file: str = ""
+    pool_size_max: Annotated[int, Meta(ge=1, le=64)] = 4
+    queue_max: Positive = 2048
+    group_max: Annotated[int, Meta(ge=1, le=1024)] = 128
+
+
+class Cards(Section, frozen=True):
+    """How cards are trusted.
+
+    Attributes:
+        keys_directory: Root keys, one file each.
+        session_secret_file: Secret of the card session tokens, shared by all workers.
+        issuers: Initialising organisations accepted, as hex text of 12 bytes or a prefix of it;
+            empty accepts those in the registry's rows.
+        challenge_life_ms: How long a challenge may be used.
+        session_life_ms: How long an opened card serves.
+        fresh_card_above_fen: A settlement above this total needs a card opened at most
+            `fresh_card_life_ms` ago.
+        fresh_card_life_ms: See above.
+        relay_time_max_ms: How long the centre waits for a relayed batch.
+    """
+
+    keys_directory: str
+    session_secret_file: str
+    issuers: tuple[str, ...] = ()
+    challenge_life_ms: Annotated[int, Meta(ge=1000, le=600_000)] = 120_000
+    session_life_ms: Annotated[int, Meta(ge=1000, le=3_600_000)] = 600_000
+    fresh_card_above_fen: Annotated[int, Meta(ge=0)] = 5_000_000
+    fresh_card_life_ms: Positive = 120_000
+    relay_time_max_ms: Positive = 15_000
+
+
+class CardException(Section, frozen=True):
+    """A named reason to settle without a card.
+
+    Attributes:
+        name: What the terminal names.
+        med_types: For which care types.
+        total_max_fen: Up to which bill.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    med_types: tuple[str, ...]
+    total_max_fen: Annotated[int, Meta(ge=0)]
+
+
+class SignOn(Section, frozen=True):
+    """How operators sign on.
+
+    Attributes:
+        life_ms: How long a sign-on holds.
+        failures_max: Wrong passwords in a row that lock an operator.
+    """
+
+    life_ms: Positive = 43_200_000
+    failures_max: Annotated[int, Meta(ge=1, le=100)] = 5
+
+
+class Readers(Section, frozen=True):
+    """Card readers attached to the centre itself; they belong to worker 0.
+
+    Attributes:
+        names: Reader names as PC/SC lists them, or a beginning of them.
+    """
+
+    names: tuple[str, ...] = ()
+
+
+class Observe(Section, frozen=True):
+    """What is shown of the running centre.
+
+    Attributes:
+        host: Address of `/metrics`, `/healthz`, `/readyz`; loopback unless a proxy guards it.
+        port: Its port; worker N listens at port + N. 0 takes a free one.
+        log_format: `json` or `console`.
+        log_level: As in Python's logging; `TRAFFIC` adds wire bytes and is not for production.
+        clock_skew_max_ms: A terminal's clock beyond this is reported.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 9464
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["TRAFFIC", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    clock_skew_max_ms: Positive = 60_000
+
+
+class Config(Section, frozen=True):
+    """The whole file."""
+
+    fund: Fund
+    listener: Listener
+    database: DatabaseSection
+    cards: Cards
+    sign_on: SignOn = SignOn()
+    readers: Readers = Readers()
+    observe: Observe = Observe()
+    exceptions: tuple[CardException, ...] = ()
+    directory: str = ""
+
+    def path(self, name: str) -> Path:
+        """The file that a setting names, relative to the configuration's folder."""
+        return Path(self.directory) / name
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL with SQLite's file made absolute."""
+        scheme, separator, file = self.database.url.partition(":///")
+        if scheme.split("+")[0] != "sqlite" or not separator:
+            return self.database.url
+        return f"{scheme}:///{self.path(file)}"
+
+    @property
+    def database_password(self) -> str:
+        """The database's password, or nothing."""
+        if not self.database.password_file:
+            return ""
+        return self.path(self.database.password_file).read_text(encoding="utf-8").strip()
+
+    @property
+    def timezone(self) -> dt.tzinfo:
+        """The fund's time zone."""
+        return zoneinfo.ZoneInfo(self.fund.timezone)
+
+
+def load_config(path: Path) -> Config:
+    """Decode a configuration file.
+
+    Raises:
+        ConfigError: The file is missing, not TOML, or holds something unknown or out of range.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+    try:
+        config = msgspec.toml.decode(text, type=Config)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if config.directory:
+        raise ConfigError(f"{path}: `directory` is not a setting - at `$.directory`")
+    try:
+        zoneinfo.ZoneInfo(config.fund.timezone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigError(f"{path}: unknown time zone - at `$.fund.timezone`") from error
+    return msgspec.structs.replace(config, directory=str(path.resolve().parent))
