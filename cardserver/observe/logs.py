@@ -1,0 +1,65 @@
+"""Structured logs: JSON or console lines, correlated by `msgid`, with what is private masked.
+
+Values of private types mask themselves in their `repr`; the processor here is the second fence,
+for text that was put under a private name or looks like an identity number.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+TRAFFIC = 5
+"""Below DEBUG: wire bytes in hex. Never in production."""
+
+_PRIVATE_KEYS = frozenset(
+    {
+        "password", "pin", "name", "holder_name", "holder_id", "id_number", "card_number",
+        "certificate_number", "card_session", "key", "secret", "psn_no",
+    }
+)  # fmt: skip
+# GB 11643-1999 identity numbers, wherever they stand in a text.
+_ID_NUMBER = re.compile(r"\b\d{17}[\dXx]\b")
+
+
+def mask(
+    _logger: object, _method: str, event: MutableMapping[str, Any]  # structlog's own signature
+) -> Mapping[str, Any]:  # fmt: skip
+    """Hide values under private names, and identity numbers in any text."""
+    for key, value in event.items():
+        if key in _PRIVATE_KEYS:
+            event[key] = "***"
+        elif type(value) is str:
+            event[key] = _ID_NUMBER.sub("***", value)
+        elif value is not None and not isinstance(value, (int, float, bool)):
+            event[key] = _ID_NUMBER.sub("***", value if isinstance(value, str) else repr(value))
+    return event
+
+
+def configure_logs(*, level: str, log_format: str, stream: TextIO | None = None) -> None:
+    """Set up logging for the process: one line an event on standard error."""
+    logging.addLevelName(TRAFFIC, "TRAFFIC")
+    threshold = TRAFFIC if level == "TRAFFIC" else logging.getLevelNamesMapping()[level]
+    renderer: Any = (  # structlog's renderers share no type
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            mask,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(max(threshold, logging.DEBUG)),
+        logger_factory=structlog.PrintLoggerFactory(file=stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=threshold, stream=stream or sys.stderr, force=True)
+    logging.getLogger("cardserver.traffic").setLevel(threshold)

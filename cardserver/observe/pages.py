@@ -1,0 +1,62 @@
+"""`/metrics`, `/healthz` and `/readyz` over HTTP, for Prometheus and whoever restarts workers."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from cardserver.observe.metrics import Metrics
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class ObservePages:
+    """The small HTTP server of one worker."""
+
+    def __init__(
+        self, metrics: Metrics, unready: Callable[[], str], *, host: str, port: int
+    ) -> None:
+        """Serve `metrics`; `unready` says in words why not to send work here, or nothing."""
+        self._metrics = metrics
+        self._unready = unready
+        self._host = host
+        self._port = port
+        application = web.Application(client_max_size=1024)
+        application.add_routes(
+            [
+                web.get("/metrics", self._show_metrics),
+                web.get("/healthz", self._show_health),
+                web.get("/readyz", self._show_readiness),
+            ]
+        )
+        self._runner = web.AppRunner(application, access_log=None)
+
+    @property
+    def port(self) -> int:
+        """The port bound."""
+        return int(self._runner.addresses[0][1])
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        await self._runner.cleanup()
+
+    async def _show_metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": _TEXT})
+
+    async def _show_health(self, _request: web.Request) -> web.Response:
+        """Alive: the loop turns."""
+        return web.Response(text="ok\n")
+
+    async def _show_readiness(self, _request: web.Request) -> web.Response:
+        reason = self._unready()
+        return web.Response(text=f"{reason or 'ready'}\n", status=503 if reason else 200)
