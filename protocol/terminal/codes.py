@@ -81,103 +81,98 @@ class ResponseCode(IntEnum):
             return 0
         return -1 if self.stage is Stage.SYSTEM else -2
 
+    # fmt: off
     APPROVED = 0, Retry.NONE, "成功", "approved"
 
     MALFORMED_FRAME = 100, Retry.CORRECT, "报文格式错误", "the frame is malformed"
     FRAME_TOO_LARGE = 101, Retry.CORRECT, "报文超长", "the frame is larger than the limit"
     MALFORMED_MESSAGE = 102, Retry.CORRECT, "报文内容无法解析", "the message cannot be decoded"
     UNKNOWN_MESSAGE_TYPE = 103, Retry.CORRECT, "未知交易类型", "the message type is unknown"
-    UNSUPPORTED_VERSION = (
-        104, Retry.CORRECT, "协议版本不支持", "no protocol version in common",
-    )  # fmt: skip
+    UNSUPPORTED_VERSION = 104, Retry.CORRECT, "协议版本不支持", "no protocol version in common"
     INVALID_FIELD = 105, Retry.CORRECT, "字段值无效", "a field's value is invalid"
     INVALID_MSGID = (
-        106, Retry.CORRECT, "报文标识无效", "the msgid is not of this institution or not well-formed",
-    )  # fmt: skip
+        106, Retry.CORRECT, "报文标识无效",
+        "the msgid is not of this institution or not well-formed",
+    )
     EXCHANGE_IN_USE = (
         107, Retry.CORRECT, "交换序号正在使用", "the exchange number is still in flight",
-    )  # fmt: skip
+    )
     TOO_MANY_IN_FLIGHT = (
         108, Retry.SAME_MSGID, "并发请求过多", "too many requests in flight on this connection",
-    )  # fmt: skip
+    )
     TOO_SLOW = 109, Retry.SAME_MSGID, "报文传输超时", "the frame did not arrive in time"
+    UNEXPECTED_MESSAGE = (
+        110, Retry.CORRECT, "报文次序错误", "the message is not allowed at this point",
+    )
 
     TERMINAL_UNKNOWN = 200, Retry.NONE, "终端未登记", "the terminal is not registered"
     TERMINAL_DISABLED = 201, Retry.NONE, "终端已停用", "the terminal is disabled"
     INSTITUTION_SUSPENDED = 202, Retry.NONE, "机构已停用", "the institution is suspended"
     CERTIFICATE_REPLACED = (
         203, Retry.NONE, "终端证书已更换", "the certificate is not the terminal's present one",
-    )  # fmt: skip
+    )
     TERMINAL_MISMATCH = (
         204, Retry.CORRECT, "终端与证书不符", "the terminal named is not the certificate's",
-    )  # fmt: skip
+    )
     NOT_SIGNED_ON = 205, Retry.SIGN_ON, "尚未签到", "not signed on"
     SIGN_ON_EXPIRED = 206, Retry.SIGN_ON, "签到已失效", "the sign-on has expired"
-    OPERATOR_REFUSED = (
-        207, Retry.CORRECT, "操作员或密码错误", "operator unknown or password wrong",
-    )  # fmt: skip
+    OPERATOR_REFUSED = 207, Retry.CORRECT, "操作员或密码错误", "operator unknown or password wrong"
     OPERATOR_LOCKED = 208, Retry.NONE, "操作员已锁定", "the operator is locked"
     OPERATOR_MISMATCH = (
         209, Retry.SIGN_ON, "操作员与签到不符", "the operator is not the one signed on",
-    )  # fmt: skip
-    OPERATOR_NOT_PERMITTED = (
-        210, Retry.CORRECT, "操作员无此权限", "the operator may not do this",
-    )  # fmt: skip
+    )
+    OPERATOR_NOT_PERMITTED = 210, Retry.CORRECT, "操作员无此权限", "the operator may not do this"
     MSGID_REUSED = (
-        211, Retry.CORRECT, "报文标识重复但内容不同", "the msgid was used before with other content",
-    )  # fmt: skip
+        211, Retry.CORRECT, "报文标识重复但内容不同",
+        "the msgid was used before with other content",
+    )
 
     CARD_READER_FAULT = 300, Retry.OPEN_CARD, "读卡器故障", "the card reader failed"
     CARD_REMOVED = 301, Retry.OPEN_CARD, "卡片中途拔出", "the card was removed"
     CARD_UNKNOWN = 302, Retry.NONE, "无法识别的卡片", "no profile knows this card"
     CARD_UNEXPECTED_STATUS = (
         303, Retry.OPEN_CARD, "卡片返回异常状态字", "the card answered an unexpected status word",
-    )  # fmt: skip
+    )
     CARD_DATA_MALFORMED = 304, Retry.OPEN_CARD, "卡内数据格式错误", "the card's data is malformed"
     CARD_RELAY_VIOLATION = (
         305, Retry.OPEN_CARD, "读卡转发数据不符", "the relayed answers do not fit what was asked",
-    )  # fmt: skip
+    )
     CHALLENGE_NOT_VALID = (
         306, Retry.OPEN_CARD, "随机数过期或已使用", "the challenge is unknown, used or too old",
-    )  # fmt: skip
+    )
     CARD_NOT_REGISTERED = 307, Retry.NONE, "卡片未登记", "the card is not registered"
     CARD_ALGORITHM_UNSUPPORTED = (
         308, Retry.NONE, "卡片算法不支持", "the card's algorithm is not supported here",
-    )  # fmt: skip
+    )
     CARD_ALGORITHM_MISMATCH = (
         309, Retry.NONE, "卡片算法与登记不符", "the card's algorithm is not the registered one",
-    )  # fmt: skip
+    )
     CARD_NOT_GENUINE = 310, Retry.NONE, "卡片认证失败", "the card failed authentication"
     CARD_IDENTITY_MISMATCH = (
         311, Retry.NONE, "卡内信息与登记不符", "the card's data belongs to another card",
-    )  # fmt: skip
+    )
     CARD_REVOKED = 312, Retry.NONE, "卡片已挂失或注销", "the card is revoked"
     CARD_ISSUER_REFUSED = 313, Retry.NONE, "发卡机构不符", "the card's issuer is not accepted"
     CARD_CLASS_REFUSED = (
-        314,
-        Retry.NONE,
-        "卡片类别不符",
-        "the card's class is not the registered one",
+        314, Retry.NONE, "卡片类别不符", "the card's class is not the registered one",
     )
     CARD_VERSION_MISMATCH = (
         315, Retry.NONE, "卡片规范版本与登记不符", "the card's version is not the registered one",
-    )  # fmt: skip
+    )
     CARD_NOT_YET_VALID = 316, Retry.NONE, "卡片尚未生效", "the card is not valid yet"
     CARD_EXPIRED = 317, Retry.NONE, "卡片已过期", "the card has expired"
     CARD_PIN_BLOCKED = 318, Retry.NONE, "卡片密码已锁定", "the card's PIN is blocked"
-    CARD_SESSION_REQUIRED = (
-        320, Retry.OPEN_CARD, "请先读卡", "a card session is required",
-    )  # fmt: skip
+    CARD_SESSION_REQUIRED = 320, Retry.OPEN_CARD, "请先读卡", "a card session is required"
     CARD_SESSION_NOT_VALID = (
         321, Retry.OPEN_CARD, "读卡会话无效", "the card session is not valid here",
-    )  # fmt: skip
+    )
     CARD_SESSION_EXPIRED = 322, Retry.OPEN_CARD, "读卡会话已过期", "the card session has expired"
     CARD_PROOF_TOO_WEAK = (
         323, Retry.OPEN_CARD, "需重新验卡", "this needs a fresh answer of the card",
-    )  # fmt: skip
+    )
     EXCEPTION_NOT_ALLOWED = (
         324, Retry.CORRECT, "不允许无卡办理", "the exception named is not allowed here",
-    )  # fmt: skip
+    )
 
     PERSON_UNKNOWN = 400, Retry.CORRECT, "查无此人", "the person is not known"
     PERSON_DECEASED = 401, Retry.NONE, "参保人已身故", "the person is deceased"
@@ -185,48 +180,49 @@ class ResponseCode(IntEnum):
     COVERAGE_PAUSED = 403, Retry.NONE, "参保状态暂停", "the insurance is paused"
     COVERAGE_NOT_IN_FORCE = (
         404, Retry.NONE, "不在参保有效期内", "the insurance is not in force on this date",
-    )  # fmt: skip
+    )
     INSTITUTION_NOT_CONTRACTED = (
         410, Retry.NONE, "机构无有效协议", "the institution has no contract in force",
-    )  # fmt: skip
+    )
     CARE_TYPE_NOT_CONTRACTED = (
         411, Retry.CORRECT, "机构未开通该医疗类别", "the institution may not bill this care type",
-    )  # fmt: skip
+    )
 
     POLICY_NOT_FOUND = (
         500, Retry.NONE, "无适用的待遇政策", "no policy applies to this insurance, care and date",
-    )  # fmt: skip
+    )
     BILL_INVALID = 501, Retry.CORRECT, "账单内容无效", "the bill is not valid"
     TOTAL_MISMATCH = (
         502, Retry.CORRECT, "账单合计与明细不符", "the total is not the sum of the lines",
-    )  # fmt: skip
+    )
     SPLIT_CHANGED = (
         503, Retry.CORRECT, "费用分割已变化，请重新确认", "the split differs from the one shown",
-    )  # fmt: skip
+    )
 
     TOMBSTONED = (
         600, Retry.CORRECT, "该交易已被冲正，不再受理", "this msgid was reversed before it arrived",
-    )  # fmt: skip
+    )
     ORIGINAL_NOT_FOUND = 601, Retry.CORRECT, "原交易不存在", "the original is not known"
-    ORIGINAL_NOT_SETTLED = (
-        602, Retry.NONE, "原交易未结算", "the original is not a settlement",
-    )  # fmt: skip
+    ORIGINAL_NOT_SETTLED = 602, Retry.NONE, "原交易未结算", "the original is not a settlement"
     ALREADY_UNDONE = 603, Retry.NONE, "原交易已撤销或冲正", "the original was undone before"
     ALREADY_PRINTED = (
         604, Retry.CORRECT, "票据已打印，请改用撤销", "the receipt is printed: use CANCEL",
-    )  # fmt: skip
+    )
     BALANCE_INSUFFICIENT = (
         605, Retry.CORRECT, "个人账户余额不足", "the personal account does not suffice",
-    )  # fmt: skip
+    )
 
     SYSTEM_ERROR = 900, Retry.ASK_STATUS, "系统错误，结果未知", "system error, outcome unknown"
     BUSY = 901, Retry.SAME_MSGID, "系统繁忙，请稍后重试", "the centre is busy"
     DEADLINE_PASSED = (
-        902, Retry.SAME_MSGID, "请求已超时，未受理", "the time allowed had passed before acceptance",
-    )  # fmt: skip
+        902, Retry.SAME_MSGID, "请求已超时，未受理",
+        "the time allowed had passed before acceptance",
+    )
     SHUTTING_DOWN = (
         903, Retry.SAME_MSGID, "服务正在停止，请重新连接", "this server is stopping: connect again",
-    )  # fmt: skip
+    )
     STORE_UNAVAILABLE = (
-        904, Retry.SAME_MSGID, "数据库暂不可用", "the database is unavailable, nothing was recorded",
-    )  # fmt: skip
+        904, Retry.SAME_MSGID, "数据库暂不可用",
+        "the database is unavailable, nothing was recorded",
+    )
+    # fmt: on

@@ -16,6 +16,9 @@ from typing import Annotated
 from msgspec import Meta, Raw, Struct
 
 PROTOCOL_VERSION = 1
+CHALLENGES_MAX = 4
+STEPS_MAX = 64
+LINES_MAX = 2000
 
 Fen = Annotated[int, Meta(ge=-(10**13), le=10**13)]
 UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -24,6 +27,11 @@ Msgid = Annotated[str, Meta(max_length=30)]
 Code = Annotated[str, Meta(max_length=40)]
 Text = Annotated[str, Meta(max_length=200)]
 CardBytes = Annotated[bytes, Meta(max_length=65_538)]
+StatusWord = Annotated[int, Meta(ge=0, le=0xFFFF)]
+TypeNumber = Annotated[int, Meta(ge=0, le=2**16 - 1)]
+CodeNumber = Annotated[int, Meta(ge=0, le=999)]
+Ratio = Annotated[int, Meta(ge=0, le=10_000)]
+Microyuan = Annotated[int, Meta(ge=0, le=10**12)]
 
 
 @unique
@@ -67,7 +75,7 @@ class Request(Struct, frozen=True, array_like=True, tag_field="kind", tag=1):
     """
 
     exchange: UInt32
-    type: int
+    type: TypeNumber
     msgid: Msgid
     sign_no: Code
     terminal: Code
@@ -125,7 +133,7 @@ class Reply(Struct, frozen=True, array_like=True, tag_field="kind", tag=2):
     """
 
     exchange: UInt32
-    code: int
+    code: CodeNumber
     duplicate: bool
     business_date: dt.date
     centre_time_ms: TimeMs
@@ -133,8 +141,8 @@ class Reply(Struct, frozen=True, array_like=True, tag_field="kind", tag=2):
     detail_zh: Text
     detail_en: Text
     body: Raw
-    challenges: tuple[Challenge, ...] = ()
-    stages: tuple[StageTime, ...] = ()
+    challenges: Annotated[tuple[Challenge, ...], Meta(max_length=CHALLENGES_MAX)] = ()
+    stages: Annotated[tuple[StageTime, ...], Meta(max_length=64)] = ()
 
 
 class ChallengeSpan(Struct, frozen=True, array_like=True):
@@ -176,8 +184,8 @@ class CardStep(Struct, frozen=True, array_like=True):
     """
 
     command: CardBytes
-    expected: tuple[Annotated[int, Meta(ge=0, le=0xFFFF)], ...]
-    spans: tuple[ChallengeSpan, ...] = ()
+    expected: Annotated[tuple[StatusWord, ...], Meta(max_length=16)]
+    spans: Annotated[tuple[ChallengeSpan, ...], Meta(max_length=16)] = ()
     condition: StepCondition | None = None
 
 
@@ -203,7 +211,7 @@ class Relay(Struct, frozen=True, array_like=True, tag_field="kind", tag=3):
 
     exchange: UInt32
     sequence: UInt32
-    steps: Annotated[tuple[CardStep, ...], Meta(max_length=64)]
+    steps: Annotated[tuple[CardStep, ...], Meta(max_length=STEPS_MAX)]
     time_left_ms: UInt32
 
 
@@ -221,7 +229,7 @@ class Relayed(Struct, frozen=True, array_like=True, tag_field="kind", tag=4):
     exchange: UInt32
     sequence: UInt32
     outcome: RelayOutcome
-    answers: Annotated[tuple[CardBytes, ...], Meta(max_length=64)]
+    answers: Annotated[tuple[CardBytes, ...], Meta(max_length=STEPS_MAX)]
     card_time_us: UInt32
 
 
@@ -233,7 +241,7 @@ class Goodbye(Struct, frozen=True, array_like=True, tag_field="kind", tag=5):
         detail: What was wrong, for the one who can mend it.
     """
 
-    code: int
+    code: CodeNumber
     detail: Text
 
 
@@ -256,7 +264,7 @@ class OpeningBatch(Struct, frozen=True, array_like=True):
     opening: UInt32
     atr: CardBytes
     atr_mask: CardBytes
-    steps: Annotated[tuple[CardStep, ...], Meta(max_length=64)]
+    steps: Annotated[tuple[CardStep, ...], Meta(max_length=STEPS_MAX)]
 
 
 class SignOn(Struct, frozen=True, array_like=True):
@@ -300,8 +308,8 @@ class SignedOn(Struct, frozen=True, array_like=True):
     batch_no: UInt32
     fund_zh: Text
     fund_en: Text
-    challenges: tuple[Challenge, ...]
-    openings: tuple[OpeningBatch, ...]
+    challenges: Annotated[tuple[Challenge, ...], Meta(max_length=CHALLENGES_MAX)]
+    openings: Annotated[tuple[OpeningBatch, ...], Meta(max_length=64)]
     in_flight_max: UInt32
     frame_size_max: UInt32
     expires_time_ms: TimeMs
@@ -328,7 +336,7 @@ class Echo(Struct, frozen=True, array_like=True):
 class Echoed(Struct, frozen=True, array_like=True):
     """ECHO's reply."""
 
-    payload: bytes
+    payload: Annotated[bytes, Meta(max_length=4096)]
 
 
 # --- card and person -------------------------------------------------------------------------
@@ -353,7 +361,7 @@ class CardOpen(Struct, frozen=True, array_like=True):
     opening: UInt32
     challenge: UInt32
     outcome: RelayOutcome
-    answers: Annotated[tuple[CardBytes, ...], Meta(max_length=64)]
+    answers: Annotated[tuple[CardBytes, ...], Meta(max_length=STEPS_MAX)]
     wants_holder: bool
     card_time_us: UInt32
 
@@ -441,9 +449,9 @@ class Person(Struct, frozen=True, array_like=True):
     name: Text
     sex: Annotated[int, Meta(ge=0, le=9)]
     birth_date: dt.date
-    insurances: tuple[Insurance, ...]
+    insurances: Annotated[tuple[Insurance, ...], Meta(max_length=64)]
     account_balance_fen: Fen
-    accumulators: tuple[Accumulator, ...]
+    accumulators: Annotated[tuple[Accumulator, ...], Meta(max_length=64)]
 
 
 @unique
@@ -474,13 +482,13 @@ class CardOpened(Struct, frozen=True, array_like=True):
         card_time_us: Time in reader and card, in microseconds.
     """
 
-    card_session: bytes
+    card_session: Annotated[bytes, Meta(max_length=512)]
     session_life_ms: UInt32
     profile: Code
     card_number: Code
     proof: ProofLevel
     pin: PINState
-    pin_tries: int
+    pin_tries: Annotated[int, Meta(ge=-1, le=15)]
     holder_name: Text
     holder_id: Code
     person: Person
@@ -533,7 +541,7 @@ class EligibilityFound(Struct, frozen=True, array_like=True):
     """
 
     is_entitled: bool
-    reason: int
+    reason: CodeNumber
     begins: dt.date | None
     ends: dt.date | None
 
@@ -554,7 +562,7 @@ class Line(Struct, frozen=True, array_like=True):
 
     item: Code
     name: Text
-    price_microyuan: Annotated[int, Meta(ge=0, le=10**12)]
+    price_microyuan: Microyuan
     quantity_e4: Annotated[int, Meta(ge=1, le=10**10)]
     gross_fen: Annotated[int, Meta(ge=0, le=10**11)]
 
@@ -578,7 +586,7 @@ class Bill(Struct, frozen=True, array_like=True):
     total_fen: Annotated[int, Meta(ge=0, le=10**12)]
     uses_account: bool
     invoice: Code
-    lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=2000)]
+    lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=LINES_MAX)]
     admitted: dt.date | None = None
     discharged: dt.date | None = None
 
@@ -643,7 +651,7 @@ class Split(Struct, frozen=True, array_like=True):
     pre_self_pay_fen: Fen
     in_scope_fen: Fen
     deductible_fen: Fen
-    layers: tuple[Layer, ...]
+    layers: Annotated[tuple[Layer, ...], Meta(max_length=16)]
     fund_pay_fen: Fen
     hospital_part_fen: Fen
     person_part_fen: Fen
@@ -666,8 +674,8 @@ class LineSplit(Struct, frozen=True, array_like=True):
     """
 
     item_class: Annotated[int, Meta(ge=1, le=3)]
-    price_limit_microyuan: int | None
-    self_pay_ratio_e4: int
+    price_limit_microyuan: Microyuan | None
+    self_pay_ratio_e4: Ratio
     fully_own_fen: Fen
     over_limit_fen: Fen
     pre_self_pay_fen: Fen
@@ -700,14 +708,14 @@ class Previewed(Struct, frozen=True, array_like=True):
         split: The bill's division.
         line_splits: The lines', in their order.
         balance_after_fen: What the personal account would hold (balc).
-        explanation: Step by step, when asked for.
+        explanation: Step by step, when asked for and where it fits the frame.
     """
 
     psn_no: Code
     split: Split
-    line_splits: tuple[LineSplit, ...]
+    line_splits: Annotated[tuple[LineSplit, ...], Meta(max_length=LINES_MAX)]
     balance_after_fen: Fen
-    explanation: tuple[ExplanationStep, ...] = ()
+    explanation: Annotated[tuple[ExplanationStep, ...], Meta(max_length=1000)] = ()
 
 
 class Settle(Struct, frozen=True, array_like=True):
@@ -839,8 +847,8 @@ class StatusFound(Struct, frozen=True, array_like=True):
     """
 
     state: StatusState
-    type: int
-    code: int
+    type: TypeNumber
+    code: CodeNumber
     setl_id: Code
     body: Raw
 

@@ -1,0 +1,121 @@
+"""Which body belongs to which message type, and the hash that tells two bodies apart."""
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from msgspec import Raw, Struct
+from msgspec.msgpack import Decoder
+
+from protocol.terminal import messages
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.decoding import ENCODER, decode
+from protocol.terminal.errors import RemoteProtocolError
+from protocol.terminal.messages import MessageType
+
+REQUEST_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
+    {
+        MessageType.SIGN_ON: messages.SignOn,
+        MessageType.SIGN_OFF: messages.SignOff,
+        MessageType.ECHO: messages.Echo,
+        MessageType.CARD_OPEN: messages.CardOpen,
+        MessageType.MEMBER_QUERY: messages.MemberQuery,
+        MessageType.ELIGIBILITY: messages.Eligibility,
+        MessageType.PREVIEW: messages.Preview,
+        MessageType.SETTLE: messages.Settle,
+        MessageType.CANCEL: messages.Cancel,
+        MessageType.REVERSE: messages.Reverse,
+        MessageType.STATUS: messages.Status,
+        MessageType.PRINT_ACK: messages.PrintAck,
+    }
+)
+
+REPLY_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
+    {
+        MessageType.SIGN_ON: messages.SignedOn,
+        MessageType.SIGN_OFF: messages.SignedOff,
+        MessageType.ECHO: messages.Echoed,
+        MessageType.CARD_OPEN: messages.CardOpened,
+        MessageType.MEMBER_QUERY: messages.MemberFound,
+        MessageType.ELIGIBILITY: messages.EligibilityFound,
+        MessageType.PREVIEW: messages.Previewed,
+        MessageType.SETTLE: messages.Settled,
+        MessageType.CANCEL: messages.Settled,
+        MessageType.REVERSE: messages.Reversed,
+        MessageType.STATUS: messages.StatusFound,
+        MessageType.PRINT_ACK: messages.PrintAcked,
+    }
+)
+
+STORED_TYPES: Final = frozenset(
+    {
+        MessageType.SETTLE,
+        MessageType.CANCEL,
+        MessageType.REVERSE,
+        MessageType.PRINT_ACK,
+    }
+)
+"""The types whose outcome is kept by `msgid`; the others change no money and are answered anew."""
+
+NIL: Final = ENCODER.encode(None)
+
+_REQUEST_DECODERS: Final[Mapping[int, Decoder[Struct]]] = {
+    type_.value: Decoder(body) for type_, body in REQUEST_BODIES.items()
+}
+_REPLY_DECODERS: Final[Mapping[int, Decoder[Struct]]] = {
+    type_.value: Decoder(body) for type_, body in REPLY_BODIES.items()
+}
+_PREVIEWED_DECODER: Final[Decoder[Struct]] = Decoder(messages.Previewed)
+
+
+def encode_body(body: Struct | None) -> Raw:
+    """Encode a body for an envelope's `body`; None gives nil."""
+    return Raw(ENCODER.encode(body))
+
+
+def decode_request_body(type_: int, body: Raw | bytes) -> Struct:
+    """Decode a request's body.
+
+    Args:
+        type_: The request's `type`.
+        body: The bytes as sent.
+
+    Raises:
+        RemoteProtocolError: UNKNOWN_MESSAGE_TYPE, MALFORMED_MESSAGE or INVALID_FIELD; a request
+            that ends so is refused with that code, and the connection goes on.
+    """
+    decoder = _REQUEST_DECODERS.get(type_)
+    if decoder is None:
+        raise RemoteProtocolError(
+            ResponseCode.UNKNOWN_MESSAGE_TYPE, f"no message has the type {type_}"
+        )
+    return decode(decoder, bytes(body))
+
+
+def decode_reply_body(type_: int, code: int, body: Raw | bytes) -> Struct | None:
+    """Decode a reply's body; None where the code's replies carry none.
+
+    Args:
+        type_: The request's `type`.
+        code: The reply's `code`.
+        body: The bytes as sent.
+
+    Raises:
+        RemoteProtocolError: As for requests.
+    """
+    if code == ResponseCode.SPLIT_CHANGED:
+        return decode(_PREVIEWED_DECODER, bytes(body))
+    if code != ResponseCode.APPROVED:
+        return None
+    decoder = _REPLY_DECODERS.get(type_)
+    if decoder is None:
+        raise RemoteProtocolError(
+            ResponseCode.UNKNOWN_MESSAGE_TYPE, f"no message has the type {type_}"
+        )
+    return decode(decoder, bytes(body))
+
+
+def request_hash(type_: int, body: Raw | bytes) -> bytes:
+    """Hash what makes two requests the same: SHA-256 over the type (uint16) and body as sent."""
+    return hashlib.sha256(type_.to_bytes(2, "big") + bytes(body)).digest()
