@@ -12,9 +12,6 @@ from typing import Any, TextIO
 
 import structlog
 
-TRAFFIC = 5
-"""Below DEBUG: wire bytes in hex. Never in production."""
-
 _PRIVATE_KEYS = frozenset(
     {
         "password", "pin", "name", "holder_name", "holder_id", "id_number", "card_number",
@@ -41,8 +38,7 @@ def mask(
 
 def configure_logs(*, level: str, log_format: str, stream: TextIO | None = None) -> None:
     """Set up logging for the process: one line an event on standard error."""
-    logging.addLevelName(TRAFFIC, "TRAFFIC")
-    threshold = TRAFFIC if level == "TRAFFIC" else logging.getLevelNamesMapping()[level]
+    threshold = logging.getLevelNamesMapping()["DEBUG" if level == "TRAFFIC" else level]
     renderer: Any = (  # structlog's renderers share no type
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if log_format == "json"
@@ -57,9 +53,8 @@ def configure_logs(*, level: str, log_format: str, stream: TextIO | None = None)
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(max(threshold, logging.DEBUG)),
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=threshold, stream=stream or sys.stderr, force=True)
-    logging.getLogger("cardserver.traffic").setLevel(threshold)

@@ -1,0 +1,104 @@
+"""The parts of the centre that a request may use, and one request on its way through them.
+
+Not here: who fills the parts; that is `app.py` alone.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from cardserver.benefits.policy import PolicyBook
+from cardserver.cards.keystore import KeyStore
+from cardserver.cards.opening import BatchRunner
+from cardserver.cards.session_token import CardSessions
+from cardserver.config import Config
+from cardserver.observe.metrics import Metrics
+from cardserver.observe.stages import StageClock
+from cardserver.registry.registry_store import Registry
+from cardserver.registry.values import CatalogueItem, Operator
+from cardserver.session import TerminalSession
+from ledger.database_store import Database
+from ledger.writer import GroupWriter
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import MessageType, Request
+
+
+class Clock(Protocol):
+    """The world's time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds that never go back."""
+
+
+LocalReader = Callable[[], BatchRunner]
+
+
+@dataclass(slots=True)
+class Centre:
+    """One worker's parts."""
+
+    config: Config
+    clock: Clock
+    random_bytes: Callable[[int], bytes]
+    database: Database
+    registry: Registry
+    writer: GroupWriter
+    keys: KeyStore
+    card_sessions: CardSessions
+    policies: PolicyBook
+    catalogue: dict[str, list[CatalogueItem]]
+    metrics: Metrics
+    is_draining: bool = False
+    local_readers: dict[str, LocalReader] = field(default_factory=dict)
+
+    def today(self) -> dt.date:
+        """The fund's local day."""
+        return dt.datetime.fromtimestamp(
+            self.clock.now_ms() / 1000, tz=self.config.timezone
+        ).date()
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request at the centre: who asked, what, and how long they will wait."""
+
+    centre: Centre
+    session: TerminalSession
+    request: Request
+    type: MessageType
+    clock: StageClock
+    deadline_ms: int  # on Centre.clock.monotonic_ms
+    operator: Operator | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler decided.
+
+    Attributes:
+        body: The reply body as a struct, as stored bytes, or nothing.
+        business_date: The fund's day as YYYYMMDD; 0 for today.
+    """
+
+    code: ResponseCode
+    body: msgspec.Struct | bytes | None = None
+    detail_zh: str = ""
+    detail_en: str = ""
+    is_duplicate: bool = False
+    business_date: int = 0
+
+
+def day_number(date: dt.date) -> int:
+    """A date as YYYYMMDD."""
+    return date.year * 10_000 + date.month * 100 + date.day
+
+
+def date_of(day: int) -> dt.date:
+    """YYYYMMDD as a date."""
+    return dt.date(day // 10_000, day // 100 % 100, day % 100)

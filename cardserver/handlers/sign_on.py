@@ -1,0 +1,154 @@
+"""SIGN_ON, SIGN_OFF, ECHO, and the check of the sign-on that every later request carries."""
+
+import secrets
+
+from cardserver.cards.opening import OPENINGS
+from cardserver.centre import Answer, Centre, Exchange, day_number
+from cardserver.registry.passwords import verify_password
+from cardserver.session import SignedOnOperator, TerminalSession, card_steps
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import (
+    PROTOCOL_VERSION,
+    Challenge,
+    Echo,
+    Echoed,
+    MessageType,
+    OpeningBatch,
+    SignedOff,
+    SignedOn,
+    SignOff,
+    SignOn,
+)
+
+COUNTER_ROLES = frozenset({"cashier", "supervisor"})
+CHALLENGES_AHEAD = 4
+_RECHECK_MS = 10_000  # how long a sign-on seen is believed for messages that move no money
+
+_OPENINGS = tuple(
+    OpeningBatch(opening.number, opening.atr, opening.atr_mask, card_steps(opening.batch))
+    for opening in OPENINGS
+)
+
+
+async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
+    """SIGN_ON (9001): prove the operator, agree on a version, hand out challenges."""
+    centre, session = exchange.centre, exchange.session
+    if PROTOCOL_VERSION not in body.versions:
+        return Answer(
+            ResponseCode.UNSUPPORTED_VERSION,
+            detail_zh=f"本中心支持版本 {PROTOCOL_VERSION}",
+            detail_en=f"this centre speaks version {PROTOCOL_VERSION}",
+        )
+    if exchange.request.operator != body.operator:
+        return Answer(ResponseCode.OPERATOR_MISMATCH)
+    operator = await centre.registry.operator(session.institution.institution_no, body.operator)
+    if operator is None:
+        # As long as a wrong password takes, so that operator numbers can't be guessed by time.
+        await verify_password("", body.password)
+        return Answer(ResponseCode.OPERATOR_REFUSED)
+    if not operator.is_active:
+        return Answer(ResponseCode.OPERATOR_LOCKED)
+    if not await verify_password(operator.password_hash, body.password):
+        locked = await centre.registry.record_failure(
+            operator.operator_no, failures_max=centre.config.sign_on.failures_max
+        )
+        return Answer(ResponseCode.OPERATOR_LOCKED if locked else ResponseCode.OPERATOR_REFUSED)
+    if operator.role not in COUNTER_ROLES:
+        return Answer(ResponseCode.OPERATOR_NOT_PERMITTED)
+    now_ms = centre.clock.now_ms()
+    ends_ms = now_ms + centre.config.sign_on.life_ms
+    sign_no = secrets.token_hex(12)
+    batch_no = await centre.registry.open_sign_on(
+        sign_no=sign_no,
+        terminal_no=session.terminal.terminal_no,
+        operator_no=operator.operator_no,
+        begins_time_ms=now_ms,
+        ends_time_ms=ends_ms,
+        business_date=day_number(centre.today()),
+    )
+    session.sign_on = SignedOnOperator(
+        sign_no, operator, ends_ms, centre.clock.monotonic_ms()
+    )
+    session.wants_stages = body.wants_stages
+    return Answer(
+        ResponseCode.APPROVED,
+        SignedOn(
+            sign_no=sign_no,
+            version=PROTOCOL_VERSION,
+            batch_no=batch_no,
+            fund_zh=centre.config.fund.name_zh,
+            fund_en=centre.config.fund.name_en,
+            challenges=fresh_challenges(centre, session),
+            openings=_OPENINGS,
+            in_flight_max=centre.config.listener.in_flight_max,
+            frame_size_max=centre.config.listener.frame_size_max,
+            expires_time_ms=ends_ms,
+        ),
+    )
+
+
+async def sign_off(exchange: Exchange, _body: SignOff) -> Answer:
+    """SIGN_OFF (9002): the sign-on ends now."""
+    await exchange.centre.registry.close_sign_on(
+        exchange.request.sign_no, ends_time_ms=exchange.centre.clock.now_ms()
+    )
+    exchange.session.sign_on = None
+    return Answer(ResponseCode.APPROVED, SignedOff())
+
+
+async def echo(_exchange: Exchange, body: Echo) -> Answer:
+    """ECHO: the same bytes back."""
+    return Answer(ResponseCode.APPROVED, Echoed(body.payload))
+
+
+async def check_sign_on(exchange: Exchange) -> Answer | None:
+    """Refuse a request whose sign-on is missing, over, or another operator's.
+
+    Before money moves, the registry is asked anew whether terminal, institution and operator may
+    still act; for other messages what was seen a few seconds ago is believed.
+    """
+    centre, session, request = exchange.centre, exchange.session, exchange.request
+    if not request.sign_no:
+        return Answer(ResponseCode.NOT_SIGNED_ON)
+    known = session.sign_on
+    is_stale = (
+        known is None
+        or known.sign_no != request.sign_no
+        or exchange.type in {MessageType.SETTLE, MessageType.CANCEL, MessageType.REVERSE}
+        or centre.clock.monotonic_ms() - known.seen_ms > _RECHECK_MS
+    )
+    if is_stale:
+        found = await centre.registry.sign_on(request.sign_no)
+        if found is None or found.terminal.terminal_no != session.terminal.terminal_no:
+            return Answer(ResponseCode.NOT_SIGNED_ON)
+        if not found.terminal.is_active:
+            return Answer(ResponseCode.TERMINAL_DISABLED)
+        if found.terminal.certificate_sha256 != session.terminal.certificate_sha256:
+            return Answer(ResponseCode.CERTIFICATE_REPLACED)
+        if not found.institution_is_active:
+            return Answer(ResponseCode.INSTITUTION_SUSPENDED)
+        if not found.operator.is_active:
+            return Answer(ResponseCode.OPERATOR_LOCKED)
+        known = SignedOnOperator(
+            request.sign_no, found.operator, found.ends_time_ms, centre.clock.monotonic_ms()
+        )
+        session.sign_on = known
+    assert known is not None
+    if known.ends_time_ms <= centre.clock.now_ms():
+        return Answer(ResponseCode.SIGN_ON_EXPIRED)
+    if request.operator != known.operator.code:
+        return Answer(ResponseCode.OPERATOR_MISMATCH)
+    exchange.operator = known.operator
+    return None
+
+
+def fresh_challenges(centre: Centre, session: TerminalSession) -> tuple[Challenge, ...]:
+    """Top the terminal's challenges up to what it may hold."""
+    life_ms = centre.config.cards.challenge_life_ms
+    return tuple(
+        Challenge(number, value, life_ms)
+        for number, value in (
+            session.challenges.issue()
+            for _ in range(CHALLENGES_AHEAD - session.challenges.alive_count)
+        )
+    )
