@@ -1,0 +1,17 @@
+"""`cardsim`: the other ends of a card centre. Commands live in `commands/`, one noun a file."""
+
+import typer
+
+from simulators.commands.population import population
+
+app = typer.Typer(
+    help="The other ends of a card centre: made-up cities, simulated cards.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("population")(population)
+
+
+@app.callback()
+def cardsim() -> None:
+    """Keep every command a subcommand, also while there is one."""

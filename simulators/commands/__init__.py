@@ -1,0 +1,1 @@
+"""The commands of `cardsim`, one noun a file; `simulators/cli.py` registers them."""

@@ -1,0 +1,87 @@
+"""`cardsim population`: make up a city."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from argon2.low_level import Type, hash_secret
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from simulators.population.city import NO_PASSWORD, PERSONS_MAX, City
+from simulators.population.files import write_city
+
+# argon2id as RFC 9106, 4 recommends where memory is scarce (its second choice).
+ARGON2_TIME_COST = 3
+ARGON2_MEMORY_KIB = 65_536
+ARGON2_LANES = 4
+ARGON2_HASH_SIZE = 32
+ARGON2_SALT_SIZE = 16
+
+
+def population(
+    *,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same city.")] = 1,
+    persons: Annotated[int, typer.Option(min=1, max=PERSONS_MAX)] = 10_000,
+    out: Annotated[Path, typer.Option(help="Folder for the CSV files, new or empty.")],
+    region: Annotated[
+        str, typer.Option(help="Six digits; must be the fund's, and should exist nowhere.")
+    ] = "639900",
+    year: Annotated[int, typer.Option(help="State of things on its first day.")] = 2026,
+    items: Annotated[int, typer.Option(min=1, help="Length of the catalogue.")] = 4_000,
+    operator_password_file: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Holds the password of all made-up operators; without it none can sign on.",
+        ),
+    ] = None,
+) -> None:
+    """Make up a city: persons, families, employers, cards, institutions, operators, catalogue."""
+    console = Console(stderr=True)
+    if not re.fullmatch(r"[0-9]{6}", region):
+        raise typer.BadParameter("expected six digits", param_hint="--region")
+    if out.exists() and any(out.iterdir()):
+        console.print(f"[red]{out} is not empty: choose another folder or remove it first.[/red]")
+        raise typer.Exit(1)
+    city = City(
+        seed=seed,
+        persons=persons,
+        region=region,
+        year=year,
+        items=items,
+        password_hash=_hash_password(operator_password_file, seed),
+    )
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    ) as progress:
+        task = progress.add_task("persons", total=persons)
+        for done in write_city(city, out):
+            progress.update(task, completed=done)
+    console.print(f"{persons} persons, {city.institutions} institutions: {out}")
+
+
+def _hash_password(file: Path | None, seed: int) -> str:
+    """Hash the one password once; the salt is of the seed, so that the files stay the same."""
+    if file is None:
+        return NO_PASSWORD
+    password = file.read_bytes().rstrip(b"\r\n")
+    if not password:
+        raise typer.BadParameter(f"{file} is empty", param_hint="--operator-password-file")
+    salt = hashlib.sha256(b"made-up operators %d" % seed).digest()[:ARGON2_SALT_SIZE]
+    return hash_secret(
+        password,
+        salt,
+        time_cost=ARGON2_TIME_COST,
+        memory_cost=ARGON2_MEMORY_KIB,
+        parallelism=ARGON2_LANES,
+        hash_len=ARGON2_HASH_SIZE,
+        type=Type.ID,
+    ).decode("ascii")

@@ -1,0 +1,1 @@
+"""Made-up cities: everyone and everything a fund's registry holds, from a seed."""
