@@ -21,10 +21,9 @@ from protocol.terminal.codes import ResponseCode
 from protocol.terminal.connection import (
     NEED_DATA,
     CentreConnection,
-    ConnectionLimits,
-    LocalProtocolError,
-    RemoteProtocolError,
+    Limits,
 )
+from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import Goodbye, Relay, Relayed, Reply, Request
 
 ALPN = "cardserver/1"
@@ -70,11 +69,12 @@ class TerminalLink(asyncio.Protocol):
     def __init__(self, listener: "TerminalListener") -> None:
         """Belong to a listener."""
         self._listener = listener
-        self._connection = CentreConnection(listener.connection_limits)
+        self._connection = CentreConnection(listener.limits)
         self._session: Session | None = None
         self._transport: asyncio.Transport | None = None
         self._admission: asyncio.Task[None] | None = None
         self._is_reading = True
+        self._early = b""  # what came before the registry admitted the terminal
         self.active_at = time.monotonic()
         self.frame_began_at = 0.0  # 0: between frames
         self.peer = ""
@@ -106,19 +106,18 @@ class TerminalLink(asyncio.Protocol):
         self._listener.links.add(self)
         self._listener.metrics.connections.inc()
         self._pause()
-        self._admission = self._listener.tasks.create_task(
-            self._admit(institution, terminal, der)
-        )
+        self._admission = self._listener.tasks.create_task(self._admit(institution, terminal, der))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes as they come."""
         self.active_at = time.monotonic()
         self._listener.log_traffic(self.peer, "<", data)
-        try:
-            self._connection.receive_data(data)
-            self._deliver()
-        except RemoteProtocolError as error:
-            self.close(error.code, error.detail)
+        if self._session is None:
+            self._early += data
+            if len(self._early) > self._listener.section.frame_size_max:
+                self.close(ResponseCode.FRAME_TOO_LARGE, "too much before the first reply")
+            return
+        self._deliver(data)
 
     def eof_received(self) -> bool:
         """Close when the terminal does."""
@@ -159,8 +158,9 @@ class TerminalLink(asyncio.Protocol):
 
     def send(self, message: Reply | Relay) -> None:
         """Send a message, or nothing where the terminal has gone."""
-        if self._transport is None or self._transport.is_closing():
+        if not self.is_open or not self._connection.may_send:
             return
+        assert self._transport is not None
         data = self._connection.send(message)
         self._listener.log_traffic(self.peer, ">", data)
         self._transport.write(data)
@@ -171,11 +171,9 @@ class TerminalLink(asyncio.Protocol):
             return
         self._listener.metrics.connection_refused(code.name.lower())
         log.warning("connection closed", peer=self.peer, code=code.name, detail=detail)
-        try:
+        if self._connection.may_say_goodbye:
             self._transport.write(self._connection.send(Goodbye(code, detail[:200])))
-        except LocalProtocolError:
-            log.info("goodbye not sent", peer=self.peer)
-        self._transport.close()
+        self._end()
 
     # --- private -------------------------------------------------------------------------
 
@@ -185,32 +183,36 @@ class TerminalLink(asyncio.Protocol):
             self.close(admitted, admitted.text_en)
             return
         self._session = admitted
+        self._deliver(self._early)
+        self._early = b""
         self._resume()
+
+    def _deliver(self, data: bytes) -> None:
+        assert self._session is not None
+        received_ns = time.perf_counter_ns()
         try:
-            self._deliver()
+            self._connection.receive_data(data)
+            while (event := self._connection.next_event()) is not NEED_DATA:
+                match event:
+                    case Request():
+                        self._session.on_request(event, received_ns)
+                    case Relayed():
+                        self._session.on_relayed(event)
+                    case Goodbye():
+                        log.info("terminal left", peer=self.peer, code=event.code)
+                        self._end()
+                        return
         except RemoteProtocolError as error:
             self.close(error.code, error.detail)
-
-    def _deliver(self) -> None:
-        if self._session is None:
-            return  # not admitted yet; reading is paused
-        received_ns = time.perf_counter_ns()
-        while self._transport is not None and not self._transport.is_closing():
-            event = self._connection.next_event()
-            if event is NEED_DATA:
-                break
-            if isinstance(event, Request):
-                self._session.on_request(event, received_ns)
-            elif isinstance(event, Relayed):
-                self._session.on_relayed(event)
-            else:
-                assert isinstance(event, Goodbye)
-                log.info("terminal left", peer=self.peer, code=event.code, detail=event.detail)
-                self._transport.close()
+            return
         if not self._connection.is_mid_frame:
             self.frame_began_at = 0.0
         elif self.frame_began_at == 0.0:
             self.frame_began_at = self.active_at
+
+    def _end(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def _pause(self) -> None:
         if self._is_reading and self._transport is not None:
@@ -241,7 +243,7 @@ class TerminalListener:
         self.tasks = tasks
         self.links: set[TerminalLink] = set()
         self.is_draining = False
-        self.connection_limits = ConnectionLimits(
+        self.limits = Limits(
             frame_size_max=section.frame_size_max, in_flight_max=section.in_flight_max
         )
         self._context = context
