@@ -159,6 +159,19 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
+class SignOn:
+    """A sign-on, and whether all that it rests on may still act; ended ones are kept."""
+
+    sign_no: str
+    terminal: Terminal
+    operator: Operator
+    institution_is_active: bool
+    batch_no: int
+    begins_time_ms: int
+    ends_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogueItem:
     """One item of the catalogue on a date: class 1 甲, 2 乙, 3 丙."""
 

@@ -1,0 +1,23 @@
+"""The form of a citizen's identity number (GB 11643-1999): digits, date and check character."""
+
+import datetime as dt
+
+# GB 11643-1999, 4.2: weights of the 17 digits, and the check character by remainder (ISO 7064).
+WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+CHECK_CHARACTERS = "10X98765432"
+SIZE = 18
+
+
+def fault_of(number: str) -> str | None:
+    """Say what is wrong with an identity number's form, or None."""
+    digits = number[:-1]
+    if len(number) != SIZE or not (digits.isascii() and digits.isdecimal()):
+        return "expected 17 digits and a check character"
+    try:
+        dt.date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
+    except ValueError:
+        return "digits 7 to 14 are not a date"
+    weight = sum(int(digit) * factor for digit, factor in zip(digits, WEIGHTS, strict=True))
+    if CHECK_CHARACTERS[weight % 11] != number[-1]:
+        return "the check character is wrong"
+    return None
