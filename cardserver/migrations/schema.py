@@ -1,0 +1,54 @@
+"""Bring a database's schema up to date. Not here: the steps themselves (`versions/`)."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData
+
+from cardserver.claims import tables as claims_tables
+from cardserver.registry import tables as registry_tables
+from ledger import tables as ledger_tables
+from ledger.database_store import Database
+
+METADATAS: tuple[MetaData, ...] = (
+    ledger_tables.metadata,
+    registry_tables.metadata,
+    claims_tables.metadata,
+)
+
+
+async def migrate(url: str, password: str = "") -> None:
+    """Bring the database at this URL to the newest schema; does nothing where it is already.
+
+    Args:
+        url: As `Database.open` takes it.
+        password: As there.
+    """
+    database = Database.open(url, password)
+    try:
+        await database.administer(upgrade)
+    finally:
+        await database.close()
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the steps that are missing on this connection."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def is_current(connection: Connection) -> bool:
+    """Tell whether the database has the newest schema, so that a server may start on it."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == newest
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

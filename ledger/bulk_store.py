@@ -1,0 +1,238 @@
+"""Statements that each serve one table and many rows, in the words of both databases.
+
+The SQL text is made once, from the `Table`; at run time nothing is composed. PostgreSQL takes one
+array a column (`= ANY`, `unnest`), so that a thousand rows are one statement and one round trip;
+SQLite, where a call costs no round trip, takes the rows one by one through a prepared statement.
+Not here: connections and transactions (`database_store.py`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Column, LargeBinary, SmallInteger, String, Table
+from sqlalchemy.types import TypeEngine
+
+# A row's columns have the types of the schema, which mypy can't see; whoever reads says them.
+Row = tuple[Any, ...]
+
+
+class Query(NamedTuple):
+    """A statement and the rows that it is to be run for."""
+
+    statement: "Statement"
+    rows: Sequence[Row]
+
+
+class Statement:
+    """One statement's text for both databases; calling it with rows gives a `Query`.
+
+    Attributes:
+        name: What it does to which table, for errors and logs.
+        postgresql: Text with one array parameter a column, or as given to `plain`.
+        sqlite: Text with one parameter a column; runs once a row.
+        is_plain: Parameters are those of the text itself: at most one row.
+        has_result: Whether rows come back.
+        key_count: For a `select` by key, how many leading columns of a result are its key.
+    """
+
+    __slots__ = ("has_result", "is_plain", "key_count", "name", "postgresql", "sqlite")
+
+    def __init__(  # noqa: PLR0913 - a record of six facts that belong together
+        self,
+        name: str,
+        *,
+        postgresql: str,
+        sqlite: str,
+        has_result: bool,
+        is_plain: bool = False,
+        key_count: int = 0,
+    ) -> None:
+        self.name = name
+        self.postgresql = postgresql
+        self.sqlite = sqlite
+        self.has_result = has_result
+        self.is_plain = is_plain
+        self.key_count = key_count
+
+    def __call__(self, rows: Sequence[Row] = ()) -> Query:
+        """Return the query of this statement for these rows.
+
+        For a `select` a row is a key; for the others it holds the columns in the order in which
+        the statement was made.
+        """
+        return Query(self, rows)
+
+    def __repr__(self) -> str:
+        return f"<Statement {self.name}>"
+
+
+def select(
+    table: Table, columns: Sequence[str], by: Sequence[str], *, lock: bool = False
+) -> Statement:
+    """Read the rows that have one of the keys; the same key twice is read once.
+
+    A result row holds the key's columns, then `columns`, in no particular order of rows.
+
+    Args:
+        table: Where from.
+        columns: What comes back beside the key.
+        by: The key's columns; rows of the query are keys.
+        lock: Lock the rows in key order until the transaction ends, against other lockers and
+            changes (PostgreSQL; on SQLite the transaction alone writes anyway).
+    """
+    name = _quoted(table.name)
+    wanted = ", ".join(f"t.{_quoted(column)}" for column in [*by, *columns])
+    tail = f" ORDER BY {_each('t.{}', by)} FOR NO KEY UPDATE OF t" if lock else ""
+    if len(by) == 1:
+        key = table.c[by[0]]
+        postgresql = (
+            f"SELECT {wanted} FROM {name} t"
+            f" WHERE t.{_quoted(key.name)} = ANY($1::{_type_name(key.type)}[]){tail}"
+        )
+    else:
+        matches = _each_with(" AND ", "t.{0} = k.{0}", by)
+        postgresql = (
+            f"SELECT {wanted} FROM {_unnest('k', [table.c[b] for b in by])}"
+            f" JOIN {name} t ON {matches}{tail}"
+        )
+    sqlite = f"SELECT {wanted} FROM {name} t WHERE {_each_with(' AND ', 't.{} = ?', by)}"
+    return Statement(
+        f"select {table.name}",
+        postgresql=postgresql,
+        sqlite=sqlite,
+        has_result=True,
+        key_count=len(by),
+    )
+
+
+def insert(table: Table, columns: Sequence[str], *, ignore_existing: bool = False) -> Statement:
+    """Add rows; with `ignore_existing` those whose key exists are left alone.
+
+    The result is then the primary keys of the rows that were added.
+    """
+    tail = ""
+    if ignore_existing:
+        keys = [column.name for column in table.primary_key.columns]
+        tail = f" ON CONFLICT DO NOTHING RETURNING {_each('{}', keys)}"
+    head = f"INSERT INTO {_quoted(table.name)} ({_each('{}', columns)})"
+    source = _unnest("v", [table.c[column] for column in columns])
+    return Statement(
+        f"insert {table.name}",
+        postgresql=f"{head} SELECT * FROM {source}{tail}",
+        sqlite=f"{head} VALUES ({_marks(columns)}){tail}",
+        has_result=ignore_existing,
+    )
+
+
+def update(table: Table, set: Sequence[str], by: Sequence[str]) -> Statement:  # noqa: A002
+    """Change columns of the rows that have the key; a row holds `set`'s values, then `by`'s.
+
+    The result is the primary keys of the rows that were found: with the old values in `by`, this
+    is compare-and-set.
+    """
+    name = _quoted(table.name)
+    keys = [column.name for column in table.primary_key.columns]
+    new = [f"n{index}" for index in range(len(set))]
+    old = [f"o{index}" for index in range(len(by))]
+    arrays = _arrays([table.c[column] for column in [*set, *by]])
+    postgresql = (
+        f"UPDATE {name} t SET "
+        + ", ".join(f"{_quoted(column)} = v.{to}" for column, to in zip(set, new, strict=True))
+        + f" FROM unnest({arrays}) AS v({', '.join([*new, *old])}) WHERE "
+        + " AND ".join(f"t.{_quoted(column)} = v.{at}" for column, at in zip(by, old, strict=True))
+        + f" RETURNING {_each('t.{}', keys)}"
+    )
+    sqlite = (
+        f"UPDATE {name} SET {_each('{} = ?', set)}"
+        f" WHERE {_each_with(' AND ', '{} = ?', by)} RETURNING {_each('{}', keys)}"
+    )
+    return Statement(f"update {table.name}", postgresql=postgresql, sqlite=sqlite, has_result=True)
+
+
+def put(table: Table, set: Sequence[str], by: Sequence[str]) -> Statement:  # noqa: A002
+    """Make or replace rows; a row holds `by`'s values, then `set`'s. Keys must be distinct."""
+    return _upsert(table, "put", set, by, "{0} = excluded.{0}")
+
+
+def add(table: Table, sums: Sequence[str], by: Sequence[str]) -> Statement:
+    """Make rows or add to them; a row holds `by`'s values, then `sums`'. Keys must be distinct.
+
+    Not for a column with a CHECK: that is tried on the summand before the sum is made.
+    """
+    return _upsert(table, "add", sums, by, f"{{0}} = {_quoted(table.name)}.{{0}} + excluded.{{0}}")
+
+
+def delete(table: Table, by: Sequence[str]) -> Statement:
+    """Remove the rows that have the key."""
+    name = _quoted(table.name)
+    source = _unnest("k", [table.c[column] for column in by])
+    matches = _each_with(" AND ", "t.{0} = k.{0}", by)
+    return Statement(
+        f"delete {table.name}",
+        postgresql=f"DELETE FROM {name} t USING {source} WHERE {matches}",
+        sqlite=f"DELETE FROM {name} WHERE {_each_with(' AND ', '{} = ?', by)}",
+        has_result=False,
+    )
+
+
+def plain(name: str, *, postgresql: str, sqlite: str) -> Statement:
+    """Take the text as it is: `$1` for PostgreSQL, `?` for SQLite; its query has at most one row."""
+    return Statement(name, postgresql=postgresql, sqlite=sqlite, has_result=True, is_plain=True)
+
+
+def _upsert(
+    table: Table, verb: str, values: Sequence[str], by: Sequence[str], change: str
+) -> Statement:
+    columns = [*by, *values]
+    head = f"INSERT INTO {_quoted(table.name)} ({_each('{}', columns)})"
+    tail = f" ON CONFLICT ({_each('{}', by)}) DO UPDATE SET {_each(change, values)}"
+    source = _unnest("v", [table.c[column] for column in columns])
+    return Statement(
+        f"{verb} {table.name}",
+        postgresql=f"{head} SELECT * FROM {source}{tail}",
+        sqlite=f"{head} VALUES ({_marks(columns)}){tail}",
+        has_result=False,
+    )
+
+
+def _quoted(name: str) -> str:
+    assert '"' not in name
+    return f'"{name}"'
+
+
+def _each_with(separator: str, template: str, names: Sequence[str]) -> str:
+    return separator.join(template.format(_quoted(name)) for name in names)
+
+
+def _each(template: str, names: Sequence[str]) -> str:
+    return _each_with(", ", template, names)
+
+
+def _marks(names: Sequence[str]) -> str:
+    return ", ".join("?" * len(names))
+
+
+def _arrays(columns: Sequence[Column[Any]]) -> str:  # of whatever type each column has
+    return ", ".join(
+        f"${number}::{_type_name(column.type)}[]" for number, column in enumerate(columns, 1)
+    )
+
+
+def _unnest(alias: str, columns: Sequence[Column[Any]]) -> str:  # of whatever type each column has
+    names = ", ".join(_quoted(column.name) for column in columns)
+    return f"unnest({_arrays(columns)}) AS {alias}({names})"
+
+
+def _type_name(type_: TypeEngine[Any]) -> str:  # of whatever type the column has
+    """Return PostgreSQL's name of the type; the schema uses no others than these."""
+    match type_:
+        case BigInteger():
+            return "bigint"
+        case SmallInteger():
+            return "smallint"
+        case String():
+            return "text"
+        case LargeBinary():
+            return "bytea"
+        case _:
+            return "integer"

@@ -1,0 +1,138 @@
+"""One database, SQLite or PostgreSQL, behind the same few calls.
+
+Not here: how statements are worded (`bulk_store.py`); the two ways of running them
+(`sqlite_store.py`, `postgresql_store.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, Self, TypeVar
+
+from sqlalchemy import Connection, make_url
+
+from ledger.bulk_store import Query, Row
+from ledger.postgresql_store import PostgreSQLStore
+from ledger.scripts import Script
+from ledger.sqlite_store import SQLiteStore
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """What each kind of database offers; see `Database` for what the calls mean."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def fetch(self, query: Query) -> list[Row]: ...
+
+    async def transact(self, script_factory: Callable[[], Script[T]]) -> T: ...
+
+    async def administer(self, work: Callable[[Connection], T]) -> T: ...
+
+
+class Database:
+    """A database, opened by its URL.
+
+    Attributes:
+        url: As given, without a password.
+        dialect: "sqlite" or "postgresql".
+    """
+
+    def __init__(self, url: str, dialect: str, store: Store) -> None:
+        self.url = url
+        self.dialect = dialect
+        self._store = store
+
+    @classmethod
+    def open(cls, url: str, password: str = "") -> Self:
+        """Name a database; nothing is connected before `start`.
+
+        Args:
+            url: `sqlite:///path` or `postgresql+asyncpg://user@host/name`; `?host=/directory`
+                names a Unix socket's directory, `?host=a:5432&host=b:5432` several servers.
+            password: Kept apart from the URL, so that no log shows it.
+        """
+        parsed = make_url(url)
+        match parsed.get_backend_name():
+            case "sqlite":
+                return cls(url, "sqlite", SQLiteStore(parsed))
+            case "postgresql":
+                if password:
+                    parsed = parsed.set(password=password)
+                return cls(url, "postgresql", PostgreSQLStore(parsed))
+            case other:
+                raise ValueError(f"a database of kind {other} is not served, in {url}")
+
+    async def start(self) -> None:
+        """Connect, and refuse settings that could lose what was answered.
+
+        Raises:
+            UnsafeDatabaseError: Naming the setting.
+            StoreUnavailableError: If it can't be reached.
+        """
+        await self._store.start()
+
+    async def close(self) -> None:
+        """Finish what is under way and disconnect."""
+        await self._store.close()
+
+    async def fetch(self, query: Query) -> list[Row]:
+        """Read what is committed. Reads of one moment by the same statement share a round trip.
+
+        Raises:
+            StoreError: As the family says.
+        """
+        return await self._store.fetch(query)
+
+    async def fetch_script(self, script: Script[T]) -> T:
+        """Run a script of reads, each seeing what is committed by then."""
+        try:
+            query = next(script)
+            while True:
+                query = script.send(await self._store.fetch(query))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            script.close()
+
+    async def transact(self, script_factory: Callable[[], Script[T]]) -> T:
+        """Run one write transaction; on return it is durable.
+
+        It is begun again with a new script after a deadlock or a conflict, so the scripts must
+        leave nothing behind but their result. It ends, also when the caller is cancelled. On
+        SQLite the script runs in the writing thread.
+
+        Args:
+            script_factory: Makes the generator that yields queries and is sent their rows.
+
+        Raises:
+            CommitUnknownError: If the connection ended during the commit.
+            StoreError: As the family says; then nothing was recorded.
+        """
+        return await self._store.transact(script_factory)
+
+    async def execute(self, *queries: Query) -> list[list[Row]]:
+        """Run these in one write transaction; return each one's rows."""
+
+        def script() -> Script[list[list[Row]]]:
+            results: list[list[Row]] = []
+            for query in queries:
+                results.append((yield query))
+            return results
+
+        return await self.transact(script)
+
+    async def administer(self, work: Callable[[Connection], T]) -> T:
+        """Run work with a SQLAlchemy connection, in a transaction that is committed on return.
+
+        For migrations and reports; it may take its time on PostgreSQL, and on SQLite keeps to
+        transactions under 50 ms while a centre runs.
+        """
+        return await self._store.administer(work)
+
+
+def in_batches(rows: Sequence[Row], size_max: int) -> list[Sequence[Row]]:
+    """Cut rows into batches for statements of a bounded size."""
+    return [rows[start : start + size_max] for start in range(0, len(rows), size_max)]

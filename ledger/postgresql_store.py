@@ -1,0 +1,308 @@
+"""PostgreSQL through asyncpg: pinned connections, reads of one moment shared.
+
+A pooled connection is reset at each return, which costs two thirds of a point read; ours stay with
+one owner. Reads queue by statement, and a free connection takes all that wait for one statement
+with one `= ANY`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from ledger.bulk_store import Query, Row, Statement
+from ledger.scripts import Script
+from ledger.store_errors import (
+    CommitUnknownError,
+    ConflictError,
+    ConstraintError,
+    StoreError,
+    StoreUnavailableError,
+    UnsafeDatabaseError,
+)
+
+T = TypeVar("T")
+
+_READERS_MAX = 4
+_WRITERS_MAX = 4
+_CONNECT_TIMEOUT_S = 10.0
+_STATEMENT_TIMEOUT_S = 60.0
+_ATTEMPTS_MAX = 10
+_KEYS_MAX = 4096  # of one shared read
+
+# Statements here read by key. A plan made for an empty table must not stay a sequential scan or
+# a hash join when the table has grown, and planning anew each time costs more than it gives.
+_SETTINGS = {
+    "application_name": "cardserver",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+_SAFE = {"fsync": ("on",), "full_page_writes": ("on",)}
+_SAFE_COMMITS = ("on", "local", "remote_write", "remote_apply")
+
+# asyncpg ships no types.
+_Asyncpg = Any
+_Waiter = tuple[Query, asyncio.Future[list[Row]]]
+
+
+class PostgreSQLStore:
+    """A PostgreSQL database."""
+
+    def __init__(self, url: URL) -> None:
+        self._engine: AsyncEngine = create_async_engine(url, poolclass=NullPool)
+        _, self._connect_arguments = self._engine.dialect.create_connect_args(url)
+        self._idle_readers: list[_Asyncpg] = []
+        self._idle_writers: list[_Asyncpg] = []
+        self._readers_count = 0
+        self._writer_places = asyncio.Semaphore(_WRITERS_MAX)
+        self._waiting: dict[Statement, deque[_Waiter]] = {}
+        self._is_pump_due = False
+        self._tasks: set[asyncio.Task[Any]] = set()  # of any result
+        self._is_closing = False
+
+    async def start(self) -> None:
+        self._idle_writers.append(await self._connect())
+        self._idle_readers.append(await self._connect())
+        self._readers_count = 1
+
+    async def close(self) -> None:
+        self._is_closing = True
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+        for connection in [*self._idle_readers, *self._idle_writers]:
+            if not connection.is_closed():
+                try:
+                    await connection.close(timeout=_CONNECT_TIMEOUT_S)
+                except (OSError, asyncpg.PostgresError, TimeoutError):
+                    connection.terminate()
+        self._idle_readers.clear()
+        self._idle_writers.clear()
+        await self._engine.dispose()
+
+    async def fetch(self, query: Query) -> list[Row]:
+        future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(query.statement, deque()).append((query, future))
+        if not self._is_pump_due:
+            self._is_pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+        return await future
+
+    async def transact(self, script_factory: Callable[[], Script[T]]) -> T:
+        # Shielded: a request that is given up does not leave half a transaction behind.
+        return await asyncio.shield(self._task(self._transact(script_factory)))
+
+    async def administer(self, work: Callable[[Connection], T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def _connect(self) -> _Asyncpg:
+        try:
+            connection = await asyncpg.connect(
+                **self._connect_arguments,
+                timeout=_CONNECT_TIMEOUT_S,
+                command_timeout=_STATEMENT_TIMEOUT_S,
+                statement_cache_size=512,
+                max_cached_statement_lifetime=0,
+                server_settings=_SETTINGS,
+            )
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise StoreUnavailableError(f"cannot connect: {error}") from error
+        try:
+            await _check_settings(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:  # as asyncio types them
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Give what waits to the connections that are free."""
+        self._is_pump_due = False
+        while self._waiting and (self._idle_readers or self._readers_count < _READERS_MAX):
+            statement = next(iter(self._waiting))
+            waiters = self._waiting[statement]
+            batch = _take(waiters, statement)
+            # What is left goes to the end, so that no statement starves another.
+            del self._waiting[statement]
+            if waiters:
+                self._waiting[statement] = waiters
+            connection = self._idle_readers.pop() if self._idle_readers else None
+            if connection is None:
+                self._readers_count += 1
+            self._task(self._read(connection, statement, batch))
+
+    async def _read(
+        self, connection: _Asyncpg | None, statement: Statement, batch: list[_Waiter]
+    ) -> None:
+        try:
+            for attempt in (1, 2):
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await self._connect()
+                    await _share(connection, statement, batch)
+                    break
+                except StoreUnavailableError:
+                    # A connection that died idle: one fresh one is tried.
+                    if attempt == 2:  # noqa: PLR2004 - the last
+                        raise
+                    if connection is not None:
+                        connection.terminate()
+        except StoreError as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        finally:
+            if connection is None or connection.is_closed():
+                self._readers_count -= 1
+            else:
+                self._idle_readers.append(connection)
+            self._pump()
+
+    # --- writing ---------------------------------------------------------------------------
+
+    async def _transact(self, script_factory: Callable[[], Script[T]]) -> T:
+        async with self._writer_places:
+            connection = self._idle_writers.pop() if self._idle_writers else None
+            is_proven = False  # An idle connection may have died unseen.
+            try:
+                for attempt in range(1, _ATTEMPTS_MAX + 1):
+                    if connection is None or connection.is_closed():
+                        connection = await self._connect()
+                        is_proven = True
+                    try:
+                        return await _transact_once(connection, script_factory())
+                    except ConflictError:
+                        is_proven = True
+                        if attempt == _ATTEMPTS_MAX:
+                            raise
+                        await asyncio.sleep(0.001 * attempt)
+                    except StoreUnavailableError:
+                        if is_proven:
+                            raise
+                        connection.terminate()
+                raise AssertionError
+            finally:
+                if connection is not None and not connection.is_closed():
+                    self._idle_writers.append(connection)
+
+
+async def _check_settings(connection: _Asyncpg) -> None:
+    for setting, safe in {**_SAFE, "synchronous_commit": _SAFE_COMMITS}.items():
+        found = await connection.fetchval(f"SHOW {setting}")
+        if found not in safe:
+            raise UnsafeDatabaseError(setting, found, "on")
+
+
+def _take(waiters: deque[_Waiter], statement: Statement) -> list[_Waiter]:
+    """Take what one round trip may answer; a plain statement's queries are not shared."""
+    if not statement.key_count:
+        return [waiters.popleft()]
+    batch: list[_Waiter] = []
+    keys = 0
+    while waiters and (not batch or keys + len(waiters[0][0].rows) <= _KEYS_MAX):
+        batch.append(waiters.popleft())
+        keys += len(batch[-1][0].rows)
+    return batch
+
+
+async def _share(connection: _Asyncpg, statement: Statement, batch: list[_Waiter]) -> None:
+    if len(batch) == 1:
+        query, future = batch[0]
+        found = await _execute(connection, query)
+        if not future.done():
+            future.set_result(found)
+        return
+    rows = [row for query, _ in batch for row in query.rows]
+    found = await _execute(connection, Query(statement, rows))
+    by_key: dict[Row, list[Row]] = {}
+    for row in found:
+        by_key.setdefault(row[: statement.key_count], []).append(row)
+    for query, future in batch:
+        if not future.done():
+            keys = dict.fromkeys(query.rows)
+            future.set_result([row for key in keys for row in by_key.get(key, ())])
+
+
+async def _transact_once(connection: _Asyncpg, script: Script[T]) -> T:
+    try:
+        await _guard(connection.execute("BEGIN"))
+        try:
+            query = next(script)
+            while True:
+                query = script.send(await _execute(connection, query))
+        except StopIteration as stop:
+            result: T = stop.value
+    except BaseException:
+        await _roll_back(connection)
+        raise
+    finally:
+        script.close()
+    try:
+        await _guard(connection.execute("COMMIT"))
+    except StoreUnavailableError as error:
+        connection.terminate()
+        raise CommitUnknownError(str(error)) from error
+    return result
+
+
+async def _roll_back(connection: _Asyncpg) -> None:
+    if connection.is_closed():
+        return
+    try:
+        await _guard(connection.execute("ROLLBACK"))
+    except StoreError:
+        connection.terminate()
+
+
+async def _execute(connection: _Asyncpg, query: Query) -> list[Row]:
+    statement, rows = query
+    if statement.is_plain:
+        assert len(rows) <= 1, "a plain statement takes one row of parameters"
+        arguments = rows[0] if rows else ()
+        found = await _guard(connection.fetch(statement.postgresql, *arguments))
+        return list(map(tuple, found))
+    if not rows:
+        return []
+    if statement.key_count and len(rows) > 1:
+        rows = list(dict.fromkeys(rows))
+    columns = list(map(list, zip(*rows, strict=True)))
+    found = await _guard(connection.fetch(statement.postgresql, *columns))
+    return list(map(tuple, found))
+
+
+async def _guard(work: Coroutine[Any, Any, T]) -> T:  # as asyncio types them
+    """Await the driver, and name its errors in our words."""
+    try:
+        return await work
+    except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
+        raise ConflictError(str(error)) from error
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise ConstraintError(str(error)) from error
+    except (
+        OSError,
+        TimeoutError,
+        asyncpg.InterfaceError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.ReadOnlySQLTransactionError,
+    ) as error:
+        raise StoreUnavailableError(str(error) or type(error).__name__) from error
+    except asyncpg.PostgresError as error:
+        raise StoreError(str(error)) from error

@@ -1,0 +1,184 @@
+"""SQLite: a writing connection with a thread of its own, and a reading one in the loop's thread.
+
+A point read takes five microseconds in the loop's thread and a hundred through another one; a
+commit waits for the disk and must not hold up the loop.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from ledger.bulk_store import Query, Row
+from ledger.scripts import Script, run_script
+from ledger.store_errors import (
+    CommitUnknownError,
+    ConflictError,
+    ConstraintError,
+    StoreError,
+    StoreUnavailableError,
+    UnsafeDatabaseError,
+)
+
+T = TypeVar("T")
+
+# How long to wait for another process (administration writes in transactions under 50 ms).
+_BUSY_TIMEOUT_S = 5.0
+_ATTEMPTS_MAX = 5
+_SYNCHRONOUS = {"0": "OFF", "1": "NORMAL", "2": "FULL", "3": "EXTRA"}
+
+
+class SQLiteStore:
+    """A SQLite file.
+
+    `?synchronous=` and `?journal_mode=` in the URL are applied, and then refused when unsafe: so
+    that a wish for less is answered and not overheard.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._path = url.database or ":memory:"
+        self._synchronous = str(url.query.get("synchronous", "FULL")).upper()
+        self._journal_mode = str(url.query.get("journal_mode", "WAL")).upper()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._engine: Engine = create_engine(
+            f"sqlite:///{self._path}",
+            poolclass=NullPool,
+            connect_args={"timeout": _BUSY_TIMEOUT_S},
+        )
+
+    async def start(self) -> None:
+        try:
+            await self._in_thread(self._open_writer)
+            self._reader = self._connect()
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    async def close(self) -> None:
+        await self._in_thread(self._close_writer)
+        self._thread.shutdown()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._engine.dispose()
+
+    async def fetch(self, query: Query) -> list[Row]:
+        reader = self._reader
+        assert reader is not None, "fetch before start"
+        try:
+            return _execute(reader, query)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    async def transact(self, script_factory: Callable[[], Script[T]]) -> T:
+        return await self._in_thread(lambda: self._transact(script_factory))
+
+    async def administer(self, work: Callable[[Connection], T]) -> T:
+        def in_transaction() -> T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        return await self._in_thread(in_transaction)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        # Shielded: the thread can't be interrupted, so its work is never said to have ended.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=512
+        )
+        connection.execute("PRAGMA cache_size = -65536")
+        return connection
+
+    def _open_writer(self) -> None:
+        writer = self._connect()
+        try:
+            (mode,) = writer.execute(f"PRAGMA journal_mode = {self._journal_mode}").fetchone()
+            if str(mode).upper() != "WAL":
+                raise UnsafeDatabaseError("journal_mode", str(mode), "WAL")
+            writer.execute(f"PRAGMA synchronous = {self._synchronous}")
+            (level,) = writer.execute("PRAGMA synchronous").fetchone()
+            if level < 2:  # noqa: PLR2004 - FULL, as SQLite numbers it
+                found = _SYNCHRONOUS.get(str(level), str(level))
+                raise UnsafeDatabaseError("synchronous", found, "FULL")
+        except BaseException:
+            writer.close()
+            raise
+        self._writer = writer
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _transact(self, script_factory: Callable[[], Script[T]]) -> T:
+        for attempt in range(1, _ATTEMPTS_MAX + 1):
+            try:
+                return self._transact_once(script_factory())
+            except ConflictError:
+                if attempt == _ATTEMPTS_MAX:
+                    raise
+        raise AssertionError
+
+    def _transact_once(self, script: Script[T]) -> T:
+        writer = self._writer
+        assert writer is not None, "transact before start"
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            result = run_script(script, lambda query: _execute(writer, query))
+        except sqlite3.Error as error:
+            _roll_back(writer)
+            raise _translated(error) from error
+        except BaseException:
+            _roll_back(writer)
+            raise
+        try:
+            writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            is_open = writer.in_transaction
+            _roll_back(writer)
+            if is_open:  # Refused before it began: nothing was recorded.
+                raise _translated(error) from error
+            raise CommitUnknownError(str(error)) from error
+        return result
+
+
+def _execute(connection: sqlite3.Connection, query: Query) -> list[Row]:
+    statement, rows = query
+    text = statement.sqlite
+    if statement.is_plain:
+        assert len(rows) <= 1, "a plain statement takes one row of parameters"
+        return connection.execute(text, rows[0] if rows else ()).fetchall()
+    if not statement.has_result:
+        connection.executemany(text, rows)
+        return []
+    if statement.key_count:
+        rows = list(dict.fromkeys(rows)) if len(rows) > 1 else rows
+    found: list[Row] = []
+    for row in rows:
+        found.extend(connection.execute(text, row).fetchall())
+    return found
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _translated(error: sqlite3.Error) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_CONSTRAINT:
+            return ConstraintError(str(error))
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return ConflictError(str(error))
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
+            return StoreUnavailableError(str(error))
+        case _:
+            return StoreError(str(error))

@@ -1,0 +1,149 @@
+"""The contract of a database, on both kinds."""
+
+import asyncio
+
+import pytest
+
+from cardserver.registry import tables as registry
+from ledger import tables
+from ledger.bulk_store import add, delete, insert, plain, put, select, update
+from ledger.database_store import Database
+from ledger.scripts import Script
+from ledger.store_errors import ConstraintError, StoreError, UnsafeDatabaseError
+
+KEYS = ("month", "institution_no", "terminal_no", "msgid")
+INSERT = insert(tables.request, (*KEYS, "type", "request_hash", "body"))
+INSERT_NEW = insert(tables.request, (*KEYS, "type", "request_hash", "body"), ignore_existing=True)
+FIND = select(tables.request, columns=("type", "request_hash", "body"), by=KEYS)
+ADD = add(tables.period_total, sums=("debit_fen", "credit_fen", "count"), by=(
+    "slot", "business_date", "period", "account", "institution_no", "clearing_type", "kind"
+))  # fmt: skip
+BALANCE = select(tables.account_balance, columns=("account", "balance_fen"), by=("owner",))
+PUT_BALANCE = put(tables.account_balance, set=("balance_fen",), by=("owner", "account"))
+
+
+def request_row(number: int, body: bytes | None = b"\x93") -> tuple[object, ...]:
+    return (202611, 7, number % 3, f"m{number}", 21, bytes([number % 256]) * 32, body)
+
+
+async def test_rows_come_back_by_key(database: Database) -> None:
+    rows = [request_row(number) for number in range(50)]
+    await database.execute(INSERT(rows))
+    found = await database.fetch(FIND([row[:4] for row in rows[10:20]]))
+    assert sorted(found) == sorted(rows[10:20])
+
+
+async def test_same_key_twice_is_read_once(database: Database) -> None:
+    await database.execute(INSERT([request_row(1, None)]))
+    key = request_row(1)[:4]
+    assert await database.fetch(FIND([key, key])) == [request_row(1, None)]
+
+
+async def test_insert_tells_what_was_new(database: Database) -> None:
+    first = await database.execute(INSERT_NEW([request_row(1), request_row(2)]))
+    second = await database.execute(INSERT_NEW([request_row(2), request_row(3)]))
+    assert sorted(first[0]) == [request_row(1)[:4], request_row(2)[:4]]
+    assert second[0] == [request_row(3)[:4]]
+
+
+async def test_update_is_compare_and_set(database: Database) -> None:
+    await database.execute(PUT_BALANCE([(1, 2030, 500), (2, 2030, 700)]))
+    swap = update(tables.account_balance, set=("balance_fen",), by=("owner", "balance_fen"))
+    (changed,) = await database.execute(swap([(1, 1, 500), (2, 2, 2)]))
+    assert changed == [(1, 2030)] or changed == []
+    swap = update(
+        tables.account_balance, set=("balance_fen",), by=("owner", "account", "balance_fen")
+    )
+    (changed,) = await database.execute(swap([(450, 2, 2030, 700), (9, 1, 2030, 999)]))
+    assert changed == [(2, 2030)]
+    assert await database.fetch(BALANCE([(2,)])) == [(2, 2030, 450)]
+
+
+async def test_sums_add_up(database: Database) -> None:
+    key = (1, 20261121, 202611, 5010, 3, 11, 1)
+    await database.execute(ADD([(*key, 100, 0, 1)]), ADD([(*key, 50, 7, 2)]))
+    total = select(tables.period_total, ("debit_fen", "credit_fen", "count"), ("slot",))
+    assert await database.fetch(total([(1,)])) == [(1, 150, 7, 3)]
+
+
+async def test_deleted_rows_are_gone(database: Database) -> None:
+    await database.execute(INSERT([request_row(1), request_row(2)]))
+    remove = delete(tables.request, KEYS)
+    await database.execute(remove([request_row(1)[:4]]))
+    assert await database.fetch(FIND([request_row(1)[:4], request_row(2)[:4]])) == [request_row(2)]
+
+
+async def test_a_script_commits_as_one_or_not_at_all(database: Database) -> None:
+    def half() -> Script[None]:
+        yield PUT_BALANCE([(1, 2030, 500)])
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.transact(half)
+    assert await database.fetch(BALANCE([(1,)])) == []
+
+
+async def test_a_broken_rule_of_the_schema_is_named(database: Database) -> None:
+    with pytest.raises(ConstraintError):
+        await database.execute(PUT_BALANCE([(1, 2030, -1)]))
+    assert await database.fetch(BALANCE([(1,)])) == []
+    await database.execute(PUT_BALANCE([(1, 2030, 1)]))
+
+
+async def test_an_unknown_table_is_a_store_error(database: Database) -> None:
+    broken = plain("broken", postgresql="SELECT 1 FROM nowhere", sqlite="SELECT 1 FROM nowhere")
+    with pytest.raises(StoreError):
+        await database.fetch(broken())
+
+
+async def test_reads_of_one_moment_each_get_their_own(database: Database) -> None:
+    await database.execute(PUT_BALANCE([(owner, 2030, owner * 10) for owner in range(200)]))
+    answers = await asyncio.gather(
+        *(database.fetch(BALANCE([(owner,), (owner + 1,)])) for owner in range(200))
+    )
+    for owner, rows in enumerate(answers):
+        expected = [(o, 2030, o * 10) for o in (owner, owner + 1) if o < 200]
+        assert rows == expected
+
+
+async def test_a_cancelled_caller_does_not_stop_the_transaction(database: Database) -> None:
+    task = asyncio.create_task(database.execute(PUT_BALANCE([(1, 2030, 5)])))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(5):
+        while not await database.fetch(BALANCE([(1,)])):
+            await asyncio.sleep(0.01)
+
+
+async def test_transactions_at_once_lose_nothing(database: Database) -> None:
+    lock = select(registry.person, ("name",), ("person_no",), lock=True)
+    person = insert(registry.person, (
+        "person_no", "id_number", "name", "sex", "birth_date", "family_no", "employer_no"
+    ))  # fmt: skip
+    await database.execute(person([(1, "111111198101011110", "张三", 1, 19810101, 0, 0)]))
+    await database.execute(PUT_BALANCE([(1, 2030, 0)]))
+
+    def increment() -> Script[None]:
+        yield lock([(1,)])
+        ((_, _, balance),) = yield BALANCE([(1,)])
+        yield PUT_BALANCE([(1, 2030, balance + 1)])
+
+    await asyncio.gather(*(database.transact(increment) for _ in range(40)))
+    assert await database.fetch(BALANCE([(1,)])) == [(1, 2030, 40)]
+
+
+@pytest.mark.parametrize("setting", ["synchronous=NORMAL", "synchronous=OFF"])
+async def test_sqlite_that_does_not_sync_refuses(fresh_sqlite_url: str, setting: str) -> None:
+    opened = Database.open(f"{fresh_sqlite_url}?{setting}")
+    with pytest.raises(UnsafeDatabaseError, match="synchronous is"):
+        await opened.start()
+    await opened.close()
+
+
+async def test_sqlite_without_write_ahead_log_refuses(fresh_sqlite_url: str) -> None:
+    opened = Database.open(f"{fresh_sqlite_url}?journal_mode=MEMORY")
+    with pytest.raises(UnsafeDatabaseError, match="journal_mode is"):
+        await opened.start()
+    await opened.close()
