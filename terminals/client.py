@@ -1,0 +1,601 @@
+"""The terminal's client: one connection, many requests in flight, replies matched by exchange.
+
+It signs on and signs on again, follows the retry advice of codes within limits, connects again
+with back-off, and answers the centre's relayed card commands from the reader. Not here: which
+attempts must survive a crash (`outbox.py`) and what becomes of one in doubt (`attempts.py`).
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol, Self
+from zoneinfo import ZoneInfo
+
+from msgspec import Raw, Struct
+
+from protocol.terminal.bodies import decode_reply_body, encode_body
+from protocol.terminal.codes import ResponseCode, Retry
+from protocol.terminal.connection import Limits, TerminalConnection
+from protocol.terminal.errors import LocalProtocolError, RemoteProtocolError
+from protocol.terminal.messages import (
+    PROTOCOL_VERSION,
+    CardOpen,
+    CardStep,
+    Challenge,
+    Echo,
+    MessageType,
+    OpeningBatch,
+    Relay,
+    Relayed,
+    RelayOutcome,
+    Reply,
+    Request,
+    SignedOn,
+    SignOff,
+    SignOn,
+)
+from terminals.answer import Answer, ClientError, NoAnswerError, NotSentError, advice_of
+from terminals.config import REPLY_GRACE_MS, TerminalConfig
+from terminals.link import Connector, Exchange, Link, LinkLost, tls_connector
+from terminals.msgids import MemoryReserve, Msgids
+from terminals.openings import ChallengeWallet, opening_of
+
+SOFTWARE: Final = "cardterminal 0.1.0"
+OPENINGS_MAX: Final = 3
+"""How often a card is opened anew when its challenge had died on the way."""
+
+_UINT32_MAX: Final = 2**32 - 1
+_TIME_LEFT_MS_MAX: Final = 600_000
+
+
+class CardAnswers(Protocol):
+    """What a batch came to; `readers/channel.py` has one."""
+
+    @property
+    def outcome(self) -> int:
+        """A `RelayOutcome`."""
+
+    @property
+    def answers(self) -> tuple[bytes, ...]:
+        """The response APDUs."""
+
+    @property
+    def card_time_us(self) -> int:
+        """Time in reader and card."""
+
+
+class CardReader(Protocol):
+    """What the client needs of a reader; `readers/pcsc.py` has one."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as the operating system gives it."""
+
+    async def connect(self) -> bytes:
+        """Power the card up and give its ATR."""
+
+    async def run_batch(self, steps: Sequence[CardStep], challenge: bytes) -> CardAnswers:
+        """Send the commands, the challenge's bytes put in, and give the answers."""
+
+
+class SendWatcher(Protocol):
+    """Who must know of each sending before it happens and of each reply: the outbox."""
+
+    def before_send(self) -> None:
+        """Record durably that a copy is about to be sent."""
+
+    def after_reply(self, reply: Reply, /) -> None:
+        """Record what came back for a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignOnState:
+    """What a terminal keeps of its sign-on; holds on any of its connections.
+
+    Attributes:
+        operator: Who signed on.
+        sign_no: What later requests carry.
+        expires_time_ms: When it ends, by the centre's clock.
+        openings: The opening batches.
+        fund_zh: The fund's name.
+        fund_en: The same in English.
+    """
+
+    operator: str
+    sign_no: str = field(repr=False)
+    expires_time_ms: int
+    openings: tuple[OpeningBatch, ...] = field(repr=False)
+    fund_zh: str
+    fund_en: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardOpening:
+    """A card opened, or refused, and where the time went.
+
+    Attributes:
+        answer: CARD_OPEN's.
+        atr: The card's ATR.
+        connect_ms: Powering the card up.
+        card_ms: In reader and card, relayed batches included.
+        total_ms: From before powering up to the answer.
+        relays: Batches that the centre relayed.
+    """
+
+    answer: Answer
+    atr: bytes
+    connect_ms: float
+    card_ms: float
+    total_ms: float
+    relays: int
+
+
+@dataclass(slots=True)
+class _Relaying:
+    """The reader behind one CARD_OPEN, and what its batches took."""
+
+    reader: CardReader
+    card_time_us: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What stays the same in every copy of a request."""
+
+    type: MessageType
+    body: Raw
+    msgid: str
+    card_session: bytes = b""
+    watcher: SendWatcher | None = None
+    relaying: _Relaying | None = None
+
+
+class TerminalClient:
+    """A terminal towards its centre. Use it in `async with`, or `connect` and `close` it.
+
+    Args:
+        config: The terminal's configuration.
+        msgids: Where msgids come from; without one they are kept in memory only.
+        connector: How to reach the centre; TLS as configured unless given.
+        now_ms: The terminal's wall clock; decides nothing but msgids and `sent_time_ms`.
+        jitter: Numbers from 0 to 1 that spread back-off pauses.
+    """
+
+    def __init__(
+        self,
+        config: TerminalConfig,
+        *,
+        msgids: Msgids | None = None,
+        connector: Connector | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.config: Final = config
+        self._connector = connector or tls_connector(config)
+        self._now_ms = now_ms
+        self._jitter = jitter
+        self._msgids = msgids or Msgids(
+            institution=config.terminal.institution,
+            zone=ZoneInfo(config.terminal.time_zone),
+            now_ms=now_ms,
+            reserve=MemoryReserve(),
+        )
+        self._link: Link | None = None
+        self._connecting = asyncio.Lock()
+        self._signing_on = asyncio.Lock()
+        self._limits = Limits(config.limits.frame_size_max, config.limits.in_flight_max)
+        self._in_flight = asyncio.Semaphore(config.limits.in_flight_max)
+        self._wallet = ChallengeWallet(lambda: asyncio.get_running_loop().time() * 1000)
+        self._sign_on: SignOnState | None = None
+        self._password = ""
+        self._list_version = 0
+        self._felt_ms = 0
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a connection stands."""
+        return self._link is not None and self._link.is_open
+
+    @property
+    def sign_on_state(self) -> SignOnState | None:
+        """The sign-on in use, to be kept for the next process."""
+        return self._sign_on
+
+    @property
+    def challenges_held(self) -> int:
+        """How many cards could be opened in one round trip now."""
+        return len(self._wallet)
+
+    def msgid(self) -> str:
+        """Take a new msgid."""
+        return self._msgids.take()
+
+    async def connect(self) -> None:
+        """Connect unless connected, once, without back-off.
+
+        Raises:
+            NotSentError: The centre cannot be reached or refused the certificate.
+        """
+        async with self._connecting:
+            if self._link is not None and self._link.is_open:
+                return
+            self._wallet.clear()
+            link = Link(TerminalConnection(self._limits))
+            try:
+                await self._connector(link)
+            except (OSError, TimeoutError) as error:
+                raise NotSentError(
+                    f"cannot connect to {self.config.centre.host}:{self.config.centre.port}:"
+                    f" {str(error) or type(error).__name__}"
+                ) from error
+            if not link.is_open:
+                raise NotSentError(link.lost.reason if link.lost else "the connection was closed")
+            self._link = link
+
+    async def close(self) -> None:
+        """Say goodbye and close the connection; the sign-on stays valid at the centre."""
+        if self._link is not None:
+            link, self._link = self._link, None
+            await link.close()
+
+    def drop(self) -> None:
+        """Forget the connection; what is in flight on it may still be answered."""
+        self._link = None
+        self._wallet.clear()
+
+    # --- session ------------------------------------------------------------------------------
+
+    async def sign_on(self, operator: str, password: str, *, wants_stages: bool = True) -> Answer:
+        """Prove the operator. The password is kept in memory only, to sign on again."""
+        body = SignOn(
+            operator,
+            password,
+            self.config.terminal.operator_type,
+            SOFTWARE,
+            (PROTOCOL_VERSION,),
+            wants_stages,
+        )
+        previous = self._sign_on
+        self._sign_on = SignOnState(operator, "", 0, (), "", "")
+        try:
+            answer = await self.request(MessageType.SIGN_ON, body)
+        except ClientError:
+            self._sign_on = previous
+            raise
+        if isinstance(answer.body, SignedOn):
+            self._password = password
+            self._take_sign_on(operator, answer.body)
+        else:
+            self._sign_on = previous
+        return answer
+
+    async def sign_off(self) -> Answer:
+        """End the sign-on."""
+        answer = await self.request(MessageType.SIGN_OFF, SignOff())
+        if answer.is_approved:
+            self._sign_on = None
+            self._password = ""
+        return answer
+
+    def resume(self, state: SignOnState, password: str = "") -> None:
+        """Go on with a sign-on of an earlier process.
+
+        Args:
+            state: As `sign_on_state` gave it.
+            password: To sign on again should it have expired; empty for not at all.
+        """
+        self._sign_on = state
+        self._password = password
+
+    async def echo(self, payload: bytes = b"") -> Answer:
+        """Ask whether the centre is there."""
+        return await self.request(MessageType.ECHO, Echo(payload))
+
+    # --- requests -----------------------------------------------------------------------------
+
+    async def request(
+        self,
+        type_: MessageType,
+        body: Struct | Raw,
+        *,
+        msgid: str | None = None,
+        card_session: bytes = b"",
+        time_limit_ms: int | None = None,
+        watcher: SendWatcher | None = None,
+    ) -> Answer:
+        """Send a request and follow the advice of its answer, within the time and retry limits.
+
+        Args:
+            type_: Which message.
+            body: Its body; as `Raw` the very bytes, for a repetition.
+            msgid: Of an earlier attempt, to repeat it; None for a new one.
+            card_session: From CARD_OPEN.
+            time_limit_ms: All in all; as configured unless given.
+            watcher: Told of every copy that is sent; with one, a lost reply is not followed by a
+                repetition here, because what comes next must be decided by `attempts.py`.
+
+        Raises:
+            NotSentError: The centre could not be reached, and no copy is without its answer.
+            NoAnswerError: The last copy sent was not answered.
+        """
+        sending = _Sending(type_, _raw(body), msgid or self.msgid(), card_session, watcher)
+        return await self._request(sending, time_limit_ms or self.config.limits.request_timeout_ms)
+
+    async def exchange(
+        self,
+        type_: MessageType,
+        body: Struct | Raw,
+        *,
+        msgid: str | None = None,
+        card_session: bytes = b"",
+        time_left_ms: int | None = None,
+    ) -> Answer:
+        """Send a request once and give its answer, whatever it advises.
+
+        Raises:
+            NotSentError: As in `request`.
+            NoAnswerError: As in `request`.
+        """
+        sending = _Sending(type_, _raw(body), msgid or self.msgid(), card_session)
+        return await self._send(sending, time_left_ms or self.config.limits.request_timeout_ms)
+
+    async def open_card(self, reader: CardReader, *, wants_holder: bool = True) -> CardOpening:
+        """Open the card in the reader, in one round trip where a challenge and a batch are held.
+
+        Raises:
+            NotSentError: As in `request`.
+            NoAnswerError: As in `request`.
+            ReaderError: The reader has no card or fails before the centre is asked.
+        """
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        atr = await reader.connect()
+        connected = clock()
+        card_time_us = relays = tries = 0
+        while True:
+            tries += 1
+            body = await self._card_open_of(reader, atr, wants_holder=wants_holder)
+            relaying = _Relaying(reader, body.card_time_us)
+            sending = _Sending(
+                MessageType.CARD_OPEN, encode_body(body), self.msgid(), relaying=relaying
+            )
+            try:
+                answer = await self._request(sending, self.config.limits.request_timeout_ms)
+            except NoAnswerError as lost:
+                # Opening a card commits nothing: where the connection broke, begin anew.
+                if lost.exchange is not None or tries == OPENINGS_MAX:
+                    raise
+                continue
+            finally:
+                card_time_us += relaying.card_time_us
+                relays += relaying.count
+            if answer.code != ResponseCode.CHALLENGE_NOT_VALID or tries == OPENINGS_MAX:
+                break
+        return CardOpening(
+            answer=answer,
+            atr=atr,
+            connect_ms=(connected - started) * 1000,
+            card_ms=card_time_us / 1000,
+            total_ms=(clock() - started) * 1000,
+            relays=relays,
+        )
+
+    # --- private ------------------------------------------------------------------------------
+
+    async def _request(self, sending: _Sending, time_limit_ms: int) -> Answer:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        answer: Answer | None = None
+        has_signed_on_again = False
+        retries_max = self.config.limits.retries_max
+        sends = 0
+        while True:
+            time_left_ms = time_limit_ms - int((clock() - started) * 1000)
+            if sends and time_left_ms <= 0:
+                break
+            sends += 1
+            is_last = sends > retries_max
+            sign_no = self._sign_on.sign_no if self._sign_on else ""
+            try:
+                answer = await self._send(sending, max(time_left_ms, 1))
+            except ClientError as fault:
+                if is_last or not _may_be_repeated(sending, fault):
+                    raise
+                await self._pause(sends, time_left_ms)
+                continue
+            advice = advice_of(answer.code)
+            if is_last or advice not in {Retry.SAME_MSGID, Retry.SIGN_ON}:
+                break
+            if advice is Retry.SIGN_ON:
+                may_sign_on = sending.type is not MessageType.SIGN_ON and not has_signed_on_again
+                if not may_sign_on or not await self._sign_on_again(sign_no):
+                    break
+                has_signed_on_again = True
+                continue
+            if answer.code == ResponseCode.SHUTTING_DOWN:
+                self.drop()
+            await self._pause(sends, time_left_ms)
+        if answer is None:
+            raise NotSentError(f"the centre was not reached within {time_limit_ms} ms")
+        took_ms = (clock() - started) * 1000
+        self._felt_ms = min(round(took_ms), _UINT32_MAX)
+        return replace(answer, took_ms=took_ms, sends=sends)
+
+    async def _send(self, sending: _Sending, time_left_ms: int) -> Answer:
+        loop = asyncio.get_running_loop()
+        async with self._in_flight:
+            await self.connect()
+            link = self._link
+            if link is None or not link.is_open:
+                raise NotSentError("the connection was lost before sending")
+            if sending.watcher is not None:
+                sending.watcher.before_send()
+            started = loop.time()
+            try:
+                exchange = link.send(self._envelope(sending, time_left_ms))
+            except LocalProtocolError as error:
+                raise NotSentError(str(error)) from error
+            deadline = started + (time_left_ms + REPLY_GRACE_MS) / 1000
+            reply = await self._reply_of(link, exchange, sending, deadline)
+        took_ms = (loop.time() - started) * 1000
+        if link is self._link:
+            self._wallet.add(reply.challenges)
+        try:
+            body = decode_reply_body(sending.type, reply.code, reply.body)
+        except RemoteProtocolError as error:
+            self.drop()
+            await link.close(error.code, error.detail)
+            raise NoAnswerError(sending.msgid, f"the reply is unreadable: {error}", None) from error
+        if sending.watcher is not None:
+            sending.watcher.after_reply(reply)
+        return Answer(sending.type, sending.msgid, reply, body, took_ms, took_ms, 1)
+
+    async def _reply_of(
+        self, link: Link, exchange: Exchange, sending: _Sending, deadline: float
+    ) -> Reply:
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
+        while True:
+            future = exchange.event
+            # Not wait_for: that would cancel the future, and a late reply must still find it.
+            await asyncio.wait((future,), timeout=deadline - loop.time())
+            if not future.done():
+                if link.heard_at < sent_at:
+                    self.drop()  # silent since: it may be dead without knowing
+                raise NoAnswerError(sending.msgid, "no reply in time", exchange)
+            event = future.result()
+            if isinstance(event, Reply):
+                return event
+            if isinstance(event, LinkLost):
+                if self._link is link:
+                    self.drop()
+                raise NoAnswerError(sending.msgid, event.reason, None)
+            link.answer(await _relayed(event, sending.relaying))
+
+    async def _card_open_of(
+        self, reader: CardReader, atr: bytes, *, wants_holder: bool
+    ) -> CardOpen:
+        opening = opening_of(self._sign_on.openings if self._sign_on else (), atr)
+        challenge: Challenge | None = None
+        if opening is not None:
+            if not self.is_connected or len(self._wallet) == 0:
+                await self.echo()  # its reply brings challenges
+            challenge = self._wallet.take()
+        if opening is None or challenge is None:
+            # Nothing in hand: the centre relays the whole opening.
+            return CardOpen(reader.name, atr, 0, 0, RelayOutcome.COMPLETED, (), wants_holder, 0)
+        batch = await reader.run_batch(opening.steps, challenge.value)
+        return CardOpen(
+            reader.name,
+            atr,
+            opening.opening,
+            challenge.number,
+            RelayOutcome(batch.outcome),
+            batch.answers,
+            wants_holder,
+            batch.card_time_us,
+        )
+
+    async def _sign_on_again(self, sign_no_used: str) -> bool:
+        async with self._signing_on:
+            state = self._sign_on
+            if state is None:
+                return False
+            if state.sign_no != sign_no_used:
+                return True  # another request has done it meanwhile
+            if not self._password:
+                return False
+            try:
+                answer = await self.sign_on(state.operator, self._password)
+            except ClientError:
+                return False
+            return answer.is_approved
+
+    def _take_sign_on(self, operator: str, body: SignedOn) -> None:
+        self._sign_on = SignOnState(
+            operator=operator,
+            sign_no=body.sign_no,
+            expires_time_ms=body.expires_time_ms,
+            openings=body.openings,
+            fund_zh=body.fund_zh,
+            fund_en=body.fund_en,
+        )
+        self._wallet.add(body.challenges)
+        limits = Limits(
+            max(1, min(self.config.limits.frame_size_max, body.frame_size_max)),
+            max(1, min(self.config.limits.in_flight_max, body.in_flight_max)),
+        )
+        if limits != self._limits:
+            self._limits = limits
+            self._in_flight = asyncio.Semaphore(limits.in_flight_max)
+            if self._link is not None:
+                self._link.adopt_limits(limits)
+
+    def _envelope(self, sending: _Sending, time_left_ms: int) -> Request:
+        state = self._sign_on
+        return Request(
+            exchange=0,  # the link numbers it
+            type=sending.type,
+            msgid=sending.msgid,
+            sign_no=state.sign_no if state else "",
+            terminal=self.config.terminal.code,
+            operator=state.operator if state else "",
+            card_session=sending.card_session,
+            list_version=0,  # no revocation list is held
+            time_left_ms=min(time_left_ms, _TIME_LEFT_MS_MAX),
+            sent_time_ms=self._now_ms(),
+            trace="",
+            body=sending.body,
+            felt_ms=self._felt_ms,
+        )
+
+    async def _pause(self, sends: int, time_left_ms: int) -> None:
+        limits = self.config.limits
+        pause_ms = min(
+            limits.reconnect_pause_ms_min * 2 ** (sends - 1), limits.reconnect_pause_ms_max
+        )
+        spread_ms = pause_ms * (0.5 + self._jitter() / 2)
+        await asyncio.sleep(max(0.0, min(spread_ms, float(time_left_ms))) / 1000)
+
+
+def _may_be_repeated(sending: _Sending, fault: ClientError) -> bool:
+    """Say whether another copy does no harm: none was sent, or the request commits nothing.
+
+    One that was not answered in time isn't repeated either: the cashier has waited enough.
+    """
+    if isinstance(fault, NoAnswerError):
+        return sending.watcher is None and sending.relaying is None and fault.exchange is None
+    return isinstance(fault, NotSentError)
+
+
+async def _relayed(relay: Relay, relaying: _Relaying | None) -> Relayed:
+    outcome, answers, card_time_us = RelayOutcome.READER_FAULT, tuple[bytes, ...](), 0
+    if relaying is not None:
+        relaying.count += 1
+        try:
+            async with asyncio.timeout(relay.time_left_ms / 1000):
+                # A relayed command carries its challenge; spans are for batches held in advance.
+                batch = await relaying.reader.run_batch(relay.steps, b"")
+        except TimeoutError:
+            pass
+        else:
+            outcome, answers = RelayOutcome(batch.outcome), batch.answers
+            card_time_us = batch.card_time_us
+            relaying.card_time_us += card_time_us
+    return Relayed(relay.exchange, relay.sequence, outcome, answers, card_time_us)
+
+
+def _raw(body: Struct | Raw) -> Raw:
+    return body if isinstance(body, Raw) else encode_body(body)
