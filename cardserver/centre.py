@@ -59,9 +59,7 @@ class Centre:
 
     def today(self) -> dt.date:
         """The fund's local day."""
-        return dt.datetime.fromtimestamp(
-            self.clock.now_ms() / 1000, tz=self.config.timezone
-        ).date()
+        return dt.datetime.fromtimestamp(self.clock.now_ms() / 1000, tz=self.config.timezone).date()
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from protocol.terminal import msgid
 from protocol.terminal.bodies import decode_request_body, encode_body
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.errors import RemoteProtocolError
-from protocol.terminal.messages import Challenge, MessageType, Reply, Request, StageTime
+from protocol.terminal.messages import MessageType, Reply, Request, StageTime
 
 log = structlog.get_logger("cardserver.dispatch")
 
@@ -88,7 +88,7 @@ class Dispatcher:
         except RemoteProtocolError as error:
             return Answer(error.code, detail_zh=error.code.text_zh, detail_en=error.detail)
         except StoreError as error:
-            log.error("store failed", msgid=request.msgid, error=str(error))
+            log.warning("store failed", msgid=request.msgid, error=str(error))
             return Answer(ResponseCode.STORE_UNAVAILABLE)
         except Exception:  # the boundary: a fault of ours is answered, logged, and ends here
             log.exception("fault", msgid=request.msgid, type=request.type)

@@ -5,6 +5,7 @@ order in which messages may come (`protocol/terminal/connection.py`).
 """
 
 import asyncio
+import hashlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,8 @@ from protocol.terminal.messages import Goodbye, Relay, Relayed, Reply, Request
 
 ALPN = "cardserver/1"
 _SWEEP_S = 0.5  # how often slow and idle connections are looked for
+_POLL_S = 0.01  # how often a stopping worker looks whether it may go
+_LAST_WORDS_S = 1.0  # for the goodbyes to go out
 
 log = structlog.get_logger("cardserver.listener")
 
@@ -106,7 +109,9 @@ class TerminalLink(asyncio.Protocol):
         self._listener.links.add(self)
         self._listener.metrics.connections.inc()
         self._pause()
-        self._admission = self._listener.tasks.create_task(self._admit(institution, terminal, der))
+        self._admission = self._listener.tasks.create_task(
+            self._admit(institution, terminal, hashlib.sha256(der).digest())
+        )
 
     def data_received(self, data: bytes) -> None:
         """Take bytes as they come."""
@@ -177,8 +182,8 @@ class TerminalLink(asyncio.Protocol):
 
     # --- private -------------------------------------------------------------------------
 
-    async def _admit(self, institution: str, terminal: str, der: bytes) -> None:
-        admitted = await self._listener.admit(self, institution, terminal, der)
+    async def _admit(self, institution: str, terminal: str, digest: bytes) -> None:
+        admitted = await self._listener.admit(self, institution, terminal, digest)
         if isinstance(admitted, ResponseCode):
             self.close(admitted, admitted.text_en)
             return
@@ -280,12 +285,10 @@ class TerminalListener:
         self._server.close()
         self._sweeper.cancel()
         give_up_at = time.monotonic() + self.section.drain_time_max_ms / 1000
-        while any(link.in_flight for link in self.links) and time.monotonic() < give_up_at:
-            await asyncio.sleep(0.01)
+        await _until(lambda: not any(link.in_flight for link in self.links), give_up_at)
         for link in tuple(self.links):
             link.close(ResponseCode.SHUTTING_DOWN, "this server is stopping")
-        while self.links and time.monotonic() < give_up_at + 1.0:
-            await asyncio.sleep(0.01)
+        await _until(lambda: not self.links, give_up_at + _LAST_WORDS_S)
 
     def log_traffic(self, peer: str, direction: str, data: bytes) -> None:
         """Log wire bytes, where the configuration asks for it."""
@@ -303,3 +306,9 @@ class TerminalListener:
                     link.close(ResponseCode.TOO_SLOW, "the frame did not arrive in time")
                 elif now - link.active_at > idle_s and not link.in_flight:
                     link.close(ResponseCode.TOO_SLOW, "nothing was heard for too long")
+
+
+async def _until(is_true: Callable[[], bool], give_up_at: float) -> None:
+    """Wait for a fact; polled, which costs nothing before the worker's last second."""
+    while not is_true() and time.monotonic() < give_up_at:  # noqa: ASYNC110 - see above
+        await asyncio.sleep(_POLL_S)

@@ -66,9 +66,7 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
         ends_time_ms=ends_ms,
         business_date=day_number(centre.today()),
     )
-    session.sign_on = SignedOnOperator(
-        sign_no, operator, ends_ms, centre.clock.monotonic_ms()
-    )
+    session.sign_on = SignedOnOperator(sign_no, operator, ends_ms, centre.clock.monotonic_ms())
     session.wants_stages = body.wants_stages
     return Answer(
         ResponseCode.APPROVED,

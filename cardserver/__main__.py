@@ -1,0 +1,5 @@
+"""`python -m cardserver`: the same as the console command."""
+
+from cardserver.cli import app
+
+app()

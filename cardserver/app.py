@@ -1,0 +1,229 @@
+"""One worker of the centre: chooses the parts, starts them, runs, and shuts them down in order.
+
+Not here: several workers (`supervisor.py`), and what requests do (`dispatch.py`).
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import uvloop
+
+from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.cards.challenges import Challenges
+from cardserver.cards.keystore import FileKeyStore
+from cardserver.cards.session_token import CardSessions
+from cardserver.centre import Centre
+from cardserver.claims.claims_store import claims_participants
+from cardserver.config import Config, ConfigError
+from cardserver.dispatch import Dispatcher
+from cardserver.key_files import read_secret
+from cardserver.listener import TerminalLink, TerminalListener, terminal_tls_context
+from cardserver.observe.metrics import Metrics
+from cardserver.observe.pages import ObservePages
+from cardserver.registry.registry_store import Registry
+from cardserver.session import TerminalSession
+from ledger.database_store import Database
+from ledger.writer import GroupWriter
+from protocol.terminal.codes import ResponseCode
+
+log = structlog.get_logger("cardserver.app")
+
+_RULES_REFRESH_S = 5.0
+
+
+class SystemClock:
+    """This machine's clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds that never go back."""
+        return time.monotonic_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Which of the workers this is.
+
+    Attributes:
+        index: 0 is the one that readers attached to the centre belong to.
+        shares_port: Whether other workers listen at the same port.
+        ready_file: Written once terminals can connect: ports and process id, as JSON.
+    """
+
+    index: int = 0
+    shares_port: bool = False
+    ready_file: Path | None = None
+
+
+class Worker:
+    """One process that serves terminals."""
+
+    def __init__(self, config: Config, options: WorkerOptions) -> None:
+        """Prepare a worker; nothing is opened before `run`."""
+        self._config = config
+        self._options = options
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start, serve until a signal, drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        async with AsyncExitStack() as stack:
+            centre = await self._open_parts(stack)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            listener = self._make_listener(centre, tasks)
+            await self._listen(listener)
+            pages = await stack.enter_async_context(self._make_pages(centre))
+            rules = tasks.create_task(self._refresh_rules(centre))
+            self._say_ready(listener.port, pages.port)
+            await self._stopping.wait()
+            log.info("stopping", worker=self._options.index)
+            centre.is_draining = True
+            rules.cancel()
+            await listener.drain()
+        log.info("stopped", worker=self._options.index)
+
+    async def _open_parts(self, stack: AsyncExitStack) -> Centre:
+        config = self._config
+        clock = SystemClock()
+        database = Database.open(config.database_url, config.database_password)
+        await database.start()
+        stack.push_async_callback(database.close)
+        registry = Registry(database)
+        writer = GroupWriter(
+            database,
+            claims_participants(),
+            clock=clock,
+            timezone=config.timezone,
+            queue_max=config.database.queue_max,
+            group_max=config.database.group_max,
+        )
+        await writer.start()
+        stack.push_async_callback(writer.stop)
+        metrics = Metrics()
+        metrics.watch_queue(lambda: float(writer.waiting_count))
+        return Centre(
+            config=config,
+            clock=clock,
+            random_bytes=secrets.token_bytes,
+            database=database,
+            registry=registry,
+            writer=writer,
+            keys=FileKeyStore(config.path(config.cards.keys_directory)),
+            card_sessions=CardSessions(
+                read_secret(config.path(config.cards.session_secret_file)),
+                life_ms=config.cards.session_life_ms,
+            ),
+            policies=PolicyBook([load_policy(text) for text in await registry.policies()]),
+            catalogue=await registry.catalogue(),
+            metrics=metrics,
+        )
+
+    def _make_listener(self, centre: Centre, tasks: asyncio.TaskGroup) -> TerminalListener:
+        dispatcher = Dispatcher(centre)
+
+        async def admit(
+            link: TerminalLink, institution_code: str, terminal_code: str, digest: bytes
+        ) -> TerminalSession | ResponseCode:
+            institution = await centre.registry.institution_by_code(institution_code)
+            if institution is None:
+                return ResponseCode.TERMINAL_UNKNOWN
+            terminal = await centre.registry.terminal(institution.institution_no, terminal_code)
+            if terminal is None:
+                return ResponseCode.TERMINAL_UNKNOWN
+            if not terminal.is_active:
+                return ResponseCode.TERMINAL_DISABLED
+            if not institution.is_active:
+                return ResponseCode.INSTITUTION_SUSPENDED
+            if not secrets.compare_digest(terminal.certificate_sha256, digest):
+                return ResponseCode.CERTIFICATE_REPLACED
+            return TerminalSession(
+                link,
+                institution=institution,
+                terminal=terminal,
+                challenges=Challenges(
+                    centre.random_bytes,
+                    centre.clock.monotonic_ms,
+                    life_ms=centre.config.cards.challenge_life_ms,
+                ),
+                serve=dispatcher.serve,
+                tasks=tasks,
+            )
+
+        section = self._config.listener
+        return TerminalListener(
+            section,
+            terminal_tls_context(section, self._config.path),
+            admit,
+            centre.metrics,
+            tasks,
+        )
+
+    async def _listen(self, listener: TerminalListener) -> None:
+        section = self._config.listener
+        try:
+            await listener.start(
+                shares_port=self._options.shares_port,
+                logs_traffic=self._config.observe.log_level == "TRAFFIC",
+            )
+        except OSError as error:
+            raise ConfigError(f"can't listen at {section.host}:{section.port}: {error}") from error
+
+    def _make_pages(self, centre: Centre) -> ObservePages:
+        section = self._config.observe
+        return ObservePages(
+            centre.metrics,
+            lambda: "draining" if centre.is_draining else "",
+            host=section.host,
+            port=section.port + self._options.index if section.port else 0,
+        )
+
+    async def _refresh_rules(self, centre: Centre) -> None:
+        """Take up policies that were activated since; a version once activated never changes."""
+        known = len(await centre.registry.policies())
+        while True:
+            await asyncio.sleep(_RULES_REFRESH_S)
+            texts = await centre.registry.policies()
+            if len(texts) != known:
+                known = len(texts)
+                centre.policies = PolicyBook([load_policy(text) for text in texts])
+                log.info("policies taken up", count=known)
+
+    def _say_ready(self, port: int, observe_port: int) -> None:
+        log.info("ready", worker=self._options.index, port=port, observe_port=observe_port)
+        if self._options.ready_file is not None:
+            content = {"port": port, "observe_port": observe_port, "pid": os.getpid()}
+            part = self._options.ready_file.with_suffix(".part")
+            part.write_bytes(msgspec.json.encode(content))
+            part.replace(self._options.ready_file)
+
+
+def check_workers(config: Config, workers: int) -> None:
+    """Refuse what this database can't serve.
+
+    Raises:
+        ConfigError: Several workers on SQLite.
+    """
+    if workers > 1 and config.database.url.startswith("sqlite"):
+        raise ConfigError(
+            "SQLite serves one worker: use --workers 1, or PostgreSQL in [database] url"
+        )
+
+
+def run_on_loop(main: Coroutine[Any, Any, None]) -> None:  # as asyncio.run
+    """Run a coroutine on the event loop that the centre uses."""
+    uvloop.run(main)

@@ -1,0 +1,46 @@
+"""What a command says when it can't: one sentence on standard error, and exit status 1."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from cardserver.authority import AuthorityError
+from cardserver.config import ConfigError
+from cardserver.key_files import KeyFileError
+from ledger.store_errors import StoreError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_EXPECTED = (ConfigError, KeyFileError, AuthorityError, StoreError)
+
+
+def fail_clearly(command: Callable[P, T]) -> Callable[P, T]:
+    """Turn what an operator can mend into a sentence; a fault of ours keeps its trace."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except _EXPECTED as error:
+            print(f"cardserver: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+        except BaseExceptionGroup as group:  # from a task group
+            expected, fault = group.split(_EXPECTED)
+            if fault is not None or expected is None:
+                raise
+            for error in _leaves(expected):
+                print(f"cardserver: {error}", file=sys.stderr)  # noqa: T201 - as above
+        raise typer.Exit(1)
+
+    return run
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]

@@ -1,0 +1,79 @@
+"""`cardserver serve`: run the centre until it is told to stop."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cardserver.app import Worker, WorkerOptions, check_workers, run_on_loop
+from cardserver.commands.faults import fail_clearly
+from cardserver.config import Config, load_config
+from cardserver.observe.logs import configure_logs
+from cardserver.supervisor import Supervisor
+
+
+@fail_clearly
+def serve(
+    config_file: Annotated[Path, typer.Option("--config", help="The centre's cardserver.toml.")],
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share the port (PostgreSQL).")
+    ] = 1,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(help="Written once terminals can connect: ports and process id, as JSON."),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Overrides [listener] port.")
+    ] = None,
+    observe_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Overrides [observe] port.")
+    ] = None,
+    worker: Annotated[int, typer.Option(hidden=True, help="Set by the parent of workers.")] = -1,
+) -> None:
+    """Serve terminals until SIGTERM or SIGINT; then finish what is in flight and end.
+
+    中心服务：接受终端连接，直至收到停止信号；停止前完成在途交易。
+    """
+    config = load_config(config_file)
+    config = _with_ports(config, port, observe_port)
+    check_workers(config, workers)
+    configure_logs(level=config.observe.log_level, log_format=config.observe.log_format)
+    if workers > 1:
+        _supervise(config, config_file, workers, ready_file)
+        return
+    options = WorkerOptions(index=max(worker, 0), shares_port=worker >= 0, ready_file=ready_file)
+    run_on_loop(_run_worker(config, options))
+
+
+def _with_ports(config: Config, port: int | None, observe_port: int | None) -> Config:
+    replace = msgspec.structs.replace
+    if port is not None:
+        config = replace(config, listener=replace(config.listener, port=port))
+    if observe_port is not None:
+        config = replace(config, observe=replace(config.observe, port=observe_port))
+    return config
+
+
+async def _run_worker(config: Config, options: WorkerOptions) -> None:
+    await Worker(config, options).run()
+
+
+def _supervise(config: Config, config_file: Path, workers: int, ready_file: Path | None) -> None:
+    statuses: list[int] = []
+
+    async def run() -> None:
+        section = config.listener
+        supervisor = Supervisor(
+            config_file,
+            count=workers,
+            host=section.host,
+            port=section.port,
+            observe_port=config.observe.port,
+            ready_file=ready_file,
+        )
+        statuses.append(await supervisor.run())
+
+    run_on_loop(run())
+    if any(statuses):
+        raise typer.Exit(1)

@@ -1,0 +1,194 @@
+"""A centre as a process, with a made-up city in it: set up, started, killed, started again.
+
+It is driven by its console commands alone, as its operators drive it. Demo, tests and benchmarks
+share it.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_READY_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 30.0
+_POLL_S = 0.02
+
+
+class CommandError(Exception):
+    """A command failed; holds what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """What a command printed."""
+
+    output: str
+    errors: str
+    status: int
+
+
+async def command(program: str, *arguments: str, check: bool = True) -> Commanded:
+    """Run one of the project's console commands to its end.
+
+    Raises:
+        CommandError: It exited with another status than 0, and `check` asks for that.
+    """
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name(program)),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    result = Commanded(output.decode(), errors.decode(), process.returncode)
+    if check and result.status != 0:
+        raise CommandError(
+            f"{program} {' '.join(arguments)}: exit status {result.status}\n"
+            f"{result.output}{result.errors}"
+        )
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    """A centre's folder with a made-up city loaded.
+
+    Attributes:
+        directory: The centre's folder, from `cardserver init`.
+        population: The city's CSV files, from `cardsim population`.
+        password_file: Password of all its operators.
+    """
+
+    directory: Path
+    population: Path
+    password_file: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The centre's configuration."""
+        return self.directory / "cardserver.toml"
+
+    @property
+    def keys(self) -> Path:
+        """The root keys, which a card printer of tests reads."""
+        return self.directory / "keys"
+
+
+async def make_city(
+    directory: Path, *, persons: int, seed: int = 1, database_url: str = ""
+) -> City:
+    """Set up a centre below `directory` and load a made-up city into it."""
+    city = City(directory / "centre", directory / "city", directory / "password")
+    city.password_file.write_text(secrets.token_hex(8), encoding="utf-8")
+    city.password_file.chmod(0o600)
+    database = ("--database", database_url) if database_url else ()
+    await asyncio.gather(
+        command("cardserver", "init", str(city.directory), *database),
+        command(
+            "cardsim", "population", "--seed", str(seed), "--persons", str(persons),
+            "--operator-password-file", str(city.password_file), "--out", str(city.population),
+        ),
+    )  # fmt: skip
+    await command(
+        "cardserver", "registry", "import", "--config", str(city.config_file),
+        str(city.population),
+    )  # fmt: skip
+    return city
+
+
+async def enrol(city: City, *, institution: str, terminal: str, port: int) -> Path:
+    """Make a terminal's folder and have the centre sign its certificate.
+
+    Returns:
+        The terminal's configuration file.
+    """
+    folder = city.directory.parent / f"terminal-{institution}-{terminal}"
+    await command(
+        "cardterminal", "init", str(folder), "--institution", institution,
+        "--terminal", terminal, "--host", "127.0.0.1", "--port", str(port),
+        "--ca", str(city.directory / "ca.crt"),
+    )  # fmt: skip
+    await command(
+        "cardserver", "enrol-terminal", "--config", str(city.config_file),
+        "--institution", institution, "--terminal", terminal,
+        "--request", str(folder / "terminal.csr"), "--out", str(folder / "terminal.crt"),
+    )  # fmt: skip
+    return folder / "terminal.toml"
+
+
+class CentreProcess:
+    """A running `cardserver serve`.
+
+    Attributes:
+        port: Where terminals connect; the same after a restart.
+        observe_port: Where its pages are.
+    """
+
+    def __init__(self, config_file: Path, *, workers: int = 1) -> None:
+        """Prepare to run the centre that `config_file` describes."""
+        self._config_file = config_file
+        self._workers = workers
+        self._process: asyncio.subprocess.Process | None = None
+        self.log_file = config_file.with_name("serve.log")
+        self.port = 0
+        self.observe_port = 0
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start, and wait until terminals can connect.
+
+        Raises:
+            CommandError: It ended instead.
+        """
+        ready = self._config_file.with_name("ready.json")
+        files = (
+            [ready]
+            if self._workers == 1
+            else [Path(f"{ready}.{index}") for index in range(self._workers)]
+        )
+        for file in files:
+            file.unlink(missing_ok=True)
+        log_size = self.log_file.stat().st_size if self.log_file.exists() else 0
+        with self.log_file.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                str(Path(sys.executable).with_name("cardserver")),
+                "serve", "--config", str(self._config_file), "--port", str(self.port),
+                "--observe-port", "0", "--workers", str(self._workers),
+                "--ready-file", str(ready),
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            while not all(file.exists() for file in files):
+                if self._process.returncode is not None:
+                    with self.log_file.open("rb") as log:
+                        log.seek(log_size)
+                        raise CommandError(f"the centre ended: {log.read().decode()}")
+                await asyncio.sleep(_POLL_S)
+        content = json.loads(files[0].read_bytes())
+        self.port = content["port"]
+        self.observe_port = content["observe_port"]
+
+    async def kill(self) -> None:
+        """End it as a power cut would: SIGKILL."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+
+    async def stop(self) -> int:
+        """Ask it to end, wait until it has, return its exit status."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            return await self._process.wait()
