@@ -1,0 +1,365 @@
+"""Adjudication: how a bill is divided between the fund, the patient's accounts and cash.
+
+Exact integers throughout; every division rounds half away from zero to the fen. Pure: the same
+arguments give the same result for ever. Not here: what the rules are (`policy.py`), how the result
+is told (`explanation.py`), posting it (the ledger).
+"""
+
+from collections.abc import Sequence
+
+from cardserver.benefits.explanation import (
+    BandPayment,
+    LayerPayment,
+    Workings,
+    explain_bill,
+)
+from cardserver.benefits.plan import Plan, PlanCap, PlanLayer, ShareMask
+from cardserver.benefits.policy import Policy, scheme_of
+from cardserver.benefits.values import (
+    LARGE_AMOUNT,
+    NOTHING_USED,
+    POOL,
+    Accumulated,
+    Adjudication,
+    BillLine,
+    BillRefusal,
+    BillRefusalReason,
+    Case,
+    ExplanationStep,
+    Layer,
+    LineSplit,
+    Purses,
+    Split,
+    yuan,
+)
+
+# Millionths of a yuan times ten-thousandths of a unit, in a fen.
+_FEN = 10**8
+_HALF_FEN = _FEN // 2
+_E4 = 10**4
+_HALF_E4 = _E4 // 2
+_E8 = 10**8
+_HALF_E8 = _E8 // 2
+_CLASS_A, _CLASS_B, _CLASS_C = 1, 2, 3
+
+
+def adjudicate(
+    policy: Policy,
+    case: Case,
+    lines: Sequence[BillLine],
+    accumulated: Accumulated,
+    purses: Purses,
+    *,
+    explain: bool,
+    total_fen: int | None = None,
+    stay: Accumulated | None = None,
+) -> Adjudication | BillRefusal:
+    """Divide a bill.
+
+    Args:
+        policy: The one in force on the day of care.
+        case: Who is treated where.
+        lines: With what the catalogue says of their items.
+        accumulated: What the person used in the year before, in this scheme.
+        purses: What they have besides cash.
+        explain: Whether to tell every step.
+        total_fen: What the bill says is its sum; None when it says nothing.
+        stay: What earlier settlements of the same inpatient stay moved, which `accumulated` holds
+            too; None for the first.
+    """
+    scheme = scheme_of(case.med_type)
+    plans = policy.plans.get(scheme) if scheme else None
+    if (
+        scheme is None
+        or plans is None
+        or not policy.begins <= case.care_date <= policy.ends
+        or case.insutype not in policy.document.insutypes
+    ):
+        return _not_covered(policy, case)
+    is_new_stay = scheme == "inpatient" and stay is None
+    admission = accumulated.admissions + is_new_stay if scheme == "inpatient" else 1
+    plan = plans.find(case, admission)
+    if plan is None:
+        return _not_covered(policy, case)
+    divided = _split_lines(lines)
+    if isinstance(divided, BillRefusal):
+        return divided
+    line_splits, total, fully_own, over_limit, pre_self_pay = divided
+    if total_fen is not None and total_fen != total:
+        return _wrong_total(total, total_fen)
+    in_scope = total - fully_own - over_limit - pre_self_pay
+
+    # The deductible takes the first of what is in scope, the pool the next, the layers the rest.
+    used = _used(plan.deductible_per, accumulated, stay).deductible_fen
+    deductible = min(max(0, plan.deductible_fen - used), in_scope)
+    pool, left_over, bands = _pool(
+        plan, deductible, in_scope - deductible, accumulated=accumulated, stay=stay
+    )
+    fund = pool
+    large_amount = 0
+    layers = [Layer(POOL, pool)]
+    payments: list[LayerPayment] = []
+    remainder = left_over
+    for layer in plan.layers:
+        if layer.takes_left_over:
+            payment = _left_over_layer(
+                layer, remainder, in_scope, accumulated=accumulated, stay=stay
+            )
+            remainder = payment.left_over_fen
+        else:
+            own_share = in_scope - deductible - fund
+            paid = (own_share * layer.ratio_e8 + _HALF_E8) // _E8
+            if layer.cap is not None:
+                paid = min(paid, _room(layer.cap, layer.field, accumulated, stay))
+            payment = LayerPayment(own_share, paid, 0)
+        payments.append(payment)
+        fund += payment.paid_fen
+        layers.append(Layer(layer.field, payment.paid_fen))
+        if layer.field == LARGE_AMOUNT:
+            large_amount += payment.paid_fen
+
+    # What the accounts may pay of the patient's shares.
+    person_part = total - fund
+    account = mutual_aid = 0
+    if purses.uses_account:
+        shares = (
+            fully_own, over_limit, pre_self_pay, deductible, in_scope - deductible - fund,
+        )  # fmt: skip
+        account, mutual_aid = _accounts(plan, shares, purses)
+    split = Split(
+        total, fully_own, over_limit, pre_self_pay, in_scope, deductible, tuple(layers), fund, 0,
+        person_part, account, mutual_aid, person_part - account - mutual_aid,
+    )  # fmt: skip
+    assert_invariants(split, purses)
+    explanation: tuple[ExplanationStep, ...] = ()
+    if explain:
+        workings = Workings(policy.identity, scheme, case, plan, used, bands, left_over, payments)
+        explanation = explain_bill(workings, lines, line_splits, split, purses)
+    return Adjudication(
+        split,
+        tuple(line_splits),
+        explanation,
+        Accumulated(deductible, in_scope, pool, large_amount, int(is_new_stay)),
+        scheme,
+        case.care_date // 10_000,
+        policy.identity,
+    )
+
+
+def assert_invariants(split: Split, purses: Purses) -> None:
+    """Assert what holds of every split."""
+    assert split.total_fen == (
+        split.fully_own_fen + split.over_limit_fen + split.pre_self_pay_fen + split.in_scope_fen
+    )
+    assert split.total_fen == (split.fund_pay_fen + split.person_part_fen + split.hospital_part_fen)
+    assert split.person_part_fen == (split.account_pay_fen + split.mutual_aid_fen + split.cash_fen)
+    fund = 0
+    for layer in split.layers:
+        assert layer.paid_fen >= 0
+        fund += layer.paid_fen
+    assert split.fund_pay_fen == fund
+    assert 0 <= split.deductible_fen <= split.in_scope_fen - fund
+    assert split.cash_fen >= 0
+    assert 0 <= split.account_pay_fen <= max(0, purses.account_fen)
+    assert 0 <= split.mutual_aid_fen <= max(0, purses.mutual_aid_fen)
+
+
+def negated(split: Split) -> Split:
+    """Give the exact negative, as a cancel has it."""
+    return Split(
+        -split.total_fen,
+        -split.fully_own_fen,
+        -split.over_limit_fen,
+        -split.pre_self_pay_fen,
+        -split.in_scope_fen,
+        -split.deductible_fen,
+        tuple(Layer(layer.field, -layer.paid_fen) for layer in split.layers),
+        -split.fund_pay_fen,
+        -split.hospital_part_fen,
+        -split.person_part_fen,
+        -split.account_pay_fen,
+        -split.mutual_aid_fen,
+        -split.cash_fen,
+    )
+
+
+def _split_lines(
+    lines: Sequence[BillLine],
+) -> tuple[list[LineSplit], int, int, int, int] | BillRefusal:
+    """Divide each line; give the divisions, and the sums of gross and of what is not in scope."""
+    line_splits: list[LineSplit] = []
+    total = fully_own = over_limit = pre_self_pay = 0
+    for line in lines:
+        price, quantity = line.price_microyuan, line.quantity_e4
+        gross = (price * quantity + _HALF_FEN) // _FEN
+        if gross != line.gross_fen or quantity <= 0 or price < 0:
+            return _wrong_line(len(line_splits), line, gross)
+        total += gross
+        item_class = line.item_class
+        limit = line.price_limit_microyuan
+        if item_class == _CLASS_C:
+            fully_own += gross
+            line_splits.append(LineSplit(_CLASS_C, limit, _E4, gross, 0, 0, 0))
+            continue
+        ratio_e4 = line.self_pay_ratio_e4
+        if (
+            not _CLASS_A <= item_class <= _CLASS_B
+            or not 0 <= ratio_e4 <= _E4
+            or (ratio_e4 and item_class == _CLASS_A)
+            or (limit is not None and limit < 0)
+        ):
+            return _wrong_item(len(line_splits), line)
+        over = pre = 0
+        if limit is not None and price > limit:
+            over = ((price - limit) * quantity + _HALF_FEN) // _FEN
+            over_limit += over
+        if ratio_e4:
+            pre = ((gross - over) * ratio_e4 + _HALF_E4) // _E4
+            pre_self_pay += pre
+        line_splits.append(LineSplit(item_class, limit, ratio_e4, 0, over, pre, gross - over - pre))
+    if not line_splits:
+        return BillRefusal(BillRefusalReason.BILL_INVALID, "账单没有明细", "the bill has no lines")
+    return line_splits, total, fully_own, over_limit, pre_self_pay
+
+
+def _pool(
+    plan: Plan, deductible: int, rest: int, *, accumulated: Accumulated, stay: Accumulated | None
+) -> tuple[int, int, list[BandPayment]]:
+    """Give what the pool pays, what of the in-scope amount it leaves over, and how it came."""
+    position = _used(plan.bands_per, accumulated, stay).in_scope_fen + deductible
+    room = reach = rest
+    cap = plan.cap
+    is_paid_capped = cap is not None and cap.is_on_paid
+    if cap is not None:
+        if cap.is_on_paid:
+            room = _room(cap, POOL, accumulated, stay)
+        else:
+            before = _used(cap.per, accumulated, stay).in_scope_fen + deductible
+            reach = min(rest, max(0, cap.amount_fen - before))
+    paid = taken = 0
+    payments: list[BandPayment] = []
+    for band in plan.bands:
+        if taken >= reach or (is_paid_capped and paid >= room):
+            break
+        if position >= band.end_fen:
+            continue
+        segment = min(band.end_fen - position, reach - taken)
+        pays = (segment * band.ratio_e8 + _HALF_E8) // _E8
+        if is_paid_capped and pays > room - paid:
+            # The cap cuts here: the in-scope amount that the last fen of it stands for.
+            pays = room - paid
+            segment = (pays * _E8 + band.ratio_e8 // 2) // band.ratio_e8
+        payments.append(BandPayment(band.rule, position, segment, band.ratio_e8, pays))
+        position += segment
+        taken += segment
+        paid += pays
+    return paid, rest - taken, payments
+
+
+def _left_over_layer(
+    layer: PlanLayer,
+    left_over: int,
+    in_scope: int,
+    *,
+    accumulated: Accumulated,
+    stay: Accumulated | None,
+) -> LayerPayment:
+    """Give what a layer pays of what is left over, and what it leaves over itself."""
+    cap = layer.cap
+    reach = left_over
+    if cap is not None and not cap.is_on_paid:
+        before = _used(cap.per, accumulated, stay).in_scope_fen + in_scope - left_over
+        reach = min(left_over, max(0, cap.amount_fen - before))
+    paid = (reach * layer.ratio_e8 + _HALF_E8) // _E8
+    if cap is not None and cap.is_on_paid:
+        room = _room(cap, layer.field, accumulated, stay)
+        if room == 0:
+            paid = reach = 0
+        elif paid > room:
+            paid = room
+            reach = (room * _E8 + layer.ratio_e8 // 2) // layer.ratio_e8
+    return LayerPayment(left_over, paid, left_over - reach)
+
+
+def _accounts(plan: Plan, shares: ShareMask, purses: Purses) -> tuple[int, int]:
+    """Give what the personal and the family's account pay.
+
+    The personal account pays first those shares that only it may pay.
+    """
+    payable = both = aid_payable = 0
+    for share, by_account, by_aid in zip(
+        shares, plan.account_mask, plan.mutual_aid_mask, strict=True
+    ):
+        if by_account:
+            payable += share
+        if by_aid:
+            aid_payable += share
+            if by_account:
+                both += share
+    account = min(max(0, purses.account_fen), payable)
+    from_both = max(0, account - (payable - both))
+    mutual_aid = min(max(0, purses.mutual_aid_fen), aid_payable - from_both)
+    return account, mutual_aid
+
+
+def _used(per: str, accumulated: Accumulated, stay: Accumulated | None) -> Accumulated:
+    if per == "year":
+        return accumulated
+    if per == "admission" and stay is not None:
+        return stay
+    return NOTHING_USED
+
+
+def _room(cap: PlanCap, field: str, accumulated: Accumulated, stay: Accumulated | None) -> int:
+    used = _used(cap.per, accumulated, stay)
+    paid = used.pool_fen if field == POOL else used.large_amount_fen
+    return max(0, cap.amount_fen - paid)
+
+
+def _not_covered(policy: Policy, case: Case) -> BillRefusal:
+    what = (
+        f"insutype {case.insutype}, med_type {case.med_type}, psn_type {case.person_type}, "
+        f"age {case.age}, institution kind {case.institution_kind} level "
+        f"{case.institution_level}, date {case.care_date}"
+    )
+    return BillRefusal(
+        BillRefusalReason.POLICY_NOT_FOUND,
+        f"政策{policy.name}不适用于此情形：{what}",
+        f"policy {policy.name} does not cover this case: {what}",
+    )
+
+
+def _wrong_line(index: int, line: BillLine, gross: int) -> BillRefusal:
+    number = index + 1
+    if line.quantity_e4 <= 0 or line.price_microyuan < 0:
+        return BillRefusal(
+            BillRefusalReason.BILL_INVALID,
+            f"第{number}行（{line.item}）：数量须为正，单价不得为负",
+            f"line {number} ({line.item}): the quantity must be above zero, the price not below",
+        )
+    return BillRefusal(
+        BillRefusalReason.BILL_INVALID,
+        f"第{number}行（{line.item}）：金额{yuan(line.gross_fen)}元，单价乘数量应为{yuan(gross)}元",
+        f"line {number} ({line.item}): it says {yuan(line.gross_fen)}, "
+        f"price times quantity is {yuan(gross)}",
+    )
+
+
+def _wrong_item(index: int, line: BillLine) -> BillRefusal:
+    number = index + 1
+    return BillRefusal(
+        BillRefusalReason.BILL_INVALID,
+        f"第{number}行（{line.item}）：目录信息无效（甲乙丙类{line.item_class}、"
+        f"先行自付比例{line.self_pay_ratio_e4}/10000、限价{line.price_limit_microyuan}）",
+        f"line {number} ({line.item}): the catalogue's entry is not valid (class "
+        f"{line.item_class}, self-pay ratio {line.self_pay_ratio_e4}/10000, "
+        f"price limit {line.price_limit_microyuan})",
+    )
+
+
+def _wrong_total(total: int, said: int) -> BillRefusal:
+    return BillRefusal(
+        BillRefusalReason.TOTAL_MISMATCH,
+        f"账单合计{yuan(said)}元，明细之和为{yuan(total)}元",
+        f"the bill says {yuan(said)}, its lines add up to {yuan(total)}",
+    )

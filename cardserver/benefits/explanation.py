@@ -1,0 +1,382 @@
+"""Telling a bill's division step by step, in Chinese and English, so that it adds up to the fen.
+
+The steps of one field of Split add up to that field; a layer's steps, which carry its national
+name, to what it pays. Nothing is decided here: the figures are those that `adjudication.py`
+worked with.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from cardserver.benefits.plan import Plan, PlanCap, type_of_kind
+from cardserver.benefits.values import (
+    POOL,
+    BillLine,
+    Case,
+    ExplanationStep,
+    ItemClass,
+    LineSplit,
+    Purses,
+    Split,
+    yuan,
+)
+
+LINES_EXPLAINED_MAX = 50  # above, lines are told by class: a frame holds 256 KiB
+_PER_ZH = {"year": "本年度", "admission": "本次住院", "bill": "本单"}
+_PER_EN = {"year": "this year", "admission": "this stay", "bill": "this bill"}
+_FIELD_ZH = {
+    "hifp_pay": "统筹基金",
+    "hifob_pay": "大额互助",
+    "cvlserv_pay": "公务员补助",
+    "hifes_pay": "企业补充",
+    "hifmi_pay": "大病保险",
+    "maf_pay": "医疗救助",
+    "oth_pay": "其他",
+}
+_FIELD_EN = {
+    "hifp_pay": "pooled fund",
+    "hifob_pay": "large-amount scheme",
+    "cvlserv_pay": "civil servants' supplement",
+    "hifes_pay": "enterprise supplement",
+    "hifmi_pay": "serious-illness insurance",
+    "maf_pay": "medical aid",
+    "oth_pay": "other funds",
+}
+_CLASS_ZH = {ItemClass.A: "甲类", ItemClass.B: "乙类", ItemClass.C: "丙类或目录外"}
+_CLASS_EN = {
+    ItemClass.A: "class A",
+    ItemClass.B: "class B",
+    ItemClass.C: "class C or not in the catalogue",
+}
+_KIND_ZH = {1: "医院", 2: "社区卫生机构", 3: "药店"}
+_PERSON_ZH = {"11": "在职", "12": "退休", "14": "居民"}
+_PERSON_EN = {"11": "active", "12": "retired", "14": "resident"}
+
+
+class BandPayment(Struct, frozen=True, gc=False):
+    """What the pool pays in one band: for `segment_fen` of in-scope amount from `start_fen` on."""
+
+    rule: str
+    start_fen: int
+    segment_fen: int
+    ratio_e8: int
+    paid_fen: int
+
+
+class LayerPayment(Struct, frozen=True, gc=False):
+    """What a supplementary layer pays, of which base, and what it leaves over."""
+
+    base_fen: int
+    paid_fen: int
+    left_over_fen: int
+
+
+class Workings(Struct, frozen=True, gc=False):
+    """The figures on the way.
+
+    Attributes:
+        identity: The policy's.
+        scheme: The kind of care.
+        case: The case.
+        plan: The rules applied.
+        deductible_used_fen: Borne before.
+        bands: The pool's payments.
+        left_over_fen: In scope, above the deductible, left over by the pool's cap.
+        layers: The supplementary layers' payments, in the plan's order.
+    """
+
+    identity: str
+    scheme: str
+    case: Case
+    plan: Plan
+    deductible_used_fen: int
+    bands: Sequence[BandPayment]
+    left_over_fen: int
+    layers: Sequence[LayerPayment]
+
+
+def explain_bill(
+    workings: Workings,
+    lines: Sequence[BillLine],
+    line_splits: Sequence[LineSplit],
+    split: Split,
+    purses: Purses,
+) -> tuple[ExplanationStep, ...]:
+    """Tell every step."""
+    if len(lines) <= LINES_EXPLAINED_MAX:
+        steps = list(_line_steps(lines, line_splits))
+    else:
+        steps = list(_class_steps(lines, line_splits))
+    steps += _scope_steps(workings, split)
+    steps += _pool_steps(workings)
+    steps += _layer_steps(workings)
+    steps += _closing_steps(workings, split, purses)
+    return tuple(steps)
+
+
+def _line_steps(
+    lines: Sequence[BillLine], line_splits: Sequence[LineSplit]
+) -> Iterator[ExplanationStep]:
+    for number, (line, split) in enumerate(zip(lines, line_splits, strict=True), start=1):
+        rule = f"catalogue/{line.item}"
+        price, quantity = _decimal(line.price_microyuan, 6), _decimal(line.quantity_e4, 4)
+        gross = yuan(line.gross_fen)
+        yield ExplanationStep(
+            "bill",
+            f"第{number}行 {line.item}：单价{price}元 × 数量{quantity} = {gross}元",
+            f"Line {number} {line.item}: price {price} x quantity {quantity} = {gross}",
+            line.gross_fen,
+            "total_fen",
+        )
+        class_zh, class_en = _words_of_class(split.item_class)
+        if split.item_class == ItemClass.C:
+            yield ExplanationStep(
+                rule,
+                f"第{number}行：{class_zh}，全部自费{gross}元",
+                f"Line {number}: {class_en}, the patient's own: {gross}",
+                split.fully_own_fen,
+                "fully_own_fen",
+            )
+            continue
+        base = gross
+        if split.over_limit_fen:
+            limit = _decimal(split.price_limit_microyuan or 0, 6)
+            over = yuan(split.over_limit_fen)
+            yield ExplanationStep(
+                rule,
+                f"第{number}行：超限价部分（{price} − {limit}）× {quantity} = {over}元",
+                f"Line {number}: above the price limit ({price} - {limit}) x {quantity} = {over}",
+                split.over_limit_fen,
+                "over_limit_fen",
+            )
+            base = yuan(line.gross_fen - split.over_limit_fen)
+        if split.self_pay_ratio_e4:
+            percent, own = _percent_e4(split.self_pay_ratio_e4), yuan(split.pre_self_pay_fen)
+            yield ExplanationStep(
+                rule,
+                f"第{number}行：{class_zh}，先行自付{base} × {percent} = {own}元",
+                f"Line {number}: {class_en}, paid by the patient first {base} x {percent} = {own}",
+                split.pre_self_pay_fen,
+                "pre_self_pay_fen",
+            )
+        scope = yuan(split.in_scope_fen)
+        yield ExplanationStep(
+            rule,
+            f"第{number}行：{class_zh}，政策范围内{scope}元",
+            f"Line {number}: {class_en}, in scope {scope}",
+            split.in_scope_fen,
+            "in_scope_fen",
+        )
+
+
+def _class_steps(
+    lines: Sequence[BillLine], line_splits: Sequence[LineSplit]
+) -> Iterator[ExplanationStep]:
+    for item_class in ItemClass:
+        members = [split for split in line_splits if split.item_class == item_class]
+        if not members:
+            continue
+        gross = sum(line.gross_fen for line, split in zip(lines, line_splits, strict=True)
+                    if split.item_class == item_class)  # fmt: skip
+        sums = (
+            ("total_fen", "金额", "amount", gross),
+            ("fully_own_fen", "全部自费", "the patient's own", _sum(members, "fully_own_fen")),
+            ("over_limit_fen", "超限价", "above price limits", _sum(members, "over_limit_fen")),
+            ("pre_self_pay_fen", "先行自付", "paid by the patient first",
+             _sum(members, "pre_self_pay_fen")),
+            ("in_scope_fen", "政策范围内", "in scope", _sum(members, "in_scope_fen")),
+        )  # fmt: skip
+        class_zh, class_en = _words_of_class(item_class)
+        count = len(members)
+        for field, zh, en, amount in sums:
+            if amount:
+                yield ExplanationStep(
+                    "catalogue",
+                    f"{class_zh}{count}行：{zh}合计{yuan(amount)}元",
+                    f"{count} lines of {class_en}: {en}, together {yuan(amount)}",
+                    amount,
+                    field,
+                )
+
+
+def _scope_steps(workings: Workings, split: Split) -> Iterator[ExplanationStep]:
+    identity, plan = workings.identity, workings.plan
+    case_zh, case_en = _words_of_case(workings.case)
+    yield ExplanationStep(
+        f"{identity}/{workings.scheme}",
+        f"{case_zh}，政策范围内合计：{yuan(split.total_fen)} − {yuan(split.fully_own_fen)} − "
+        f"{yuan(split.over_limit_fen)} − {yuan(split.pre_self_pay_fen)} = "
+        f"{yuan(split.in_scope_fen)}元",
+        f"{case_en}; in scope: {yuan(split.total_fen)} - {yuan(split.fully_own_fen)} - "
+        f"{yuan(split.over_limit_fen)} - {yuan(split.pre_self_pay_fen)} = "
+        f"{yuan(split.in_scope_fen)}",
+        split.in_scope_fen,
+        "",
+    )
+    if not plan.deductible_rule:
+        return
+    rule = f"{identity}/{plan.deductible_rule}"
+    full, used = yuan(plan.deductible_fen), yuan(workings.deductible_used_fen)
+    remaining = max(0, plan.deductible_fen - workings.deductible_used_fen)
+    per_zh, per_en = _PER_ZH[plan.deductible_per], _PER_EN[plan.deductible_per]
+    yield ExplanationStep(
+        rule,
+        f"起付标准{full}元，{per_zh}已用{used}元，剩余{yuan(remaining)}元",
+        f"Deductible {full}, borne before {per_en} {used}, remaining {yuan(remaining)}",
+        remaining,
+        "",
+    )
+    deductible = yuan(split.deductible_fen)
+    yield ExplanationStep(
+        rule,
+        f"本单起付部分：{yuan(remaining)}与{yuan(split.in_scope_fen)}取小 = {deductible}元",
+        f"Deductible of this bill: the lesser of {yuan(remaining)} and "
+        f"{yuan(split.in_scope_fen)} = {deductible}",
+        split.deductible_fen,
+        "deductible_fen",
+    )
+
+
+def _pool_steps(workings: Workings) -> Iterator[ExplanationStep]:
+    cap = workings.plan.cap
+    for payment in workings.bands:
+        start, end = yuan(payment.start_fen), yuan(payment.start_fen + payment.segment_fen)
+        segment, percent = yuan(payment.segment_fen), _percent_e8(payment.ratio_e8)
+        paid = yuan(payment.paid_fen)
+        yield ExplanationStep(
+            f"{workings.identity}/{payment.rule}",
+            f"统筹基金：累计{start}至{end}元段，{segment} × {percent} = {paid}元",
+            f"Pooled fund: cumulative {start} to {end}, {segment} x {percent} = {paid}",
+            payment.paid_fen,
+            POOL,
+        )
+    if cap is not None and workings.left_over_fen:
+        zh, en = _words_of_cap(cap)
+        left_over = yuan(workings.left_over_fen)
+        yield ExplanationStep(
+            f"{workings.identity}/{cap.rule}",
+            f"统筹基金已达限额（{zh}），超出的政策范围内金额{left_over}元",
+            f"The pooled fund has reached its cap ({en}); in scope left over {left_over}",
+            workings.left_over_fen,
+            "",
+        )
+
+
+def _layer_steps(workings: Workings) -> Iterator[ExplanationStep]:
+    for layer, payment in zip(workings.plan.layers, workings.layers, strict=True):
+        if not payment.base_fen:
+            continue
+        name_zh, name_en = _FIELD_ZH[layer.field], _FIELD_EN[layer.field]
+        base, paid = yuan(payment.base_fen), yuan(payment.paid_fen)
+        percent = _percent_e8(layer.ratio_e8)
+        base_zh, base_en = (
+            ("超出限额部分", "left over") if layer.takes_left_over else ("个人负担", "own share")
+        )
+        uncapped = (payment.base_fen * layer.ratio_e8 + 5 * 10**7) // 10**8
+        cap_zh = cap_en = ""
+        if layer.cap is not None and uncapped != payment.paid_fen:
+            zh, en = _words_of_cap(layer.cap)
+            cap_zh, cap_en = f"，受限额（{zh}）", f", limited by its cap ({en})"
+        yield ExplanationStep(
+            f"{workings.identity}/{layer.rule}",
+            f"{name_zh}：{base_zh}{base} × {percent}{cap_zh} = {paid}元",
+            f"{name_en[0].upper()}{name_en[1:]}: {base_en} {base} x {percent}{cap_en} = {paid}",
+            payment.paid_fen,
+            layer.field,
+        )
+
+
+def _closing_steps(workings: Workings, split: Split, purses: Purses) -> Iterator[ExplanationStep]:
+    rule = f"{workings.identity}/{workings.scheme}"
+    total, fund = yuan(split.total_fen), yuan(split.fund_pay_fen)
+    person = yuan(split.person_part_fen)
+    zh = " + ".join(f"{_FIELD_ZH[layer.field]}{yuan(layer.paid_fen)}" for layer in split.layers)
+    en = " + ".join(f"{_FIELD_EN[layer.field]} {yuan(layer.paid_fen)}" for layer in split.layers)
+    yield ExplanationStep(
+        rule, f"基金支付合计：{zh} = {fund}元", f"Funds together: {en} = {fund}",
+        split.fund_pay_fen, "fund_pay_fen",
+    )  # fmt: skip
+    yield ExplanationStep(
+        rule,
+        f"个人负担：{total} − {fund} = {person}元",
+        f"The patient's part: {total} - {fund} = {person}",
+        split.person_part_fen,
+        "person_part_fen",
+    )
+    account_rule = f"{workings.identity}/{workings.plan.account_rule}"
+    if purses.uses_account:
+        paid, balance = yuan(split.account_pay_fen), yuan(purses.account_fen)
+        after = yuan(purses.account_fen - split.account_pay_fen)
+        yield ExplanationStep(
+            account_rule,
+            f"个人账户支付{paid}元，余额{balance} → {after}元",
+            f"Personal account pays {paid}; balance {balance} -> {after}",
+            split.account_pay_fen,
+            "account_pay_fen",
+        )
+    if split.mutual_aid_fen:
+        paid = yuan(split.mutual_aid_fen)
+        yield ExplanationStep(
+            account_rule,
+            f"家庭共济账户支付{paid}元",
+            f"The family's account pays {paid}",
+            split.mutual_aid_fen,
+            "mutual_aid_fen",
+        )
+    cash = yuan(split.cash_fen)
+    account, aid = yuan(split.account_pay_fen), yuan(split.mutual_aid_fen)
+    yield ExplanationStep(
+        rule,
+        f"现金支付：{person} − {account} − {aid} = {cash}元",
+        f"Cash: {person} - {account} - {aid} = {cash}",
+        split.cash_fen,
+        "cash_fen",
+    )
+
+
+def _words_of_class(number: int) -> tuple[str, str]:
+    item_class = ItemClass(number)
+    return _CLASS_ZH[item_class], _CLASS_EN[item_class]
+
+
+def _words_of_case(case: Case) -> tuple[str, str]:
+    person_zh = _PERSON_ZH.get(case.person_type, f"人员类别{case.person_type}")
+    person_en = _PERSON_EN.get(case.person_type, f"person type {case.person_type}")
+    kind_zh = _KIND_ZH[case.institution_kind]
+    kind_en: str = type_of_kind[case.institution_kind]
+    if case.institution_level:
+        level = case.institution_level
+        kind_zh, kind_en = f"{'一二三'[level - 1]}级{kind_zh}", f"{kind_en} of level {level}"
+    return (
+        f"{person_zh}，{case.age}岁，{kind_zh}",
+        f"{person_en[0].upper()}{person_en[1:]}, aged {case.age}, {kind_en}",
+    )
+
+
+def _words_of_cap(cap: PlanCap) -> tuple[str, str]:
+    amount = yuan(cap.amount_fen)
+    measure_zh, measure_en = ("支付", "paid") if cap.is_on_paid else ("范围内累计", "in scope")
+    return (
+        f"{_PER_ZH[cap.per]}{measure_zh}{amount}元",
+        f"{amount} {measure_en} {_PER_EN[cap.per]}",
+    )
+
+
+def _sum(splits: Sequence[LineSplit], field: str) -> int:
+    return sum(int(getattr(split, field)) for split in splits)
+
+
+def _decimal(value: int, places: int) -> str:
+    """Write a scaled integer without trailing zeros."""
+    whole, rest = divmod(value, 10**places)
+    digits = f"{rest:0{places}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
+def _percent_e4(ratio_e4: int) -> str:
+    return f"{_decimal(ratio_e4, 2)}%"
+
+
+def _percent_e8(ratio_e8: int) -> str:
+    return f"{_decimal(ratio_e8, 6)}%"
