@@ -6,6 +6,8 @@ SQLite, where a call costs no round trip, takes the rows one by one through a pr
 Not here: connections and transactions (`database_store.py`).
 """
 
+# ruff: noqa: S608 - every name in a text is the schema's own, every value is a parameter
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,7 +39,7 @@ class Statement:
 
     __slots__ = ("has_result", "is_plain", "key_count", "name", "postgresql", "sqlite")
 
-    def __init__(  # noqa: PLR0913 - a record of six facts that belong together
+    def __init__(
         self,
         name: str,
         *,
@@ -176,7 +178,7 @@ def delete(table: Table, by: Sequence[str]) -> Statement:
 
 
 def plain(name: str, *, postgresql: str, sqlite: str) -> Statement:
-    """Take the text as it is: `$1` for PostgreSQL, `?` for SQLite; its query has at most one row."""
+    """Take the texts as they are, with `$1` and `?`; a query has at most one row."""
     return Statement(name, postgresql=postgresql, sqlite=sqlite, has_result=True, is_plain=True)
 
 

@@ -20,15 +20,25 @@ T = TypeVar("T")
 class Store(Protocol):
     """What each kind of database offers; see `Database` for what the calls mean."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Connect and check the settings."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Finish what is under way and disconnect."""
+        ...
 
-    async def fetch(self, query: Query) -> list[Row]: ...
+    async def fetch(self, query: Query) -> list[Row]:
+        """Read what is committed."""
+        ...
 
-    async def transact(self, script_factory: Callable[[], Script[T]]) -> T: ...
+    async def transact(self, script_factory: Callable[[], Script[T]]) -> T:
+        """Run one write transaction."""
+        ...
 
-    async def administer(self, work: Callable[[Connection], T]) -> T: ...
+    async def administer(self, work: Callable[[Connection], T]) -> T:
+        """Run work with a SQLAlchemy connection."""
+        ...
 
 
 class Database:
@@ -117,9 +127,9 @@ class Database:
         """Run these in one write transaction; return each one's rows."""
 
         def script() -> Script[list[list[Row]]]:
-            results: list[list[Row]] = []
-            for query in queries:
-                results.append((yield query))
+            results: list[list[Row]] = [[] for _ in queries]
+            for index, query in enumerate(queries):
+                results[index] = yield query
             return results
 
         return await self.transact(script)

@@ -69,11 +69,13 @@ class PostgreSQLStore:
         self._is_closing = False
 
     async def start(self) -> None:
+        """Connect and check the settings."""
         self._idle_writers.append(await self._connect())
         self._idle_readers.append(await self._connect())
         self._readers_count = 1
 
     async def close(self) -> None:
+        """Finish what is under way and disconnect."""
         self._is_closing = True
         while self._tasks:
             await asyncio.wait(set(self._tasks))
@@ -88,6 +90,7 @@ class PostgreSQLStore:
         await self._engine.dispose()
 
     async def fetch(self, query: Query) -> list[Row]:
+        """Read what is committed."""
         future: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(query.statement, deque()).append((query, future))
         if not self._is_pump_due:
@@ -96,10 +99,12 @@ class PostgreSQLStore:
         return await future
 
     async def transact(self, script_factory: Callable[[], Script[T]]) -> T:
+        """Run one write transaction."""
         # Shielded: a request that is given up does not leave half a transaction behind.
         return await asyncio.shield(self._task(self._transact(script_factory)))
 
     async def administer(self, work: Callable[[Connection], T]) -> T:
+        """Run work with a SQLAlchemy connection."""
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
@@ -241,23 +246,28 @@ async def _share(connection: _Asyncpg, statement: Statement, batch: list[_Waiter
 async def _transact_once(connection: _Asyncpg, script: Script[T]) -> T:
     try:
         await _guard(connection.execute("BEGIN"))
-        try:
-            query = next(script)
-            while True:
-                query = script.send(await _execute(connection, query))
-        except StopIteration as stop:
-            result: T = stop.value
+        result = await _run(connection, script)
     except BaseException:
         await _roll_back(connection)
         raise
-    finally:
-        script.close()
     try:
         await _guard(connection.execute("COMMIT"))
     except StoreUnavailableError as error:
         connection.terminate()
         raise CommitUnknownError(str(error)) from error
     return result
+
+
+async def _run(connection: _Asyncpg, script: Script[T]) -> T:
+    try:
+        query = next(script)
+        while True:
+            query = script.send(await _execute(connection, query))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        script.close()
 
 
 async def _roll_back(connection: _Asyncpg) -> None:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 # How long to wait for another process (administration writes in transactions under 50 ms).
 _BUSY_TIMEOUT_S = 5.0
 _ATTEMPTS_MAX = 5
-_SYNCHRONOUS = {"0": "OFF", "1": "NORMAL", "2": "FULL", "3": "EXTRA"}
+_SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")  # as SQLite numbers them
 
 
 class SQLiteStore:
@@ -53,6 +53,7 @@ class SQLiteStore:
         )
 
     async def start(self) -> None:
+        """Connect and check the settings."""
         try:
             await self._in_thread(self._open_writer)
             self._reader = self._connect()
@@ -60,6 +61,7 @@ class SQLiteStore:
             raise _translated(error) from error
 
     async def close(self) -> None:
+        """Finish what is under way and disconnect."""
         await self._in_thread(self._close_writer)
         self._thread.shutdown()
         if self._reader is not None:
@@ -68,6 +70,7 @@ class SQLiteStore:
         self._engine.dispose()
 
     async def fetch(self, query: Query) -> list[Row]:
+        """Read what is committed."""
         reader = self._reader
         assert reader is not None, "fetch before start"
         try:
@@ -76,9 +79,12 @@ class SQLiteStore:
             raise _translated(error) from error
 
     async def transact(self, script_factory: Callable[[], Script[T]]) -> T:
+        """Run one write transaction."""
         return await self._in_thread(lambda: self._transact(script_factory))
 
     async def administer(self, work: Callable[[Connection], T]) -> T:
+        """Run work with a SQLAlchemy connection."""
+
         def in_transaction() -> T:
             with self._engine.begin() as connection:
                 return work(connection)
@@ -100,13 +106,9 @@ class SQLiteStore:
         writer = self._connect()
         try:
             (mode,) = writer.execute(f"PRAGMA journal_mode = {self._journal_mode}").fetchone()
-            if str(mode).upper() != "WAL":
-                raise UnsafeDatabaseError("journal_mode", str(mode), "WAL")
             writer.execute(f"PRAGMA synchronous = {self._synchronous}")
             (level,) = writer.execute("PRAGMA synchronous").fetchone()
-            if level < 2:  # noqa: PLR2004 - FULL, as SQLite numbers it
-                found = _SYNCHRONOUS.get(str(level), str(level))
-                raise UnsafeDatabaseError("synchronous", found, "FULL")
+            _check_settings(str(mode).upper(), _SYNCHRONOUS[level])
         except BaseException:
             writer.close()
             raise
@@ -147,6 +149,13 @@ class SQLiteStore:
                 raise _translated(error) from error
             raise CommitUnknownError(str(error)) from error
         return result
+
+
+def _check_settings(journal_mode: str, synchronous: str) -> None:
+    if journal_mode != "WAL":
+        raise UnsafeDatabaseError("journal_mode", journal_mode, "WAL")
+    if synchronous not in {"FULL", "EXTRA"}:
+        raise UnsafeDatabaseError("synchronous", synchronous, "FULL")
 
 
 def _execute(connection: sqlite3.Connection, query: Query) -> list[Row]:

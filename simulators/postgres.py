@@ -104,7 +104,8 @@ class PostgreSQLCluster:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-                cwd="/", start_new_session=True, **self._identity(),
+                cwd="/", start_new_session=True,
+                user=self._user, group=self._user,
             )  # fmt: skip
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self._is_ready():
@@ -143,13 +144,11 @@ class PostgreSQLCluster:
             and lines[_STATUS_LINE].strip() == "ready"
         )
 
-    def _identity(self) -> dict[str, str]:
-        return {} if self._user is None else {"user": self._user, "group": self._user}
-
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
             [str(self._programs / program), *arguments],
-            capture_output=True, text=True, cwd="/", check=False, **self._identity(),
+            capture_output=True, text=True, cwd="/", check=False,
+            user=self._user, group=self._user,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr.strip()}")

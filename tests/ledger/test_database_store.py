@@ -48,9 +48,6 @@ async def test_insert_tells_what_was_new(database: Database) -> None:
 
 async def test_update_is_compare_and_set(database: Database) -> None:
     await database.execute(PUT_BALANCE([(1, 2030, 500), (2, 2030, 700)]))
-    swap = update(tables.account_balance, set=("balance_fen",), by=("owner", "balance_fen"))
-    (changed,) = await database.execute(swap([(1, 1, 500), (2, 2, 2)]))
-    assert changed == [(1, 2030)] or changed == []
     swap = update(
         tables.account_balance, set=("balance_fen",), by=("owner", "account", "balance_fen")
     )
@@ -112,9 +109,11 @@ async def test_a_cancelled_caller_does_not_stop_the_transaction(database: Databa
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(5):
-        while not await database.fetch(BALANCE([(1,)])):
-            await asyncio.sleep(0.01)
+    for _ in range(500):
+        if await database.fetch(BALANCE([(1,)])):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the transaction never came")
 
 
 async def test_transactions_at_once_lose_nothing(database: Database) -> None:
