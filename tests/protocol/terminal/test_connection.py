@@ -313,6 +313,17 @@ def test_what_is_remembered_is_bounded() -> None:
         assert connection.in_flight_count == 0
 
 
+def test_the_centre_remembers_whatever_the_terminal_may_still_answer() -> None:
+    pair = Pair(Limits(in_flight_max=2))
+    pair.to_centre(card_request(0), card_request(1))
+    pair.to_terminal(relay(0), relay(1), reply(0), reply(1))
+    pair.to_centre(card_request(2), card_request(3))
+    for number in (2, 3):
+        pair.centre.send(relay(number))
+        pair.centre.send(reply(number))
+    assert pair.to_centre(relayed(0), relayed(1)) == []
+
+
 class HonestEnds(RuleBasedStateMachine):
     """Two ends that send whatever they may, over a network that delivers when it likes.
 
