@@ -29,6 +29,7 @@ from cardserver.benefits.values import (
     Layer,
     LineSplit,
     Purses,
+    Scheme,
     Split,
     yuan,
 )
@@ -43,7 +44,7 @@ _HALF_E8 = _E8 // 2
 _CLASS_A, _CLASS_B, _CLASS_C = 1, 2, 3
 
 
-def adjudicate(
+def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
     policy: Policy,
     case: Case,
     lines: Sequence[BillLine],
@@ -67,20 +68,10 @@ def adjudicate(
         stay: What earlier settlements of the same inpatient stay moved, which `accumulated` holds
             too; None for the first.
     """
-    scheme = scheme_of(case.med_type)
-    plans = policy.plans.get(scheme) if scheme else None
-    if (
-        scheme is None
-        or plans is None
-        or not policy.begins <= case.care_date <= policy.ends
-        or case.insutype not in policy.document.insutypes
-    ):
-        return _not_covered(policy, case)
-    is_new_stay = scheme == "inpatient" and stay is None
-    admission = accumulated.admissions + is_new_stay if scheme == "inpatient" else 1
-    plan = plans.find(case, admission)
-    if plan is None:
-        return _not_covered(policy, case)
+    found = _find_plan(policy, case, accumulated, stay)
+    if isinstance(found, BillRefusal):
+        return found
+    scheme, plan = found
     divided = _split_lines(lines)
     if isinstance(divided, BillRefusal):
         return divided
@@ -95,26 +86,15 @@ def adjudicate(
     pool, left_over, bands = _pool(
         plan, deductible, in_scope - deductible, accumulated=accumulated, stay=stay
     )
+    payments = _layers(
+        plan, deductible, in_scope, pool, left_over, accumulated=accumulated, stay=stay
+    )
+    layers = [Layer(POOL, pool)]
     fund = pool
     large_amount = 0
-    layers = [Layer(POOL, pool)]
-    payments: list[LayerPayment] = []
-    remainder = left_over
-    for layer in plan.layers:
-        if layer.takes_left_over:
-            payment = _left_over_layer(
-                layer, remainder, in_scope, accumulated=accumulated, stay=stay
-            )
-            remainder = payment.left_over_fen
-        else:
-            own_share = in_scope - deductible - fund
-            paid = (own_share * layer.ratio_e8 + _HALF_E8) // _E8
-            if layer.cap is not None:
-                paid = min(paid, _room(layer.cap, layer.field, accumulated, stay))
-            payment = LayerPayment(own_share, paid, 0)
-        payments.append(payment)
-        fund += payment.paid_fen
+    for layer, payment in zip(plan.layers, payments, strict=True):
         layers.append(Layer(layer.field, payment.paid_fen))
+        fund += payment.paid_fen
         if layer.field == LARGE_AMOUNT:
             large_amount += payment.paid_fen
 
@@ -139,7 +119,9 @@ def adjudicate(
         split,
         tuple(line_splits),
         explanation,
-        Accumulated(deductible, in_scope, pool, large_amount, int(is_new_stay)),
+        Accumulated(
+            deductible, in_scope, pool, large_amount, int(scheme == "inpatient" and stay is None)
+        ),
         scheme,
         case.care_date // 10_000,
         policy.identity,
@@ -181,6 +163,25 @@ def negated(split: Split) -> Split:
         -split.mutual_aid_fen,
         -split.cash_fen,
     )
+
+
+def _find_plan(
+    policy: Policy, case: Case, accumulated: Accumulated, stay: Accumulated | None
+) -> tuple[Scheme, Plan] | BillRefusal:
+    scheme = scheme_of(case.med_type)
+    plans = policy.plans.get(scheme) if scheme else None
+    if (
+        scheme is None
+        or plans is None
+        or not policy.begins <= case.care_date <= policy.ends
+        or case.insutype not in policy.document.insutypes
+    ):
+        return _not_covered(policy, case)
+    admission = 1
+    if scheme == "inpatient":
+        admission = accumulated.admissions + (stay is None)
+    plan = plans.find(case, admission)
+    return _not_covered(policy, case) if plan is None else (scheme, plan)
 
 
 def _split_lines(
@@ -254,6 +255,36 @@ def _pool(
         taken += segment
         paid += pays
     return paid, rest - taken, payments
+
+
+def _layers(
+    plan: Plan,
+    deductible: int,
+    in_scope: int,
+    pool: int,
+    left_over: int,
+    *,
+    accumulated: Accumulated,
+    stay: Accumulated | None,
+) -> list[LayerPayment]:
+    """Give what each supplementary layer pays."""
+    payments: list[LayerPayment] = []
+    fund = pool
+    for layer in plan.layers:
+        if layer.takes_left_over:
+            payment = _left_over_layer(
+                layer, left_over, in_scope, accumulated=accumulated, stay=stay
+            )
+            left_over = payment.left_over_fen
+        else:
+            own_share = in_scope - deductible - fund
+            paid = (own_share * layer.ratio_e8 + _HALF_E8) // _E8
+            if layer.cap is not None:
+                paid = min(paid, _room(layer.cap, layer.field, accumulated, stay))
+            payment = LayerPayment(own_share, paid, 0)
+        payments.append(payment)
+        fund += payment.paid_fen
+    return payments
 
 
 def _left_over_layer(

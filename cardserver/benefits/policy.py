@@ -14,8 +14,9 @@ from itertools import combinations
 import msgspec
 
 from cardserver.benefits.plan import Plans, make_plans
-from cardserver.benefits.policy_check import Mistake, mistakes_of
+from cardserver.benefits.policy_check import mistakes_of
 from cardserver.benefits.policy_document import PolicyDocument, decode_amount
+from cardserver.benefits.policy_rows import Mistake
 from cardserver.benefits.values import Scheme
 
 _FOREVER = 99991231
