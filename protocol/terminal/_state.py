@@ -28,9 +28,12 @@ tables don't list is a violation of whoever sent it. Two kinds of state are kept
    exchange has ended for both, its number may begin a new one, and the Relayed, which may already
    be on its way, is allowed once and means nothing. Both ends pass through the same states in
    this race, though not at the same time, which is why OVERTAKEN is a state and not an error.
-   Overtaken numbers are remembered, the latest `in_flight_max` of them.
 
-The number of exchanges in ASKED, CARD_ASKED and RELAYING is limited.
+The number N of exchanges in ASKED, CARD_ASKED and RELAYING is limited. Overtaken numbers are
+forgotten oldest first: by the terminal beyond N, by the centre beyond 2 N. When a Relayed arrives,
+the centre has seen only requests sent before it, so newer overtaken exchanges are at most the N
+that the terminal remembered at sending and the N that it had in flight: what the terminal may
+still answer the centre has not forgotten.
 
 Nothing here knows bytes or clocks. A table lookup that finds nothing raises `Violation`, and
 `connection.py` turns it into a local or a remote error, by whose message it was.
@@ -124,8 +127,9 @@ class Violation(Exception):  # noqa: N818  a fact for connection.py, never seen 
 class ConnectionState:
     """The sides and exchanges of one connection; `fire` alone changes them."""
 
-    def __init__(self, in_flight_max: int) -> None:
+    def __init__(self, role: Role, in_flight_max: int) -> None:
         assert in_flight_max >= 1
+        self._role = role
         self._in_flight_max = in_flight_max
         self._sides = {Role.TERMINAL: Side.SPEAKING, Role.CENTRE: Side.SPEAKING}
         self._exchanges: dict[int, Exchange] = {}
@@ -136,6 +140,10 @@ class ConnectionState:
     def in_flight_count(self) -> int:
         """Requests that are not replied to."""
         return len(self._exchanges)
+
+    @property
+    def _overtaken_max(self) -> int:
+        return self._in_flight_max * (1 if self._role is Role.TERMINAL else 2)
 
     def side(self, role: Role) -> Side:
         """Give the state of one end."""
@@ -220,7 +228,7 @@ class ConnectionState:
         self._overtaken.pop(number, None)
         if after is Exchange.OVERTAKEN:
             self._overtaken[number] = self._relays[number]
-            if len(self._overtaken) > self._in_flight_max:
+            if len(self._overtaken) > self._overtaken_max:
                 del self._overtaken[next(iter(self._overtaken))]
         if after in {Exchange.FREE, Exchange.OVERTAKEN}:
             self._exchanges.pop(number, None)

@@ -70,7 +70,7 @@ class Connection(Generic[Incoming, Outgoing]):
         self.limits = limits
         self._decoder = decoder
         self._frames = FrameReader(limits.frame_size_max)
-        self._state = ConnectionState(limits.in_flight_max)
+        self._state = ConnectionState(self._role, limits.in_flight_max)
         self._error: RemoteProtocolError | None = None
 
     @property

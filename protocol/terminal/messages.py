@@ -184,7 +184,7 @@ class CardStep(Struct, frozen=True, array_like=True):
     """
 
     command: CardBytes
-    expected: Annotated[tuple[StatusWord, ...], Meta(max_length=16)]
+    expected: Annotated[tuple[StatusWord, ...], Meta(max_length=64)]
     spans: Annotated[tuple[ChallengeSpan, ...], Meta(max_length=16)] = ()
     condition: StepCondition | None = None
 
