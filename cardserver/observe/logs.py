@@ -31,8 +31,9 @@ def mask(
             event[key] = "***"
         elif type(value) is str:
             event[key] = _ID_NUMBER.sub("***", value)
-        elif value is not None and not isinstance(value, (int, float, bool)):
-            event[key] = _ID_NUMBER.sub("***", value if isinstance(value, str) else repr(value))
+        elif value is not None and not isinstance(value, (int, float)):
+            # Private types are texts of their own, whose repr is masked.
+            event[key] = _ID_NUMBER.sub("***", repr(value))
     return event
 
 
