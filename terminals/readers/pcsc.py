@@ -1,0 +1,375 @@
+"""Card readers through PC/SC: the only file that knows `smartcard`.
+
+Each reader is used from a thread of its own, because a chip may take seconds to answer; the event
+loop waits for it. Not here: what is sent to a card (`protocol/card`), how a batch is run
+(`channel.py`).
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from smartcard import scard
+
+from terminals.readers.channel import (
+    BatchAnswers,
+    CardRemovedError,
+    ReaderError,
+    StepLike,
+    run_batch,
+)
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_MS = 10_000
+BATCH_TIMEOUT_MS = 60_000
+_PLUG_AND_PLAY: Final = "\\\\?PnP?\\Notification"
+# How long one wait for events lasts, so that a watcher that missed its cancellation still ends.
+_WAIT_MS = 2_000
+# How long a failed command waits to learn whether the card is gone; drivers poll every 400 ms.
+_REMOVAL_WAIT_MS = 1_500
+_RETRY_PAUSE_MS = 1_000
+_EVENTS_MAX = 256
+_READERS_MAX = 64
+
+_REMOVED = frozenset(
+    {scard.SCARD_W_REMOVED_CARD, scard.SCARD_E_NO_SMARTCARD, scard.SCARD_W_UNPOWERED_CARD}
+)
+_NO_SERVICE = frozenset({scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED})
+_NOT_ALLOWED = frozenset({scard.SCARD_W_SECURITY_VIOLATION, scard.SCARD_E_NO_ACCESS})
+_PCI = {
+    scard.SCARD_PROTOCOL_T0: scard.SCARD_PCI_T0,
+    scard.SCARD_PROTOCOL_T1: scard.SCARD_PCI_T1,
+}
+
+
+class PCSCServiceError(ReaderError):
+    """The PC/SC service itself is absent, or will not serve this user."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderEvent:
+    """What became of one reader.
+
+    Attributes:
+        atr: Of the card that is in; empty without one, or where it does not answer a reset.
+    """
+
+    reader: str
+    is_present: bool
+    atr: bytes
+
+
+class PCSCChannel:
+    """A card in a reader, powered and held for us alone; to be used from one thread.
+
+    Raises:
+        CardRemovedError: There is no card in the reader.
+        ReaderError: The reader is unknown, or another program holds the card.
+    """
+
+    def __init__(self, reader: str) -> None:
+        self.reader = reader
+        self._context = _establish()
+        try:
+            self._card, protocol = _connect(self._context, reader)
+            self._pci: int = _PCI[protocol]
+            self._atr = self._read_atr()
+        except BaseException:
+            scard.SCardReleaseContext(self._context)
+            raise
+
+    @property
+    def atr(self) -> bytes:
+        """The answer to reset."""
+        return self._atr
+
+    def transmit(self, command: bytes) -> bytes:
+        """Send one command APDU and wait for its answer."""
+        code, answer = scard.SCardTransmit(self._card, self._pci, list(command))
+        if code == scard.SCARD_S_SUCCESS:
+            return bytes(answer)
+        if code in _REMOVED or self._is_gone():
+            raise CardRemovedError(f"{self.reader}: the card was removed")
+        raise _error(code, f"{self.reader}: a command was not transmitted")
+
+    def close(self) -> None:
+        """Reset the card, so that nothing proven to it stays, and let it go."""
+        scard.SCardDisconnect(self._card, scard.SCARD_RESET_CARD)
+        scard.SCardReleaseContext(self._context)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read_atr(self) -> bytes:
+        code, _, _, _, atr = scard.SCardStatus(self._card)
+        if code != scard.SCARD_S_SUCCESS:
+            scard.SCardDisconnect(self._card, scard.SCARD_LEAVE_CARD)
+            raise _error(code, f"{self.reader}: the card's ATR can't be read")
+        return bytes(atr)
+
+    def _is_gone(self) -> bool:
+        """Say whether the card leaves within a driver's polling time."""
+        present = scard.SCARD_STATE_PRESENT | scard.SCARD_STATE_EXCLUSIVE | scard.SCARD_STATE_INUSE
+        state = scard.SCARD_STATE_UNAWARE
+        for wait_ms in (0, _REMOVAL_WAIT_MS):
+            code, states = scard.SCardGetStatusChange(
+                self._context, wait_ms, [(self.reader, state)]
+            )
+            if code == scard.SCARD_E_TIMEOUT:
+                return False
+            if code != scard.SCARD_S_SUCCESS or not states[0][1] & scard.SCARD_STATE_PRESENT:
+                return True
+            state = states[0][1] & ~scard.SCARD_STATE_CHANGED | present
+        return False
+
+
+class PCSCReader:
+    """One reader, used from the event loop while a thread of its own waits for the card."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"reader {name}")
+        self._channel: PCSCChannel | None = None
+
+    async def connect(self, timeout_ms: int = CONNECT_TIMEOUT_MS) -> bytes:
+        """Power the card that is in the reader, hold it, and return its ATR.
+
+        Raises:
+            CardRemovedError: There is no card in the reader.
+            ReaderError: The reader is unknown, held by another program, or too slow.
+        """
+        return await self._call(self._connect, timeout_ms)
+
+    async def run_batch(
+        self, batch: Sequence[StepLike], challenge: bytes, timeout_ms: int = BATCH_TIMEOUT_MS
+    ) -> BatchAnswers:
+        """Run a batch on the card.
+
+        Raises:
+            ReaderError: There is no connection, or the reader did not come back in time.
+        """
+        return await self._call(lambda: self._run_batch(batch, challenge), timeout_ms)
+
+    async def disconnect(self) -> None:
+        """Let the card go; without one nothing happens."""
+        await self._call(self._disconnect, CONNECT_TIMEOUT_MS)
+
+    async def close(self) -> None:
+        """Let card and thread go; a thread that hangs in a reader is left behind."""
+        try:
+            await self.disconnect()
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _call(self, function: Callable[[], T], timeout_ms: int) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await loop.run_in_executor(self._thread, function)
+        except TimeoutError:
+            raise ReaderError(f"{self.name}: no answer within {timeout_ms} ms") from None
+
+    def _connect(self) -> bytes:
+        self._disconnect()
+        self._channel = PCSCChannel(self.name)
+        return self._channel.atr
+
+    def _run_batch(self, batch: Sequence[StepLike], challenge: bytes) -> BatchAnswers:
+        if self._channel is None:
+            raise ReaderError(f"{self.name}: not connected to a card")
+        return run_batch(self._channel, batch, challenge)
+
+    def _disconnect(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+
+def reader_names() -> tuple[str, ...]:
+    """List the readers that the PC/SC service knows now.
+
+    Raises:
+        PCSCServiceError: The service is absent, or will not serve this user.
+    """
+    context = _establish()
+    try:
+        return _list(context)
+    finally:
+        scard.SCardReleaseContext(context)
+
+
+async def list_readers() -> tuple[str, ...]:
+    """List the readers that the PC/SC service knows now, without holding up the event loop.
+
+    Raises:
+        PCSCServiceError: The service is absent, or will not serve this user.
+    """
+    return await asyncio.to_thread(reader_names)
+
+
+async def watch() -> AsyncIterator[ReaderEvent]:
+    """Tell each reader's state, then every card that comes or goes, until the caller stops.
+
+    Readers may come and go too, and the service may be restarted: then each of its cards is told
+    to have gone, and the watch goes on when it is back.
+    """
+    events: asyncio.Queue[ReaderEvent] = asyncio.Queue(_EVENTS_MAX)
+    watcher = _Watcher(asyncio.get_running_loop(), events)
+    thread = threading.Thread(target=watcher.run, name="reader watch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            yield await events.get()
+    finally:
+        watcher.stop()
+
+
+class _Watcher:
+    """The thread behind `watch`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, events: asyncio.Queue[ReaderEvent]) -> None:
+        self._loop = loop
+        self._events = events
+        self._stopped = threading.Event()
+        self._context: int | None = None
+        # Reader to its state as last told by the service; its upper half counts the changes.
+        self._states: dict[str, int] = {}
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._context = _establish()
+            except ReaderError:
+                self._stopped.wait(_RETRY_PAUSE_MS / 1000)
+                continue
+            try:
+                self._watch(self._context)
+            finally:
+                context, self._context = self._context, None
+                scard.SCardReleaseContext(context)
+            self._forget(set(self._states))
+
+    def stop(self) -> None:
+        self._stopped.set()
+        context = self._context
+        if context is not None:
+            scard.SCardCancel(context)
+
+    def _watch(self, context: int) -> None:
+        """Wait for changes until stopped or the service fails."""
+        while not self._stopped.is_set():
+            try:
+                names = _list(context)[:_READERS_MAX]
+            except ReaderError:
+                return
+            self._forget(set(self._states) - set(names))
+            asked = [(name, self._states.get(name, scard.SCARD_STATE_UNAWARE)) for name in names]
+            code, states = scard.SCardGetStatusChange(
+                context, _WAIT_MS, [*asked, (_PLUG_AND_PLAY, scard.SCARD_STATE_UNAWARE)]
+            )
+            if code == scard.SCARD_S_SUCCESS:
+                for name, state, atr in states[: len(names)]:
+                    self._tell(name, state & ~scard.SCARD_STATE_CHANGED, bytes(atr))
+            elif code not in {scard.SCARD_E_TIMEOUT, scard.SCARD_E_UNKNOWN_READER}:
+                return
+
+    def _tell(self, name: str, state: int, atr: bytes) -> None:
+        before = self._states.get(name)
+        self._states[name] = state
+        is_present = bool(state & scard.SCARD_STATE_PRESENT)
+        if before is None:
+            self._put(ReaderEvent(name, is_present, atr if is_present else b""))
+            return
+        was_present = bool(before & scard.SCARD_STATE_PRESENT)
+        has_changed = state >> 16 != before >> 16
+        if was_present and (not is_present or has_changed):
+            self._put(ReaderEvent(name, is_present=False, atr=b""))
+        if is_present and (not was_present or has_changed):
+            self._put(ReaderEvent(name, is_present=True, atr=atr))
+
+    def _forget(self, names: set[str]) -> None:
+        for name in sorted(names):
+            if self._states.pop(name) & scard.SCARD_STATE_PRESENT:
+                self._put(ReaderEvent(name, is_present=False, atr=b""))
+
+    def _put(self, event: ReaderEvent) -> None:
+        """Hand an event to the loop; where nobody takes it, wait rather than pile up."""
+        if self._stopped.is_set() or self._loop.is_closed():
+            return
+        taken = asyncio.run_coroutine_threadsafe(self._events.put(event), self._loop)
+        while not self._stopped.is_set():
+            try:
+                taken.result(timeout=_WAIT_MS / 1000)
+            except TimeoutError:
+                continue
+            return
+        taken.cancel()
+
+
+def _establish() -> int:
+    code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+    if code != scard.SCARD_S_SUCCESS:
+        raise _error(code, "the PC/SC service does not answer")
+    handle: int = context
+    return handle
+
+
+def _list(context: int) -> tuple[str, ...]:
+    code, names = scard.SCardListReaders(context, [])
+    if code == scard.SCARD_E_NO_READERS_AVAILABLE:
+        return ()
+    if code != scard.SCARD_S_SUCCESS:
+        raise _error(code, "the readers can't be listed")
+    return tuple(names)
+
+
+def _connect(context: int, reader: str) -> tuple[int, int]:
+    code, card, protocol = scard.SCardConnect(
+        context,
+        reader,
+        scard.SCARD_SHARE_EXCLUSIVE,
+        scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1,
+    )
+    if code in _REMOVED:
+        raise CardRemovedError(f"{reader}: there is no card")
+    if code == scard.SCARD_E_SHARING_VIOLATION:
+        raise ReaderError(f"{reader}: another program holds the card")
+    if code != scard.SCARD_S_SUCCESS:
+        raise _error(code, f"{reader}: the card can't be powered")
+    return card, protocol
+
+
+def _error(code: int, what: str) -> ReaderError:
+    reason = f"{what}: {scard.SCardGetErrorMessage(code)}"
+    if code in _NO_SERVICE:
+        return PCSCServiceError(f"{reason} Is pcscd running?")
+    if code in _NOT_ALLOWED:
+        return PCSCServiceError(
+            f"{reason} polkit keeps this user from pcscd: run as root, or add a rule that allows"
+            " org.debian.pcsc-lite.access_pcsc and access_card."
+        )
+    return ReaderError(reason)
