@@ -41,6 +41,7 @@ from terminals.config import REPLY_GRACE_MS, TerminalConfig
 from terminals.link import Connector, Exchange, Link, LinkLost, tls_connector
 from terminals.msgids import MemoryReserve, Msgids
 from terminals.openings import ChallengeWallet, opening_of
+from terminals.readers.channel import BatchAnswers, ReaderError
 
 SOFTWARE: Final = "cardterminal 0.1.0"
 OPENINGS_MAX: Final = 3
@@ -48,22 +49,6 @@ OPENINGS_MAX: Final = 3
 
 _UINT32_MAX: Final = 2**32 - 1
 _TIME_LEFT_MS_MAX: Final = 600_000
-
-
-class CardAnswers(Protocol):
-    """What a batch came to; `readers/channel.py` has one."""
-
-    @property
-    def outcome(self) -> int:
-        """A `RelayOutcome`."""
-
-    @property
-    def answers(self) -> tuple[bytes, ...]:
-        """The response APDUs."""
-
-    @property
-    def card_time_us(self) -> int:
-        """Time in reader and card."""
 
 
 class CardReader(Protocol):
@@ -76,7 +61,7 @@ class CardReader(Protocol):
     async def connect(self) -> bytes:
         """Power the card up and give its ATR."""
 
-    async def run_batch(self, steps: Sequence[CardStep], challenge: bytes) -> CardAnswers:
+    async def run_batch(self, steps: Sequence[CardStep], challenge: bytes) -> BatchAnswers:
         """Send the commands, the challenge's bytes put in, and give the answers."""
 
 
@@ -85,6 +70,9 @@ class SendWatcher(Protocol):
 
     def before_send(self) -> None:
         """Record durably that a copy is about to be sent."""
+
+    def not_sent(self) -> None:
+        """Record that the copy announced last never left."""
 
     def after_reply(self, reply: Reply, /) -> None:
         """Record what came back for a copy."""
@@ -446,6 +434,8 @@ class TerminalClient:
             try:
                 exchange = link.send(self._envelope(sending, time_left_ms))
             except LocalProtocolError as error:
+                if sending.watcher is not None:
+                    sending.watcher.not_sent()
                 raise NotSentError(str(error)) from error
             deadline = started + (time_left_ms + REPLY_GRACE_MS) / 1000
             reply = await self._reply_of(link, exchange, sending, deadline)
@@ -588,12 +578,11 @@ async def _relayed(relay: Relay, relaying: _Relaying | None) -> Relayed:
             async with asyncio.timeout(relay.time_left_ms / 1000):
                 # A relayed command carries its challenge; spans are for batches held in advance.
                 batch = await relaying.reader.run_batch(relay.steps, b"")
-        except TimeoutError:
-            pass
-        else:
             outcome, answers = RelayOutcome(batch.outcome), batch.answers
             card_time_us = batch.card_time_us
-            relaying.card_time_us += card_time_us
+        except (TimeoutError, ReaderError):
+            outcome = RelayOutcome.READER_FAULT
+        relaying.card_time_us += card_time_us
     return Relayed(relay.exchange, relay.sequence, outcome, answers, card_time_us)
 
 

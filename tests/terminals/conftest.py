@@ -31,6 +31,7 @@ from protocol.terminal.connection import CentreConnection, Limits, NeedData
 from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import MessageType
 from terminals.config import TerminalConfig, decode_config
+from terminals.readers.channel import BatchAnswers, BatchOutcome
 
 INSTITUTION = "H11010500001"
 TERMINAL = "T01"
@@ -515,7 +516,7 @@ class FakeReader:
     async def connect(self) -> bytes:
         return ATR
 
-    async def run_batch(self, steps: object, challenge: bytes) -> "FakeAnswers":
+    async def run_batch(self, steps: object, challenge: bytes) -> BatchAnswers:
         self.batches += 1
         answers = []
         for step in steps:
@@ -529,14 +530,7 @@ class FakeReader:
                 key = b"card key" if self.is_genuine else b"clone key"
                 answer = hashlib.sha256(key + command[5:13]).digest()[:8]
             answers.append(answer + b"\x90\x00")
-        return FakeAnswers(0, tuple(answers), 1_500)
-
-
-@dataclass(frozen=True)
-class FakeAnswers:
-    outcome: int
-    answers: tuple[bytes, ...]
-    card_time_us: int
+        return BatchAnswers(BatchOutcome.COMPLETED, tuple(answers), 1_500)
 
 
 @pytest.fixture(scope="session")

@@ -209,6 +209,9 @@ class Watcher:
     def before_send(self) -> None:
         self.sent += 1
 
+    def not_sent(self) -> None:
+        self.sent -= 1
+
     def after_reply(self, _: m.Reply) -> None:
         self.replies += 1
 

@@ -1,0 +1,508 @@
+"""What becomes of an attempt: sent once it is on the disk, and followed until its end is known.
+
+An attempt ends by a stored outcome, by REVERSE's answer, or when every copy sent was refused with
+a code that says nothing was recorded. A lost reply ends nothing: a settlement's STATUS is asked,
+and as that says it is repeated under the same msgid, taken as it is, or reversed; a cancel, a
+reversal and a print acknowledgement are simply repeated, for a second one changes nothing.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from msgspec import Raw, Struct
+
+from protocol.terminal.bodies import NIL, decode_reply_body, encode_body
+from protocol.terminal.codes import ResponseCode, Retry
+from protocol.terminal.errors import RemoteProtocolError
+from protocol.terminal.messages import (
+    Cancel,
+    MessageType,
+    PrintAck,
+    Reply,
+    Reverse,
+    Reversed,
+    ReverseResult,
+    Settle,
+    Settled,
+    Status,
+    StatusFound,
+    StatusState,
+)
+from terminals.answer import (
+    Answer,
+    ClientError,
+    NoAnswerError,
+    NotSentError,
+    advice_of,
+    is_stored,
+)
+from terminals.client import TerminalClient
+from terminals.link import Exchange
+from terminals.outbox import Attempt, AttemptState, Ending, Outbox
+
+STATUS_TIMEOUT_MS: Final = 5_000
+"""How long one STATUS may take; the doubt is looked into again after a pause."""
+REASON_IN_DOUBT: Final = "结果未知，自动冲正 outcome unknown, reversed by the terminal"
+_SINGLE: Final = frozenset({MessageType.SETTLE, MessageType.CANCEL, MessageType.REVERSE})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt came to, as far as is known.
+
+    Attributes:
+        attempt: As the outbox now holds it.
+        body: Its reply's decoded body; None where there is none.
+        answer: The answer that ended it; None where it was not ended by one.
+        took_ms: From writing it to here.
+        reason: Why it is still open, or was not sent; empty otherwise.
+        is_taken_up: Whether an earlier attempt of the same content was followed instead of a new
+            one being made.
+    """
+
+    attempt: Attempt
+    body: Struct | None
+    answer: Answer | None
+    took_ms: float
+    reason: str = ""
+    is_taken_up: bool = False
+
+
+class AttemptRunner:
+    """Runs the attempts of one terminal.
+
+    Args:
+        client: Connected or not.
+        outbox: Where attempts are kept.
+        now_ms: The terminal's wall clock.
+        jitter: Numbers from 0 to 1 that spread pauses.
+        reopen_card: Opens the card again and gives its session; None where no card is at hand.
+    """
+
+    def __init__(
+        self,
+        client: TerminalClient,
+        outbox: Outbox,
+        *,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        jitter: Callable[[], float] = random.random,
+        reopen_card: Callable[[], Awaitable[bytes | None]] | None = None,
+    ) -> None:
+        self._client = client
+        self._outbox = outbox
+        self._config = client.config.outbox
+        self._terminal = client.config.terminal.code
+        self._now_ms = now_ms
+        self._jitter = jitter
+        self._reopen_card = reopen_card
+
+    async def settle(self, body: Settle, *, card_session: bytes = b"", holder: str = "") -> Outcome:
+        """Settle a bill; `holder` is the masked name for the receipt."""
+        return await self._run(MessageType.SETTLE, body, card_session=card_session, holder=holder)
+
+    async def cancel(self, setl_id: str, reason: str, *, card_session: bytes = b"") -> Outcome:
+        """Undo a settlement by its exact negative."""
+        settled = self._outbox.find(setl_id)
+        return await self._run(
+            MessageType.CANCEL,
+            Cancel(setl_id, reason),
+            card_session=card_session,
+            holder=settled.holder if settled else "",
+        )
+
+    async def reverse(self, msgid: str, reason: str, *, terminal: str = "") -> Outcome:
+        """Make sure that whatever became of a msgid doesn't stand."""
+        body = Reverse(terminal or self._terminal, msgid, reason)
+        return await self._run(MessageType.REVERSE, body, original=msgid)
+
+    async def acknowledge_print(self, setl_id: str, *, is_printed: bool) -> Outcome:
+        """Tell the centre whether a receipt came out of the printer."""
+        return await self._run(MessageType.PRINT_ACK, PrintAck(setl_id, is_printed))
+
+    async def resolve(self, msgid: str, *, prefers_reversal: bool = False) -> Outcome:
+        """Follow an open attempt to its end, as far as the time allows.
+
+        Args:
+            msgid: The attempt's.
+            prefers_reversal: Reverse a settlement that the centre has not seen, however young.
+        """
+        started = _time()
+        attempt = self._outbox.get(msgid)
+        if not attempt.state.is_open:
+            return self._outcome(attempt, None, started)
+        now_ms = self._now_ms()
+        if not self._outbox.claim(msgid, now_ms, now_ms + self._work_ms()):
+            return self._outcome(attempt, None, started, "another process works on it")
+        try:
+            return await self._follow(attempt, [], started, prefers_reversal=prefers_reversal)
+        finally:
+            self._outbox.release(msgid)
+
+    async def resolve_all(self, *, prefers_reversal: bool = False) -> list[Outcome]:
+        """Follow every open attempt, the oldest first."""
+        return [
+            await self.resolve(attempt.msgid, prefers_reversal=prefers_reversal)
+            for attempt in self._outbox.open_attempts()
+            if self._outbox.get(attempt.msgid).state.is_open
+        ]
+
+    # --- private ------------------------------------------------------------------------------
+
+    async def _run(
+        self,
+        type_: MessageType,
+        body: Struct,
+        *,
+        card_session: bytes = b"",
+        holder: str = "",
+        original: str = "",
+    ) -> Outcome:
+        raw = bytes(encode_body(body))
+        twin = self._outbox.open_twin(type_, raw) if type_ in _SINGLE else None
+        if twin is not None:
+            if card_session:
+                self._outbox.use_card_session(twin.msgid, card_session)
+            outcome = await self.resolve(twin.msgid)
+            return Outcome(
+                outcome.attempt,
+                outcome.body,
+                outcome.answer,
+                outcome.took_ms,
+                outcome.reason,
+                is_taken_up=True,
+            )
+        started, now_ms = _time(), self._now_ms()
+        attempt = Attempt(
+            msgid=self._client.msgid(),
+            type=type_,
+            body=raw,
+            card_session=card_session,
+            holder=holder,
+            original=original,
+            created_ms=now_ms,
+            worked_until_ms=now_ms + self._work_ms(),
+        )
+        self._outbox.add(attempt)
+        try:
+            return await self._begin(attempt, started)
+        finally:
+            self._outbox.release(attempt.msgid)
+
+    async def _begin(self, attempt: Attempt, started: float) -> Outcome:
+        watcher = _Watcher(self._outbox, attempt.msgid, self._now_ms, is_first_counted=True)
+        exchanges: list[Exchange] = []
+        try:
+            answer = await self._client.request(
+                attempt.type,
+                Raw(attempt.body),
+                msgid=attempt.msgid,
+                card_session=attempt.card_session,
+                watcher=watcher,
+            )
+        except NotSentError as fault:
+            watcher.close(str(fault))
+            present = self._outbox.get(attempt.msgid)
+            if present.sends_unanswered == 0:
+                ending = Ending(state=AttemptState.REFUSED, code=present.code, by="not sent")
+                return self._outcome(
+                    self._outbox.end(attempt.msgid, self._now_ms(), ending),
+                    None,
+                    started,
+                    str(fault),
+                )
+            reason = str(fault)
+        except NoAnswerError as lost:
+            exchanges.extend([lost.exchange] if lost.exchange else [])
+            reason = str(lost)
+        else:
+            if (ended := self._conclude(attempt, answer, "reply")) is not None:
+                return self._outcome(ended, answer, started)
+            reason = f"the centre answered {answer.code}"
+        self._outbox.note_doubt(attempt.msgid, self._now_ms(), reason)
+        return await self._follow(attempt, exchanges, started, prefers_reversal=False)
+
+    async def _follow(
+        self,
+        attempt: Attempt,
+        exchanges: list[Exchange],
+        started: float,
+        *,
+        prefers_reversal: bool,
+    ) -> Outcome:
+        """Look into a doubt, with pauses that double, until it ends or the time is up."""
+        clock = _time
+        deadline = clock() + self._config.resolve_timeout_ms / 1000
+        pause_ms = float(self._config.resolve_pause_ms_min)
+        while True:
+            reason = ""
+            answer: Answer | None = None
+            ended = self._conclude_late(attempt, exchanges)
+            if ended is None:
+                left_ms = max(1, int((deadline - clock()) * 1000))
+                try:
+                    answer = await self._look(
+                        attempt, left_ms, exchanges, prefers_reversal=prefers_reversal
+                    )
+                except ClientError as fault:
+                    if isinstance(fault, NoAnswerError) and fault.msgid == attempt.msgid:
+                        exchanges.extend([fault.exchange] if fault.exchange else [])
+                    reason = str(fault)
+            present = ended or self._outbox.get(attempt.msgid)
+            if not present.state.is_open:
+                return self._outcome(present, answer, started)
+            reason = reason or (f"the centre answered {answer.code}" if answer else "no answer")
+            self._outbox.note_doubt(attempt.msgid, self._now_ms(), reason)
+            still_s = deadline - clock()
+            if still_s <= 0 or _is_hopeless(answer):
+                return self._outcome(self._outbox.get(attempt.msgid), answer, started, reason)
+            spread_s = pause_ms / 1000 * (0.5 + self._jitter() / 2)
+            await self._pause(exchanges, min(spread_s, still_s))
+            pause_ms = min(pause_ms * 2, self._config.resolve_pause_ms_max)
+
+    async def _look(
+        self,
+        attempt: Attempt,
+        left_ms: int,
+        exchanges: list[Exchange],
+        *,
+        prefers_reversal: bool,
+    ) -> Answer | None:
+        """Look into a doubt once, and do what is to be done about it."""
+        if attempt.type is not MessageType.SETTLE:
+            return await self._repeat(attempt, left_ms)
+        answer = await self._client.request(
+            MessageType.STATUS,
+            Status(self._terminal, attempt.msgid),
+            time_limit_ms=min(STATUS_TIMEOUT_MS, left_ms),
+        )
+        if not isinstance(answer.body, StatusFound):
+            return answer
+        ending = _ending_of(answer.body)
+        if ending is not None:
+            self._outbox.end(attempt.msgid, self._now_ms(), ending)
+            return answer
+        if answer.body.state is StatusState.IN_PROGRESS or self._is_late(exchanges):
+            return answer
+        age_ms = self._now_ms() - attempt.created_ms
+        if prefers_reversal or age_ms > self._config.repeat_age_max_ms:
+            return await self._reverse_doubtful(attempt)
+        repeated = await self._repeat(attempt, left_ms)
+        advice = advice_of(repeated.code)
+        if advice is Retry.OPEN_CARD and self._reopen_card is not None:
+            session = await self._reopen_card()
+            if session is not None:
+                self._outbox.use_card_session(attempt.msgid, session)
+                repeated = await self._repeat(attempt, left_ms)
+                advice = advice_of(repeated.code)
+        is_open = self._outbox.get(attempt.msgid).state.is_open
+        if is_open and advice in {Retry.NONE, Retry.CORRECT, Retry.OPEN_CARD}:
+            # This copy is refused, and an earlier one may still arrive and be accepted.
+            return await self._reverse_doubtful(attempt)
+        return repeated
+
+    async def _repeat(self, attempt: Attempt, left_ms: int) -> Answer:
+        watcher = _Watcher(self._outbox, attempt.msgid, self._now_ms)
+        answer = await self._client.request(
+            attempt.type,
+            Raw(attempt.body),
+            msgid=attempt.msgid,
+            card_session=self._outbox.get(attempt.msgid).card_session,
+            time_limit_ms=min(left_ms, self._client.config.limits.request_timeout_ms),
+            watcher=watcher,
+        )
+        self._conclude(attempt, answer, "repetition")
+        return answer
+
+    async def _reverse_doubtful(self, attempt: Attempt) -> Answer | None:
+        """Reverse it; the reversal is an attempt of its own that is repeated until answered."""
+        outcome = await self.reverse(attempt.msgid, REASON_IN_DOUBT)
+        return outcome.answer
+
+    def _conclude(self, attempt: Attempt, answer: Answer, by: str) -> Attempt | None:
+        """Take an answer to the attempt itself; None where it ends nothing."""
+        reply = answer.reply
+        if not is_stored(reply.code):
+            return self._conclude_refused(attempt, reply, by)
+        setl_id = answer.body.setl_id if isinstance(answer.body, Settled) else ""
+        ending = Ending(
+            state=_state_of(attempt.type, reply.code),
+            code=reply.code,
+            reply_body=_kept(reply.body),
+            setl_id=setl_id,
+            business_date=reply.business_date,
+            by=by,
+        )
+        ended = self._outbox.end(attempt.msgid, self._now_ms(), ending)
+        self._conclude_original(attempt, answer.body)
+        return ended
+
+    def _conclude_refused(self, attempt: Attempt, reply: Reply, by: str) -> Attempt | None:
+        present = self._outbox.get(attempt.msgid)
+        if present.sends_unanswered > 0 or advice_of(reply.code) is Retry.ASK_STATUS:
+            return None
+        ending = Ending(state=AttemptState.REFUSED, code=reply.code, by=by)
+        return self._outbox.end(attempt.msgid, self._now_ms(), ending)
+
+    def _conclude_original(self, attempt: Attempt, body: Struct | None) -> None:
+        """Note at a settlement of ours what a cancel or a reversal did to it."""
+        if isinstance(body, Settled) and body.cancels:
+            original, by = self._outbox.find(body.cancels), "cancel"
+        elif isinstance(body, Reversed):
+            original, by = self._outbox.find(attempt.original), "reversal"
+        else:
+            return
+        if original is None:
+            return
+        is_refused = isinstance(body, Reversed) and body.result is ReverseResult.NOT_SETTLED
+        code = ResponseCode.ORIGINAL_NOT_SETTLED if is_refused else ResponseCode.ALREADY_UNDONE
+        if isinstance(body, Reversed) and body.result is ReverseResult.NOT_FOUND:
+            code = ResponseCode.TOMBSTONED
+        ending = Ending(
+            state=AttemptState.REFUSED if is_refused else AttemptState.REVERSED,
+            code=code,
+            by=by,
+        )
+        self._outbox.end(original.msgid, self._now_ms(), ending)
+
+    def _conclude_late(self, attempt: Attempt, exchanges: list[Exchange]) -> Attempt | None:
+        """Take a reply that came after its waiter had gone."""
+        for exchange in exchanges:
+            event = exchange.event.result() if exchange.event.done() else None
+            if not isinstance(event, Reply) or not is_stored(event.code):
+                continue
+            try:
+                body = decode_reply_body(attempt.type, event.code, event.body)
+            except RemoteProtocolError:
+                continue
+            answer = Answer(attempt.type, attempt.msgid, event, body, 0.0, 0.0, attempt.sends)
+            return self._conclude(attempt, answer, "late reply")
+        return None
+
+    async def _pause(self, exchanges: list[Exchange], seconds: float) -> None:
+        """Wait, and no longer once a late reply comes."""
+        waiting = [exchange.event for exchange in exchanges if not exchange.event.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.sleep(seconds)
+
+    @staticmethod
+    def _is_late(exchanges: list[Exchange]) -> bool:
+        return any(
+            exchange.event.done() and isinstance(exchange.event.result(), Reply)
+            for exchange in exchanges
+        )
+
+    def _outcome(
+        self, attempt: Attempt, answer: Answer | None, started: float, reason: str = ""
+    ) -> Outcome:
+        return Outcome(
+            attempt=attempt,
+            body=reply_body_of(attempt),
+            answer=answer,
+            took_ms=(_time() - started) * 1000,
+            reason=reason,
+        )
+
+    def _work_ms(self) -> int:
+        """Longer than any process works on one attempt; after that another may take it."""
+        return 2 * (self._client.config.limits.request_timeout_ms + self._config.resolve_timeout_ms)
+
+
+class _Watcher:
+    """Counts the copies of one attempt in the outbox."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        msgid: str,
+        now_ms: Callable[[], int],
+        *,
+        is_first_counted: bool = False,
+    ) -> None:
+        self._outbox = outbox
+        self._msgid = msgid
+        self._now_ms = now_ms
+        self._is_counted = is_first_counted
+
+    def before_send(self) -> None:
+        """Count a copy, unless writing the attempt has counted it."""
+        if not self._is_counted:
+            self._outbox.note_send(self._msgid, self._now_ms())
+        self._is_counted = False
+
+    def not_sent(self) -> None:
+        """Take the copy back that was counted last."""
+        self._outbox.note_unsent(self._msgid, self._now_ms(), "not allowed by the protocol")
+
+    def after_reply(self, reply: Reply, /) -> None:
+        """Count the answer of a copy, where it doesn't end the attempt."""
+        if not is_stored(reply.code) and advice_of(reply.code) is not Retry.ASK_STATUS:
+            self._outbox.note_refused_copy(self._msgid, self._now_ms(), reply)
+
+    def close(self, reason: str) -> None:
+        """Take back the copy that was counted by writing the attempt and never sent."""
+        if self._is_counted:
+            self._is_counted = False
+            self._outbox.note_unsent(self._msgid, self._now_ms(), reason)
+
+
+def _is_hopeless(answer: Answer | None) -> bool:
+    """Say whether asking again at once would be answered the same."""
+    if answer is None or answer.is_approved:
+        return False
+    return advice_of(answer.code) in {Retry.NONE, Retry.CORRECT, Retry.SIGN_ON}
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def reply_body_of(attempt: Attempt) -> Struct | None:
+    """Decode the reply's body that an attempt ended with."""
+    if not attempt.reply_body:
+        return None
+    # A settlement undone later keeps the reply of its own, approved as it then was.
+    code = ResponseCode.APPROVED if attempt.setl_id else attempt.code
+    try:
+        return decode_reply_body(attempt.type, code, attempt.reply_body)
+    except RemoteProtocolError:
+        return None
+
+
+def _kept(body: Raw) -> bytes:
+    return b"" if bytes(body) == NIL else bytes(body)
+
+
+def _state_of(type_: MessageType, code: int) -> AttemptState:
+    if code == ResponseCode.APPROVED:
+        return AttemptState.SETTLED
+    if code == ResponseCode.TOMBSTONED and type_ is MessageType.SETTLE:
+        return AttemptState.REVERSED
+    return AttemptState.REFUSED
+
+
+def _ending_of(found: StatusFound) -> Ending | None:
+    """Give the ending that STATUS tells of a settlement; None while there is none."""
+    match found.state:
+        case StatusState.NOT_SEEN | StatusState.IN_PROGRESS:
+            return None
+        case StatusState.SETTLED:
+            state = AttemptState.SETTLED
+        case StatusState.REFUSED:
+            state = AttemptState.REFUSED
+        case StatusState.UNDONE | StatusState.TOMBSTONED:
+            state = AttemptState.REVERSED
+        case _:
+            assert_never(found.state)
+    return Ending(
+        state=state,
+        code=found.code,
+        reply_body=_kept(found.body),
+        setl_id=found.setl_id,
+        by="status",
+    )

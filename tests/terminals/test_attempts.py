@@ -1,0 +1,316 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from protocol.terminal import messages as m
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import MessageType
+from terminals.attempts import AttemptRunner
+from terminals.client import TerminalClient
+from terminals.config import TerminalConfig
+from terminals.msgids import Msgids
+from terminals.outbox import AttemptState, Outbox
+
+OPERATOR, PASSWORD = "1001", "correct horse"
+
+
+class Clock:
+    """The terminal's wall clock, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Counter:
+    """A signed-on terminal with its outbox."""
+
+    def __init__(self, config: TerminalConfig) -> None:
+        self.clock = Clock()
+        self.outbox = Outbox(Path(config.outbox.file))
+        msgids = Msgids(
+            institution=config.terminal.institution,
+            zone=ZoneInfo("Asia/Shanghai"),
+            now_ms=self.clock,
+            reserve=self.outbox.reserve_msgids,
+        )
+        self.client = TerminalClient(config, msgids=msgids, now_ms=self.clock)
+        self.runner = AttemptRunner(self.client, self.outbox, now_ms=self.clock)
+
+
+@pytest.fixture
+async def counter(config: TerminalConfig) -> AsyncIterator[Counter]:
+    counter = Counter(config)
+    await counter.client.sign_on(OPERATOR, PASSWORD)
+    yield counter
+    await counter.client.close()
+    counter.outbox.close()
+
+
+def settle_body(total_fen: int = 2_510) -> m.Settle:
+    fund = total_fen * 3 // 10
+    line = m.Line("XB05BA", "ampoule", 25_100_000, 10_000, total_fen)
+    bill = m.Bill("310", "11", total_fen, True, "INV-1", (line,))  # noqa: FBT003
+    return m.Settle(bill, fund, 1_000, total_fen - fund - 1_000)
+
+
+async def test_a_settlement_is_written_before_and_ended_after(
+    centre: Any, counter: Counter
+) -> None:
+    seen: list[AttemptState] = []
+
+    async def look(_peer: Any, request: m.Request) -> Any:
+        seen.append(counter.outbox.get(request.msgid).state)
+        return centre.keep(request)
+
+    centre.rule(MessageType.SETTLE, look)
+    outcome = await counter.runner.settle(settle_body(), holder="张*")
+    assert seen == [AttemptState.PENDING]
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.attempt.ended_by == "reply"
+    assert isinstance(outcome.body, m.Settled)
+    assert outcome.attempt.setl_id == outcome.body.setl_id
+    assert outcome.attempt.business_date == "2026-11-21"
+    assert counter.outbox.open_attempts() == []
+
+
+async def test_a_lost_reply_is_resolved_by_status(centre: Any, counter: Counter) -> None:
+    centre.rule(MessageType.SETTLE, centre.lose_reply)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.attempt.ended_by == "status"
+    assert isinstance(outcome.body, m.Settled)
+    assert centre.settlements == 1
+    assert centre.count(MessageType.SETTLE) == 1
+    assert centre.count(MessageType.STATUS) == 1
+
+
+async def test_a_lost_request_is_repeated_under_its_msgid(centre: Any, counter: Counter) -> None:
+    centre.rule(MessageType.SETTLE, centre.lose_request)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.attempt.ended_by == "repetition"
+    settles = [one for one in centre.requests if one.type == MessageType.SETTLE]
+    assert len(settles) == 2
+    assert settles[0].msgid == settles[1].msgid
+    assert bytes(settles[0].body) == bytes(settles[1].body)
+    assert centre.settlements == 1
+
+
+async def test_an_old_doubt_is_reversed(centre: Any, counter: Counter) -> None:
+    async def lose_and_age(peer: Any, request: m.Request) -> Any:
+        counter.clock.now_ms += 3_600_000
+        return await centre.lose_request(peer, request)
+
+    centre.rule(MessageType.SETTLE, lose_and_age)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.REVERSED
+    assert outcome.attempt.ended_by == "reversal"
+    assert outcome.attempt.msgid in centre.tombstones
+    assert centre.settlements == 0
+    assert counter.outbox.open_attempts() == []
+
+
+async def test_a_reversal_whose_reply_is_lost_is_repeated(centre: Any, counter: Counter) -> None:
+    done = await counter.runner.settle(settle_body())
+    centre.rule(MessageType.REVERSE, centre.lose_reply)
+    outcome = await counter.runner.reverse(done.attempt.msgid, "test")
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert isinstance(outcome.body, m.Reversed)
+    assert outcome.body.result is m.ReverseResult.REVERSED
+    assert counter.outbox.get(done.attempt.msgid).state is AttemptState.REVERSED
+    reversals = {one.msgid for one in centre.requests if one.type == MessageType.REVERSE}
+    assert len(reversals) == 1
+    assert centre.settlements == 0
+
+
+async def test_a_cancel_in_doubt_is_repeated_not_reversed(centre: Any, counter: Counter) -> None:
+    done = await counter.runner.settle(settle_body())
+    centre.rule(MessageType.CANCEL, centre.lose_reply)
+    outcome = await counter.runner.cancel(done.attempt.setl_id, "wrong item")
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert isinstance(outcome.body, m.Settled)
+    assert outcome.body.cancels == done.attempt.setl_id
+    assert counter.outbox.get(done.attempt.msgid).state is AttemptState.REVERSED
+    assert centre.count(MessageType.REVERSE) == 0
+    assert centre.count(MessageType.STATUS) == 0
+    assert centre.settlements == 0
+
+
+async def test_a_late_reply_is_taken(
+    centre: Any, config: TerminalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("terminals.client.REPLY_GRACE_MS", 50)
+    replace = msgspec.structs.replace
+    counter = Counter(replace(config, limits=replace(config.limits, request_timeout_ms=100)))
+    await counter.client.sign_on(OPERATOR, PASSWORD)
+
+    async def late_unseen(_peer: Any, request: m.Request) -> Any:
+        await asyncio.sleep(0.4)
+        return centre.keep(request)
+
+    async def in_progress(_peer: Any, _request: m.Request) -> Any:
+        return 0, m.StatusFound(m.StatusState.IN_PROGRESS, 21, 0, "", msgspec.Raw(b"\xc0"))
+
+    centre.rule(MessageType.SETTLE, late_unseen)
+    centre.rule(MessageType.STATUS, *[in_progress] * 50)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.attempt.ended_by == "late reply"
+    assert centre.count(MessageType.SETTLE) == 1
+    await counter.client.close()
+    counter.outbox.close()
+
+
+async def test_an_unreachable_centre_leaves_a_doubt_that_is_resolved_later(
+    centre: Any, counter: Counter
+) -> None:
+    async def die(peer: Any, request: m.Request) -> Any:
+        counter.client._connector = nowhere
+        return await centre.lose_reply(peer, request)
+
+    async def nowhere(_protocol: asyncio.Protocol) -> None:
+        raise ConnectionRefusedError
+
+    connector = counter.client._connector
+    centre.rule(MessageType.SETTLE, die)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.UNKNOWN
+    assert outcome.reason
+    counter.client._connector = connector
+    (resolved,) = await counter.runner.resolve_all()
+    assert resolved.attempt.state is AttemptState.SETTLED
+    assert resolved.attempt.msgid == outcome.attempt.msgid
+    assert centre.settlements == 1
+
+
+async def test_the_same_bill_again_follows_the_doubt_and_makes_no_second_one(
+    centre: Any, counter: Counter
+) -> None:
+    async def die(peer: Any, request: m.Request) -> Any:
+        counter.client._connector = nowhere
+        return await centre.lose_reply(peer, request)
+
+    async def nowhere(_protocol: asyncio.Protocol) -> None:
+        raise ConnectionRefusedError
+
+    connector = counter.client._connector
+    centre.rule(MessageType.SETTLE, die)
+    doubtful = await counter.runner.settle(settle_body())
+    counter.client._connector = connector
+    again = await counter.runner.settle(settle_body())
+    assert again.is_taken_up
+    assert again.attempt.msgid == doubtful.attempt.msgid
+    assert again.attempt.state is AttemptState.SETTLED
+    assert centre.settlements == 1
+
+
+async def test_never_sent_is_a_refusal_and_no_doubt(centre: Any, counter: Counter) -> None:
+    async def nowhere(_protocol: asyncio.Protocol) -> None:
+        raise ConnectionRefusedError
+
+    await counter.client.close()
+    counter.client._connector = nowhere
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.REFUSED
+    assert outcome.attempt.ended_by == "not sent"
+    assert outcome.attempt.sends == 0
+    assert centre.count(MessageType.SETTLE) == 0
+
+
+async def test_a_refusal_of_the_only_copy_ends_the_attempt(centre: Any, counter: Counter) -> None:
+    centre.rule(MessageType.SETTLE, centre.refusing(ResponseCode.CARD_SESSION_EXPIRED))
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.REFUSED
+    assert outcome.attempt.code == ResponseCode.CARD_SESSION_EXPIRED
+
+
+async def test_a_refused_repetition_ends_nothing_while_a_copy_may_be_underway(
+    centre: Any, counter: Counter
+) -> None:
+    centre.rule(
+        MessageType.SETTLE,
+        centre.lose_request,
+        centre.refusing(ResponseCode.CARD_SESSION_EXPIRED),
+    )
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.REVERSED
+    assert outcome.attempt.msgid in centre.tombstones
+
+
+async def test_system_error_is_a_doubt(centre: Any, counter: Counter) -> None:
+    async def fail_after_posting(_peer: Any, request: m.Request) -> Any:
+        centre.keep(request)
+        return int(ResponseCode.SYSTEM_ERROR), None
+
+    centre.rule(MessageType.SETTLE, fail_after_posting)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.attempt.ended_by == "status"
+
+
+async def test_an_unknown_code_is_a_doubt(centre: Any, counter: Counter) -> None:
+    async def newer(_peer: Any, _request: m.Request) -> Any:
+        return 777, None
+
+    centre.rule(MessageType.SETTLE, newer)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.attempt.ended_by == "repetition"
+
+
+async def test_a_changed_split_is_refused_with_the_new_one(counter: Counter) -> None:
+    body = settle_body()
+    outcome = await counter.runner.settle(
+        m.Settle(body.bill, body.fund_pay_fen + 1, body.account_pay_fen, body.cash_fen - 1)
+    )
+    assert outcome.attempt.state is AttemptState.REFUSED
+    assert outcome.attempt.code == ResponseCode.SPLIT_CHANGED
+    assert isinstance(outcome.body, m.Previewed)
+
+
+async def test_a_sign_on_that_ended_underway_is_renewed_for_the_same_msgid(
+    centre: Any, counter: Counter
+) -> None:
+    centre.sign_no = "ended at the centre"
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    settles = [one for one in centre.requests if one.type == MessageType.SETTLE]
+    assert len({one.msgid for one in settles}) == 1
+    assert [one.sign_no for one in settles] == ["sign-1", "sign-2"]
+
+
+async def test_a_print_is_acknowledged_once(centre: Any, counter: Counter) -> None:
+    done = await counter.runner.settle(settle_body())
+    centre.rule(MessageType.PRINT_ACK, centre.lose_reply)
+    acked = await counter.runner.acknowledge_print(done.attempt.setl_id, is_printed=True)
+    assert acked.body == m.PrintAcked(0)
+    assert centre.printed[done.attempt.setl_id] == 1
+
+
+async def test_every_fault_at_once_settles_once(centre: Any, counter: Counter) -> None:
+    centre.rule(
+        MessageType.SETTLE,
+        centre.refusing(ResponseCode.BUSY),
+        centre.lose_request,
+        centre.garbage,
+        centre.lose_reply,
+    )
+    centre.rule(
+        MessageType.STATUS,
+        centre.lose_request,
+        centre.garbage,
+        centre.refusing(ResponseCode.STORE_UNAVAILABLE),
+    )
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert centre.settlements == 1
+    settles = {one.msgid for one in centre.requests if one.type == MessageType.SETTLE}
+    assert settles == {outcome.attempt.msgid}
