@@ -25,6 +25,10 @@ _SCHEME_OF_MED_TYPE: dict[str, Scheme] = {
     "21": "inpatient",
     "41": "outpatient",
 }
+_KEY_MISTAKES = (
+    (re.compile(r"Object contains unknown field `([^`]*)`"), "no such key is known here"),
+    (re.compile(r"Object missing required field `([^`]*)`"), "this key is missing"),
+)
 _AT_PATH = re.compile(r"(?s)(.*) - at `([^`]*)`")
 
 
@@ -185,10 +189,13 @@ def _conflicts(earlier: Policy, later: Policy, superseded: int) -> Iterable[Mist
 
 
 def _mistake_of(message: str) -> Mistake:
-    match = _AT_PATH.fullmatch(message)
-    if match is None:
-        return Mistake("$", message)
-    return Mistake(match[2], match[1])
+    at = _AT_PATH.fullmatch(message)
+    sentence, path = (at[1], at[2]) if at else (message, "$")
+    for pattern, words in _KEY_MISTAKES:
+        match = pattern.fullmatch(sentence)
+        if match is not None:
+            return Mistake(f"{path}.{match[1]}", words)
+    return Mistake(path, sentence)
 
 
 def _date_number(date: dt.date) -> int:
