@@ -2,6 +2,7 @@
 
 import typer
 
+from simulators.commands.card import card
 from simulators.commands.population import population
 
 app = typer.Typer(
@@ -9,6 +10,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("card")(card)
 app.command("population")(population)
 
 

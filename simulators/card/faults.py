@@ -1,6 +1,6 @@
-"""Cards that go wrong, or do wrong: pulled half-way, rewritten on the way, played from a tape."""
+"""Cards that go wrong, or do wrong: pulled half-way, rewritten, played from a tape; or told of."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from simulators.card.simulated_card import PoweredCard
 from terminals.readers.channel import CardRemovedError, ReaderError
@@ -85,3 +85,28 @@ class RecordedCard:
                 self._position = position + 1
                 return answer
         raise ReaderError("the tape has no answer to this")
+
+
+class TracedCard:
+    """A card whose every command and answer is told to somebody."""
+
+    def __init__(self, card: PoweredCard, tell: Callable[[str], None]) -> None:
+        self._card = card
+        self._tell = tell
+
+    @property
+    def atr(self) -> bytes:
+        """The answer to reset."""
+        return self._card.atr
+
+    def reset(self) -> None:
+        """Reset the card behind, and tell."""
+        self._tell("reset")
+        self._card.reset()
+
+    def transmit(self, command: bytes) -> bytes:
+        """Pass a command on, and tell both sides of it."""
+        self._tell(f"> {command.hex().upper()}")
+        answer = self._card.transmit(command)
+        self._tell(f"< {answer.hex().upper()}")
+        return answer
