@@ -254,7 +254,7 @@ def decode_amount(type_: type, value: object) -> object:
 def _amount_fen(value: object) -> AmountFen:
     match = None
     if isinstance(value, int | str) and not isinstance(value, bool):
-        match = _YUAN.fullmatch(str(value))
+        match = _YUAN.fullmatch(str(value).replace("_", ""))  # TOML groups digits by it
     if match is None:
         raise ValueError(
             f"{value!r} is not an amount in yuan, from 0 with at most two decimals, as 1800 or 0.50"
