@@ -24,7 +24,7 @@ def write_new(path: Path, data: bytes, *, mode: int = SECRET_MODE) -> None:
     """
     temporary = _write_beside(path, data, mode)
     try:
-        temporary.hardlink_to(path)  # unlike a rename, this fails where the name is taken
+        path.hardlink_to(temporary)  # unlike a rename, this fails where the name is taken
     except FileExistsError as error:
         raise KeyFileError(f"{path} exists and is not overwritten: move it away first") from error
     finally:

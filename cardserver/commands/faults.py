@@ -8,14 +8,27 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from cardserver.authority import AuthorityError
+from cardserver.benefits.policy import PolicyError
 from cardserver.config import ConfigError
 from cardserver.key_files import KeyFileError
+from cardserver.registry.administration_store import AdministrationError
+from cardserver.registry.import_files import ImportFileError
+from cardserver.registry.passwords import PasswordError
 from ledger.store_errors import StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_EXPECTED = (ConfigError, KeyFileError, AuthorityError, StoreError)
+_EXPECTED = (
+    AdministrationError,
+    AuthorityError,
+    ConfigError,
+    ImportFileError,
+    KeyFileError,
+    PasswordError,
+    PolicyError,
+    StoreError,
+)
 
 
 def fail_clearly(command: Callable[P, T]) -> Callable[P, T]:
@@ -31,8 +44,8 @@ def fail_clearly(command: Callable[P, T]) -> Callable[P, T]:
             expected, fault = group.split(_EXPECTED)
             if fault is not None or expected is None:
                 raise
-            for error in _leaves(expected):
-                print(f"cardserver: {error}", file=sys.stderr)  # noqa: T201 - as above
+            for leaf in _leaves(expected):
+                print(f"cardserver: {leaf}", file=sys.stderr)  # noqa: T201 - as above
         raise typer.Exit(1)
 
     return run

@@ -87,7 +87,13 @@ _CATALOGUE_TEXT = (
     " FROM catalogue_item ORDER BY item, begins"
 )
 _CATALOGUE = plain("read the catalogue", postgresql=_CATALOGUE_TEXT, sqlite=_CATALOGUE_TEXT)
-_POLICIES_TEXT = "SELECT text FROM policy ORDER BY name, begins, activated_time_ms"
+# Of one name and first day, only what was activated last applies.
+_POLICIES_TEXT = (
+    "SELECT text FROM policy p WHERE NOT EXISTS (SELECT 1 FROM policy q"
+    " WHERE q.name = p.name AND q.begins = p.begins"
+    " AND (q.activated_time_ms, q.sha256) > (p.activated_time_ms, p.sha256))"
+    " ORDER BY name, begins"
+)
 _POLICIES = plain("read the policies", postgresql=_POLICIES_TEXT, sqlite=_POLICIES_TEXT)
 
 
@@ -248,7 +254,7 @@ class Registry:
         return items
 
     async def policies(self) -> list[str]:
-        """Read the text of every policy that was activated, later activations last."""
+        """Read the text of every policy that applies, at whatever time of care."""
         return [row[0] for row in await self._database.fetch(_POLICIES())]
 
 

@@ -10,7 +10,7 @@ from argon2.low_level import Type, hash_secret
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from simulators.population.city import NO_PASSWORD, PERSONS_MAX, City
+from simulators.population.city import MADE_UP_REGION, NO_PASSWORD, PERSONS_MAX, City
 from simulators.population.files import write_city
 
 # argon2id as RFC 9106, 4 recommends where memory is scarce (its second choice).
@@ -28,7 +28,7 @@ def population(
     out: Annotated[Path, typer.Option(help="Folder for the CSV files, new or empty.")],
     region: Annotated[
         str, typer.Option(help="Six digits; must be the fund's, and should exist nowhere.")
-    ] = "639900",
+    ] = MADE_UP_REGION,
     year: Annotated[int, typer.Option(help="State of things on its first day.")] = 2026,
     items: Annotated[int, typer.Option(min=1, help="Length of the catalogue.")] = 4_000,
     operator_password_file: Annotated[

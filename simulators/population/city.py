@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+# Within Beijing's numbers, so that the policy which a new centre has applies to it; no place ever
+# had it (GB/T 2260), so that none of its identity numbers can be anyone's.
+MADE_UP_REGION = "110199"
+
 FOREVER = 99991231
 PERSONS_MAX = 1_000_000
 PERSON_NO_FIRST = 10_000_001

@@ -1,0 +1,296 @@
+"""Changes that administrators make to the registry: one transaction each, with its audit row.
+
+They have effect from the next request on. Not here: what requests read (`registry_store.py`).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, unique
+
+from cardserver.claims import tables as claims_tables
+from cardserver.registry import tables
+from cardserver.registry.values import CardState, Institution, Operator
+from ledger.bulk_store import Query, Row, insert, plain, put, select, update
+from ledger.database_store import Database
+from ledger.scripts import Script
+
+ACTIVE = 1
+INACTIVE = 2  # a terminal disabled, an operator locked
+FUND = 0  # the institution of the fund's own operators
+
+# Numbers that we give lie above those of imported files, which are theirs to choose.
+OPERATOR_NO_FIRST = 1_000_001
+
+SUBJECT_SIZE_MAX = 64
+DETAIL_SIZE_MAX = 400
+
+
+class AdministrationError(Exception):
+    """The change can't be made; says why. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a change, and when.
+
+    Attributes:
+        name: The operating system's user, for the audit.
+    """
+
+    name: str
+    now_ms: int
+
+
+@unique
+class CardChange(Enum):
+    """What happened to a card."""
+
+    LOST = "lost"
+    FOUND = "found"
+    REPLACED = "replaced"
+    FROZEN = "frozen"
+    RELEASED = "released"
+
+
+# From which states a change leads where. A replaced card never comes back.
+_CARD_CHANGES: dict[CardChange, tuple[frozenset[CardState], CardState]] = {
+    CardChange.LOST: (frozenset({CardState.VALID, CardState.FROZEN}), CardState.LOST),
+    CardChange.FOUND: (frozenset({CardState.LOST}), CardState.VALID),
+    CardChange.REPLACED: (
+        frozenset({CardState.VALID, CardState.LOST, CardState.FROZEN}),
+        CardState.REPLACED,
+    ),
+    CardChange.FROZEN: (frozenset({CardState.VALID, CardState.LOST}), CardState.FROZEN),
+    CardChange.RELEASED: (frozenset({CardState.FROZEN}), CardState.VALID),
+}
+
+_AUDIT = insert(
+    claims_tables.audit,
+    (
+        "recorded_time_ms", "institution_no", "terminal_no", "operator_no", "action", "subject",
+        "detail",
+    ),
+)  # fmt: skip
+_CARD = select(tables.card, ("card_no", "state"), by=("card_number",), lock=True)
+_SET_CARD_STATE = update(tables.card, set=("state",), by=("card_no", "state"))
+_OPERATOR = select(tables.operator, ("operator_no",), by=("institution_no", "code"))
+_ADD_OPERATOR = insert(
+    tables.operator,
+    (
+        "operator_no", "institution_no", "code", "name", "role", "password_hash", "state",
+        "failures",
+    ),
+)  # fmt: skip
+_SET_PASSWORD = update(
+    tables.operator, set=("password_hash", "state", "failures"), by=("operator_no",)
+)
+_SET_OPERATOR_STATE = update(tables.operator, set=("state", "failures"), by=("operator_no",))
+_LAST_OPERATOR_TEXT = "SELECT max(operator_no) FROM operator"
+_LAST_OPERATOR = plain("last operator", postgresql=_LAST_OPERATOR_TEXT, sqlite=_LAST_OPERATOR_TEXT)
+_TERMINAL = select(tables.terminal, ("terminal_no",), by=("institution_no", "code"))
+_ADD_TERMINAL = insert(
+    tables.terminal, ("terminal_no", "institution_no", "code", "certificate_sha256", "state")
+)
+_SET_CERTIFICATE = update(tables.terminal, set=("certificate_sha256",), by=("terminal_no",))
+_SET_TERMINAL_STATE = update(tables.terminal, set=("state",), by=("terminal_no",))
+_LAST_TERMINAL_TEXT = "SELECT max(terminal_no) FROM terminal"
+_LAST_TERMINAL = plain("last terminal", postgresql=_LAST_TERMINAL_TEXT, sqlite=_LAST_TERMINAL_TEXT)
+_TERMINALS_TEXT = (
+    "SELECT i.code, i.name, t.terminal_no, t.code, t.certificate_sha256, t.state,"
+    " (SELECT max(s.begins_time_ms) FROM sign_on s WHERE s.terminal_no = t.terminal_no)"
+    " FROM terminal t JOIN institution i ON i.institution_no = t.institution_no"
+    " ORDER BY i.code, t.code"
+)
+_TERMINALS = plain("list terminals", postgresql=_TERMINALS_TEXT, sqlite=_TERMINALS_TEXT)
+_PUT_POLICY = put(tables.policy, set=("text", "activated_time_ms"), by=("name", "begins", "sha256"))
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalRow:
+    """A terminal as an administrator sees it; the time is of its latest sign-on, or None."""
+
+    institution: str
+    institution_name: str
+    terminal_no: int
+    code: str
+    certificate_sha256: bytes
+    is_active: bool
+    signed_on_time_ms: int | None
+
+
+async def change_card(
+    database: Database, card_number: str, change: CardChange, actor: Actor
+) -> tuple[CardState, CardState]:
+    """Change a card's state; return the old and the new one.
+
+    Raises:
+        AdministrationError: There is no such card, or its state doesn't allow this.
+    """
+    allowed, new = _CARD_CHANGES[change]
+
+    def script() -> Script[tuple[CardState, CardState]]:
+        rows = yield _CARD([(card_number,)])
+        if not rows:
+            raise AdministrationError("no card has this number")
+        _, card_no, state = rows[0]
+        old = CardState(state)
+        if old not in allowed:
+            raise AdministrationError(
+                f"the card is {old.name.lower()}, so it can't be {change.value}"
+            )
+        changed = yield _SET_CARD_STATE([(int(new), card_no, int(old))])
+        assert changed, "the row is locked"
+        yield _audit(actor, f"card {change.value}", f"card {card_no}", f"was {old.name.lower()}")
+        return old, new
+
+    return await database.transact(script)
+
+
+async def add_operator(
+    database: Database,
+    *,
+    institution: Institution | None,
+    code: str,
+    name: str,
+    role: str,
+    password_hash: str,
+    actor: Actor,
+) -> int:
+    """Add an operator of an institution, or of the fund itself; return our number.
+
+    Raises:
+        AdministrationError: The institution has an operator of this code.
+    """
+    institution_no = FUND if institution is None else institution.institution_no
+
+    def script() -> Script[int]:
+        if (yield _OPERATOR([(institution_no, code)])):
+            raise AdministrationError(f"there is an operator {code} already")
+        ((last,),) = yield _LAST_OPERATOR()
+        operator_no = max(OPERATOR_NO_FIRST, (last or 0) + 1)
+        row = (operator_no, institution_no, code, name, role, password_hash, ACTIVE, 0)
+        yield _ADD_OPERATOR([row])
+        yield _audit(actor, "operator added", f"operator {operator_no}", f"role {role}")
+        return operator_no
+
+    return await database.transact(script)
+
+
+async def set_password(
+    database: Database, operator: Operator, password_hash: str, actor: Actor
+) -> None:
+    """Give an operator a new password, and unlock them."""
+
+    def script() -> Script[None]:
+        yield _SET_PASSWORD([(password_hash, ACTIVE, 0, operator.operator_no)])
+        yield _audit(actor, "operator password", f"operator {operator.operator_no}", "")
+
+    await database.transact(script)
+
+
+async def set_operator_active(
+    database: Database, operator: Operator, actor: Actor, *, is_active: bool
+) -> None:
+    """Lock or unlock an operator."""
+
+    def script() -> Script[None]:
+        state = ACTIVE if is_active else INACTIVE
+        yield _SET_OPERATOR_STATE([(state, 0, operator.operator_no)])
+        action = "operator unlocked" if is_active else "operator locked"
+        yield _audit(actor, action, f"operator {operator.operator_no}", "")
+
+    await database.transact(script)
+
+
+async def enrol_terminal(
+    database: Database,
+    institution: Institution,
+    code: str,
+    certificate_sha256: bytes,
+    actor: Actor,
+) -> tuple[int, bool]:
+    """Register a terminal's new certificate, which replaces the one it may have had.
+
+    Returns:
+        The terminal's number, and whether the terminal is new.
+    """
+
+    def script() -> Script[tuple[int, bool]]:
+        rows = yield _TERMINAL([(institution.institution_no, code)])
+        digest = certificate_sha256.hex()
+        if rows:
+            terminal_no: int = rows[0][2]
+            yield _SET_CERTIFICATE([(certificate_sha256, terminal_no)])
+            yield _audit(actor, "terminal certificate", f"terminal {terminal_no}", digest)
+            return terminal_no, False
+        ((last,),) = yield _LAST_TERMINAL()
+        terminal_no = (last or 0) + 1
+        row = (terminal_no, institution.institution_no, code, certificate_sha256, ACTIVE)
+        yield _ADD_TERMINAL([row])
+        yield _audit(actor, "terminal enrolled", f"terminal {terminal_no}", digest)
+        return terminal_no, True
+
+    return await database.transact(script)
+
+
+async def set_terminal_active(
+    database: Database, terminal_no: int, actor: Actor, *, is_active: bool
+) -> None:
+    """Disable a terminal, or let it work again."""
+
+    def script() -> Script[None]:
+        yield _SET_TERMINAL_STATE([(ACTIVE if is_active else INACTIVE, terminal_no)])
+        action = "terminal enabled" if is_active else "terminal disabled"
+        yield _audit(actor, action, f"terminal {terminal_no}", "")
+
+    await database.transact(script)
+
+
+async def list_terminals(database: Database) -> list[TerminalRow]:
+    """List all terminals by institution."""
+    return [
+        TerminalRow(
+            institution=institution,
+            institution_name=name,
+            terminal_no=terminal_no,
+            code=code,
+            certificate_sha256=bytes(digest),
+            is_active=state == ACTIVE,
+            signed_on_time_ms=signed_on_time_ms,
+        )
+        for institution, name, terminal_no, code, digest, state, signed_on_time_ms in (
+            await database.fetch(_TERMINALS())
+        )
+    ]
+
+
+async def activate_policies(
+    database: Database, policies: Sequence[tuple[str, int, str]], actor: Actor
+) -> None:
+    """Activate policies, given as name, first day and text, all or none.
+
+    Of one name and first day, the text activated last applies; earlier ones are kept.
+    """
+
+    def script() -> Script[None]:
+        rows: list[Row] = []
+        audits: list[Row] = []
+        for name, begins, text in policies:
+            sha256 = hashlib.sha256(text.encode()).digest()
+            rows.append((name, begins, sha256, text, actor.now_ms))
+            audits.append(_audit_row(actor, "policy activated", f"{name}@{begins}", sha256.hex()))
+        yield _PUT_POLICY(rows)
+        yield _AUDIT(audits)
+
+    await database.transact(script)
+
+
+def _audit(actor: Actor, action: str, subject: str, detail: str) -> Query:
+    return _AUDIT([_audit_row(actor, action, subject, detail)])
+
+
+def _audit_row(actor: Actor, action: str, subject: str, detail: str) -> Row:
+    """Say who did what; no operator, terminal or institution acted, but someone at the centre."""
+    text = f"by {actor.name}" + (f": {detail}" if detail else "")
+    return (actor.now_ms, 0, 0, 0, action, subject[:SUBJECT_SIZE_MAX], text[:DETAIL_SIZE_MAX])
