@@ -6,9 +6,8 @@ share it.
 
 import asyncio
 import json
-import os
 import secrets
-import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +74,14 @@ class City:
         return self.directory / "cardserver.toml"
 
     @property
+    def authority_file(self) -> Path:
+        """The certificate that terminals trust."""
+        return self.directory / "authority" / "authority.crt"
+
+    @property
     def keys(self) -> Path:
         """The root keys, which a card printer of tests reads."""
-        return self.directory / "keys"
+        return self.directory / "card-keys"
 
 
 async def make_city(
@@ -112,7 +116,7 @@ async def enrol(city: City, *, institution: str, terminal: str, port: int) -> Pa
     await command(
         "cardterminal", "init", str(folder), "--institution", institution,
         "--terminal", terminal, "--host", "127.0.0.1", "--port", str(port),
-        "--ca", str(city.directory / "ca.crt"),
+        "--ca", str(city.authority_file),
     )  # fmt: skip
     await command(
         "cardserver", "enrol-terminal", "--config", str(city.config_file),
@@ -134,7 +138,7 @@ class CentreProcess:
         """Prepare to run the centre that `config_file` describes."""
         self._config_file = config_file
         self._workers = workers
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.log_file = config_file.with_name("serve.log")
         self.port = 0
         self.observe_port = 0
@@ -160,17 +164,10 @@ class CentreProcess:
         for file in files:
             file.unlink(missing_ok=True)
         log_size = self.log_file.stat().st_size if self.log_file.exists() else 0
-        with self.log_file.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                str(Path(sys.executable).with_name("cardserver")),
-                "serve", "--config", str(self._config_file), "--port", str(self.port),
-                "--observe-port", "0", "--workers", str(self._workers),
-                "--ready-file", str(ready),
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+        self._process = self._spawn(ready)
         async with asyncio.timeout(_READY_TIMEOUT_S):
             while not all(file.exists() for file in files):
-                if self._process.returncode is not None:
+                if self._process.poll() is not None:
                     with self.log_file.open("rb") as log:
                         log.seek(log_size)
                         raise CommandError(f"the centre ended: {log.read().decode()}")
@@ -182,13 +179,28 @@ class CentreProcess:
     async def kill(self) -> None:
         """End it as a power cut would: SIGKILL."""
         assert self._process is not None
-        os.kill(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
+        self._process.kill()
+        await self._ended()
 
     async def stop(self) -> int:
         """Ask it to end, wait until it has, return its exit status."""
         assert self._process is not None
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
-            return await self._process.wait()
+        if self._process.poll() is None:
+            self._process.terminate()
+        return await self._ended()
+
+    def _spawn(self, ready: Path) -> subprocess.Popen[bytes]:
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(
+                [
+                    str(Path(sys.executable).with_name("cardserver")),
+                    "serve", "--config", str(self._config_file), "--port", str(self.port),
+                    "--observe-port", "0", "--workers", str(self._workers),
+                    "--ready-file", str(ready),
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    async def _ended(self) -> int:
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, _STOP_TIMEOUT_S)
