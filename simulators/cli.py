@@ -3,6 +3,7 @@
 import typer
 
 from simulators.commands.card import card
+from simulators.commands.card import card
 from simulators.commands.population import population
 
 app = typer.Typer(
@@ -11,9 +12,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("card")(card)
+app.command("card")(card)
 app.command("population")(population)
-
-
-@app.callback()
-def cardsim() -> None:
-    """Keep every command a subcommand, also while there is one."""
