@@ -128,7 +128,10 @@ def _write_files(directory: Path, wish: Wish) -> Config:
         key_files.write_new(card_keys / f"{key_name}.key", secrets.token_bytes(CARD_KEY_SIZE))
     file = directory / CONFIG_FILE
     key_files.write_new(file, _config_text(wish).encode(), mode=key_files.PUBLIC_MODE)
-    return load_config(file)
+    config = load_config(file)
+    if config.database_url.startswith(SQLITE):  # its file holds everyone's data
+        Path(config.database_url.removeprefix(SQLITE)).touch(mode=key_files.SECRET_MODE)
+    return config
 
 
 def _config_text(wish: Wish) -> str:
@@ -192,8 +195,6 @@ def _toml(text: str) -> str:
 
 async def _fill_database(config: Config, directory: Path) -> list[Policy]:
     """Bring the schema up, activate the shipped policies, add the fund's operators."""
-    if config.database_url.startswith(SQLITE):  # its file holds everyone's data
-        Path(config.database_url.removeprefix(SQLITE)).touch(mode=key_files.SECRET_MODE)
     await migrate(config.database_url, config.database_password)
     texts = {
         load_policy(text): text
