@@ -3,7 +3,6 @@
 import typer
 
 from simulators.commands.card import card
-from simulators.commands.card import card
 from simulators.commands.population import population
 
 app = typer.Typer(
