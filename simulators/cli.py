@@ -11,5 +11,4 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("card")(card)
-app.command("card")(card)
 app.command("population")(population)
