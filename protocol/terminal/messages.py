@@ -438,10 +438,10 @@ class Person(Struct, frozen=True, array_like=True):
     Attributes:
         psn_no: The fund's number of the person.
         name: Name.
-        sex: 1 male, 2 female, 9 not stated (gend).
+        sex: 1 male, 2 female, 9 not stated.
         birth_date: Date of birth.
         insurances: All insurances, those in force first.
-        account_balance_fen: Personal account (balc).
+        account_balance_fen: Personal account.
         accumulators: Of the running year.
     """
 
@@ -500,8 +500,8 @@ class MemberQuery(Struct, frozen=True, array_like=True):
     """MEMBER_QUERY (1101): who is this?
 
     Attributes:
-        certificate_type: 02 identity card, 03 social security card (mdtrt_cert_type).
-        certificate_number: The number (mdtrt_cert_no).
+        certificate_type: 02 identity card, 03 social security card.
+        certificate_number: The number.
     """
 
     certificate_type: Annotated[str, Meta(max_length=3)]
@@ -553,11 +553,11 @@ class Line(Struct, frozen=True, array_like=True):
     """One line of a bill.
 
     Attributes:
-        item: The catalogue's code (med_list_codg).
+        item: The catalogue's code.
         name: As printed on the receipt.
-        price_microyuan: Unit price in millionths of a yuan (pric).
-        quantity_e4: Quantity in ten-thousandths (cnt).
-        gross_fen: The line's amount (det_item_fee_sumamt); price times quantity, rounded half up.
+        price_microyuan: Unit price in millionths of a yuan.
+        quantity_e4: Quantity in ten-thousandths.
+        gross_fen: The line's amount; price times quantity, rounded half up to the fen.
     """
 
     item: Code
@@ -573,9 +573,9 @@ class Bill(Struct, frozen=True, array_like=True):
     Attributes:
         insutype: Which insurance pays.
         med_type: 11 outpatient, 21 inpatient, 41 pharmacy.
-        total_fen: Sum of the lines (medfee_sumamt).
-        uses_account: Whether the personal account pays what it may (acct_used_flag).
-        invoice: The institution's invoice number (invono).
+        total_fen: Sum of the lines.
+        uses_account: Whether the personal account pays what it may.
+        invoice: The institution's invoice number.
         lines: The lines.
         admitted: First day of the stay; nil for outpatients.
         discharged: Last day of the stay; nil for outpatients.
@@ -630,19 +630,19 @@ class Split(Struct, frozen=True, array_like=True):
     """How a bill is divided; every sum adds up to the fen.
 
     Attributes:
-        total_fen: medfee_sumamt.
-        fully_own_fen: fulamt_ownpay_amt, class C and uncatalogued.
-        over_limit_fen: overlmt_selfpay, above the price limit.
-        pre_self_pay_fen: preselfpay_amt, the share of class B.
-        in_scope_fen: inscp_scp_amt.
-        deductible_fen: act_pay_dedc.
+        total_fen: The bill's total.
+        fully_own_fen: Fully the patient's own: class C and what is not in the catalogue.
+        over_limit_fen: What lies above price limits.
+        pre_self_pay_fen: The patient's share of class B, borne before all else.
+        in_scope_fen: What is left, and in the scope of the insurance.
+        deductible_fen: What of that the deductible takes.
         layers: The funds' layers, in the order in which they paid.
-        fund_pay_fen: fund_pay_sumamt, their sum.
-        hospital_part_fen: hosp_part_amt.
-        person_part_fen: psn_part_amt.
-        account_pay_fen: acct_pay, of the personal account.
-        mutual_aid_fen: acct_mulaid_pay, of the family's account.
-        cash_fen: psn_cash_pay.
+        fund_pay_fen: The sum of the layers.
+        hospital_part_fen: What the institution bears.
+        person_part_fen: What the person bears.
+        account_pay_fen: Of that, from the personal account.
+        mutual_aid_fen: Of that, from the family's account.
+        cash_fen: Of that, to be paid at the counter.
     """
 
     total_fen: Fen
@@ -664,13 +664,13 @@ class LineSplit(Struct, frozen=True, array_like=True):
     """How one line is divided.
 
     Attributes:
-        item_class: 1 甲 A, 2 乙 B, 3 丙 C or uncatalogued (chrgitm_lv).
-        price_limit_microyuan: The limit applied, or nil (pric_uplmt_amt).
-        self_pay_ratio_e4: In ten-thousandths (selfpay_prop).
-        fully_own_fen: As in Split.
-        over_limit_fen: As in Split.
-        pre_self_pay_fen: As in Split.
-        in_scope_fen: As in Split.
+        item_class: 1 甲 A, 2 乙 B, 3 丙 C or uncatalogued.
+        price_limit_microyuan: The limit applied, or nil.
+        self_pay_ratio_e4: In ten-thousandths.
+        fully_own_fen: As in Split, of this line.
+        over_limit_fen: As in Split, of this line.
+        pre_self_pay_fen: As in Split, of this line.
+        in_scope_fen: As in Split, of this line.
     """
 
     item_class: Annotated[int, Meta(ge=1, le=3)]
@@ -707,7 +707,7 @@ class Previewed(Struct, frozen=True, array_like=True):
         psn_no: The person.
         split: The bill's division.
         line_splits: The lines', in their order.
-        balance_after_fen: What the personal account would hold (balc).
+        balance_after_fen: What the personal account would hold.
         explanation: Step by step, when asked for and where it fits the frame.
     """
 
@@ -743,7 +743,7 @@ class Settled(Struct, frozen=True, array_like=True):
         setl_id: Settlement number.
         psn_no: The person.
         split: The bill's division.
-        balance_after_fen: What the personal account holds now (balc).
+        balance_after_fen: What the personal account holds now.
         settled_time_ms: The centre's time (setl_time).
         cancels: For CANCEL the settlement undone; else empty.
     """
