@@ -7,10 +7,9 @@ import asyncio
 import os
 import secrets
 import signal
-import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from cardserver.cards.keystore import FileKeyStore
 from cardserver.cards.session_token import CardSessions
 from cardserver.centre import Centre
 from cardserver.claims.claims_store import claims_participants
+from cardserver.claims.values import Rules
 from cardserver.config import Config, ConfigError
 from cardserver.dispatch import Dispatcher
 from cardserver.key_files import read_secret
@@ -32,6 +32,7 @@ from cardserver.observe.metrics import Metrics
 from cardserver.observe.pages import ObservePages
 from cardserver.registry.registry_store import Registry
 from cardserver.session import TerminalSession
+from ledger.calendar import SystemClock
 from ledger.database_store import Database
 from ledger.writer import GroupWriter
 from protocol.terminal.codes import ResponseCode
@@ -39,18 +40,6 @@ from protocol.terminal.codes import ResponseCode
 log = structlog.get_logger("cardserver.app")
 
 _RULES_REFRESH_S = 5.0
-
-
-class SystemClock:
-    """This machine's clock."""
-
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
-        return time.time_ns() // 1_000_000
-
-    def monotonic_ms(self) -> int:
-        """Milliseconds that never go back."""
-        return time.monotonic_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +117,11 @@ class Worker:
                 read_secret(config.path(config.cards.session_secret_file)),
                 life_ms=config.cards.session_life_ms,
             ),
-            policies=PolicyBook([load_policy(text) for text in await registry.policies()]),
-            catalogue=await registry.catalogue(),
+            rules=Rules(
+                PolicyBook([load_policy(text) for text in await registry.policies()]),
+                await registry.catalogue(),
+            ),
+            issuers=tuple(bytes.fromhex(issuer) for issuer in config.cards.issuers),
             metrics=metrics,
         )
 
@@ -200,7 +192,8 @@ class Worker:
             texts = await centre.registry.policies()
             if len(texts) != known:
                 known = len(texts)
-                centre.policies = PolicyBook([load_policy(text) for text in texts])
+                policies = PolicyBook([load_policy(text) for text in texts])
+                centre.rules = replace(centre.rules, policies=policies)
                 log.info("policies taken up", count=known)
 
     def _say_ready(self, port: int, observe_port: int) -> None:

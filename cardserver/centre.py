@@ -5,38 +5,23 @@ Not here: who fills the parts; that is `app.py` alone.
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import msgspec
 
-from cardserver.benefits.policy import PolicyBook
 from cardserver.cards.keystore import KeyStore
-from cardserver.cards.opening import BatchRunner
 from cardserver.cards.session_token import CardSessions
+from cardserver.claims.values import ClaimsWriter, Rules
 from cardserver.config import Config
 from cardserver.observe.metrics import Metrics
 from cardserver.observe.stages import StageClock
 from cardserver.registry.registry_store import Registry
-from cardserver.registry.values import CatalogueItem, Operator
+from cardserver.registry.values import Operator
 from cardserver.session import TerminalSession
+from ledger.calendar import Clock
 from ledger.database_store import Database
-from ledger.writer import GroupWriter
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType, Request
-
-
-class Clock(Protocol):
-    """The world's time."""
-
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
-
-    def monotonic_ms(self) -> int:
-        """Milliseconds that never go back."""
-
-
-LocalReader = Callable[[], BatchRunner]
 
 
 @dataclass(slots=True)
@@ -48,14 +33,13 @@ class Centre:
     random_bytes: Callable[[int], bytes]
     database: Database
     registry: Registry
-    writer: GroupWriter
+    writer: ClaimsWriter
     keys: KeyStore
     card_sessions: CardSessions
-    policies: PolicyBook
-    catalogue: dict[str, list[CatalogueItem]]
+    rules: Rules
+    issuers: tuple[bytes, ...]
     metrics: Metrics
     is_draining: bool = False
-    local_readers: dict[str, LocalReader] = field(default_factory=dict)
 
     def today(self) -> dt.date:
         """The fund's local day."""

@@ -13,21 +13,22 @@ import structlog
 from msgspec import Raw, Struct
 
 from cardserver.centre import Answer, Centre, Exchange, date_of
-from cardserver.handlers.card import card_open, eligibility, member_query
-from cardserver.handlers.money import cancel, preview, print_ack, reverse, settle, status
+from cardserver.handlers.card import card_open
+from cardserver.handlers.eligibility import eligibility
+from cardserver.handlers.member import member_query
+from cardserver.handlers.money import cancel, preview, print_ack, reverse, settle
 from cardserver.handlers.sign_on import check_sign_on, echo, fresh_challenges, sign_off, sign_on
+from cardserver.handlers.status import status
 from cardserver.observe.stages import Stage, StageClock
 from cardserver.session import TerminalSession
-from ledger.database_store import StoreError
+from ledger.store_errors import CommitUnknownError, StoreError
 from protocol.terminal import msgid
-from protocol.terminal.bodies import decode_request_body, encode_body
+from protocol.terminal.bodies import NIL, decode_request_body, encode_body
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import MessageType, Reply, Request, StageTime
 
 log = structlog.get_logger("cardserver.dispatch")
-
-NIL = encode_body(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,9 @@ class Dispatcher:
             return await handler.serve(exchange, body) if refusal is None else refusal
         except RemoteProtocolError as error:
             return Answer(error.code, detail_zh=error.code.text_zh, detail_en=error.detail)
+        except CommitUnknownError as error:
+            log.warning("outcome unknown", msgid=request.msgid, error=str(error))
+            return Answer(ResponseCode.SYSTEM_ERROR)
         except StoreError as error:
             log.warning("store failed", msgid=request.msgid, error=str(error))
             return Answer(ResponseCode.STORE_UNAVAILABLE)
@@ -148,7 +152,7 @@ class Dispatcher:
     ) -> Reply:
         centre = self._centre
         body = answer.body
-        raw = NIL if body is None else Raw(body) if isinstance(body, bytes) else encode_body(body)
+        raw = encode_body(body) if isinstance(body, Struct) else Raw(body or NIL)
         challenges = (
             fresh_challenges(centre, session)
             if session.sign_on is not None and request.type != MessageType.SIGN_ON

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cardserver.cards.challenges import Challenges
-from cardserver.cards.opening import Batch, BatchAnswers
 from cardserver.registry.values import Institution, Operator, Terminal
+from protocol.card.script import Batch
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.errors import LocalProtocolError
 from protocol.terminal.messages import (
     CardStep,
     ChallengeSpan,
     Relay,
     Relayed,
-    RelayOutcome,
     Reply,
     Request,
     StepCondition,
 )
+from terminals.readers.channel import BatchAnswers, BatchOutcome
 
 
 class Link(Protocol):
@@ -28,6 +30,9 @@ class Link(Protocol):
 
     def send(self, message: Reply | Relay) -> None:
         """Send, or drop where the terminal has gone."""
+
+    def close(self, code: ResponseCode, detail: str) -> None:
+        """Say why, and close."""
 
     @property
     def is_open(self) -> bool:
@@ -120,6 +125,8 @@ class TerminalSession:
     async def _answer(self, request: Request, received_ns: int) -> None:
         try:
             await self._serve(self, request, received_ns)
+        except LocalProtocolError as error:  # the reply does not fit a frame
+            self._link.close(ResponseCode.SYSTEM_ERROR, str(error))
         finally:
             self._in_flight -= 1
 
@@ -142,8 +149,8 @@ class RelayRunner:
                 self._exchange, self.sequence, batch, wait_ms=self._wait_ms
             )
         except (TimeoutError, ConnectionResetError):
-            return BatchAnswers(RelayOutcome.READER_FAULT, (), 0)
-        return BatchAnswers(relayed.outcome, relayed.answers, relayed.card_time_us)
+            return BatchAnswers(BatchOutcome.READER_FAULT, (), 0)
+        return BatchAnswers(BatchOutcome(relayed.outcome), relayed.answers, relayed.card_time_us)
 
 
 def card_steps(batch: Batch) -> tuple[CardStep, ...]:

@@ -21,8 +21,8 @@ from protocol.terminal.messages import (
 )
 
 COUNTER_ROLES = frozenset({"cashier", "supervisor"})
-CHALLENGES_AHEAD = 4
-_RECHECK_MS = 10_000  # how long a sign-on seen is believed for messages that move no money
+_RECHECK_MS = 10_000  # how long a sign-on that was seen is believed
+_UNDOING = frozenset({MessageType.CANCEL, MessageType.REVERSE})
 
 _OPENINGS = tuple(
     OpeningBatch(opening.number, opening.atr, opening.atr_mask, card_steps(opening.batch))
@@ -102,8 +102,8 @@ async def echo(_exchange: Exchange, body: Echo) -> Answer:
 async def check_sign_on(exchange: Exchange) -> Answer | None:
     """Refuse a request whose sign-on is missing, over, or another operator's.
 
-    Before money moves, the registry is asked anew whether terminal, institution and operator may
-    still act; for other messages what was seen a few seconds ago is believed.
+    What was seen a few seconds ago is believed, except before a settlement is undone. SETTLE reads
+    terminal and institution again within its own transaction.
     """
     centre, session, request = exchange.centre, exchange.session, exchange.request
     if not request.sign_no:
@@ -112,7 +112,7 @@ async def check_sign_on(exchange: Exchange) -> Answer | None:
     is_stale = (
         known is None
         or known.sign_no != request.sign_no
-        or exchange.type in {MessageType.SETTLE, MessageType.CANCEL, MessageType.REVERSE}
+        or exchange.type in _UNDOING
         or centre.clock.monotonic_ms() - known.seen_ms > _RECHECK_MS
     )
     if is_stale:
@@ -146,7 +146,6 @@ def fresh_challenges(centre: Centre, session: TerminalSession) -> tuple[Challeng
     return tuple(
         Challenge(number, value, life_ms)
         for number, value in (
-            session.challenges.issue()
-            for _ in range(CHALLENGES_AHEAD - session.challenges.alive_count)
+            session.challenges.issue() for _ in range(session.challenges.missing_count)
         )
     )

@@ -1,0 +1,22 @@
+"""`cardserver`: the centre's command line. Commands live in `commands/`, one noun a file."""
+
+import typer
+
+from cardserver.commands.adjudicate import adjudicate
+from cardserver.commands.init import enrol_terminal, init
+from cardserver.commands.registry import app as registry_app
+from cardserver.commands.registry import card_app, policy_app
+from cardserver.commands.serve import serve
+
+app = typer.Typer(
+    help="A medical-insurance fund's card transaction centre. 医疗保障基金卡交易中心",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("init")(init)
+app.command("serve")(serve)
+app.command("enrol-terminal")(enrol_terminal)
+app.command("adjudicate")(adjudicate)
+app.add_typer(registry_app, name="registry")
+app.add_typer(card_app, name="card")
+app.add_typer(policy_app, name="policy")

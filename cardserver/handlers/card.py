@@ -1,0 +1,124 @@
+"""CARD_OPEN: verify the card in the reader, and look its person up.
+
+Not here: what makes a card genuine (`cards/opening.py`), who a person is (`handlers/member.py`).
+"""
+
+from cardserver.cards.challenges import CHALLENGE_SIZE
+from cardserver.cards.opening import BatchRunner, FirstAnswers, OpenedCard, open_card
+from cardserver.cards.refusals import CardRefusal
+from cardserver.cards.session_token import CardSession
+from cardserver.centre import Answer, Exchange, day_number
+from cardserver.handlers.member import find_member
+from cardserver.observe.stages import Stage, StageClock
+from cardserver.outcomes import code_of_card
+from cardserver.registry.registry_store import Registry
+from cardserver.registry.values import Card
+from cardserver.session import RelayRunner
+from protocol.card.script import Batch
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import CardOpen, CardOpened, PINState, ProofLevel
+from terminals.readers.channel import BatchAnswers, BatchOutcome
+
+_NONCE_SIZE = 8
+
+
+async def card_open(exchange: Exchange, body: CardOpen) -> Answer:
+    """CARD_OPEN (1602): one round trip where the terminal sent an opening batch along."""
+    centre, session, clock = exchange.centre, exchange.session, exchange.clock
+    challenge = (
+        session.challenges.take(body.challenge)
+        if body.opening
+        else centre.random_bytes(CHALLENGE_SIZE)
+    )
+    if challenge is None:
+        return Answer(ResponseCode.CHALLENGE_NOT_VALID)
+    relay = RelayRunner(
+        session, exchange.request.exchange, wait_ms=centre.config.cards.relay_time_max_ms
+    )
+    opened = await open_card(
+        first=FirstAnswers(
+            atr=body.atr,
+            opening=body.opening,
+            challenge=challenge,
+            answers=body.answers,
+            outcome=BatchOutcome(body.outcome),
+            card_time_us=body.card_time_us,
+        ),
+        runner=_TimedRunner(relay, clock),
+        keys=centre.keys,
+        cards=_TimedCards(centre.registry, clock),
+        issuers=centre.issuers,
+        today=day_number(centre.today()),
+        wants_holder=body.wants_holder,
+    )
+    clock.end(Stage.VERIFICATION)
+    if isinstance(opened, CardRefusal):
+        return Answer(
+            code_of_card(opened.reason), detail_zh=opened.detail_zh, detail_en=opened.detail_en
+        )
+    clock.add(Stage.CHIP, opened.card_time_us * 1000)
+    return await _with_person(exchange, opened)
+
+
+async def _with_person(exchange: Exchange, opened: OpenedCard) -> Answer:
+    centre, session = exchange.centre, exchange.session
+    member = await find_member(centre, opened.card.person_no)
+    exchange.clock.end(Stage.LOOKUP)
+    if isinstance(member, ResponseCode):
+        return Answer(member)
+    token = centre.card_sessions.issue(
+        CardSession(
+            terminal_no=session.terminal.terminal_no,
+            institution_no=session.institution.institution_no,
+            card_no=opened.card.card_no,
+            person_no=opened.card.person_no,
+            proof=opened.proof,
+            opened_time_ms=centre.clock.now_ms(),
+            nonce=centre.random_bytes(_NONCE_SIZE),
+        )
+    )
+    return Answer(
+        ResponseCode.APPROVED,
+        CardOpened(
+            card_session=token,
+            session_life_ms=centre.card_sessions.life_ms,
+            profile=opened.card.profile,
+            card_number=opened.card.card_number,
+            proof=ProofLevel(opened.proof),
+            pin=PINState(opened.pin_state),
+            pin_tries=opened.pin_tries,
+            holder_name=opened.holder_name,
+            holder_id=opened.holder_id,
+            person=member,
+            round_trips=opened.round_trips,
+            card_time_us=opened.card_time_us,
+        ),
+    )
+
+
+class _TimedRunner:
+    """A runner whose waits count as round trips, not as verification."""
+
+    def __init__(self, runner: BatchRunner, clock: StageClock) -> None:
+        self._runner = runner
+        self._clock = clock
+
+    async def run(self, batch: Batch) -> BatchAnswers:
+        self._clock.end(Stage.VERIFICATION)
+        answers = await self._runner.run(batch)
+        self._clock.end(Stage.CARD_ROUND_TRIPS)
+        return answers
+
+
+class _TimedCards:
+    """A registry whose time counts as look-up, not as verification."""
+
+    def __init__(self, registry: Registry, clock: StageClock) -> None:
+        self._registry = registry
+        self._clock = clock
+
+    async def card_by_identity(self, profile: str, region: str, identity: bytes) -> Card | None:
+        self._clock.end(Stage.VERIFICATION)
+        card = await self._registry.card_by_identity(profile, region, identity)
+        self._clock.end(Stage.LOOKUP)
+        return card
