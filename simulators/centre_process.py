@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+REGION = "110199"  # within Beijing's numbers, and never given to a place
 _READY_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.02
@@ -96,7 +97,7 @@ async def make_city(
         command("cardserver", "init", str(city.directory), *database),
         command(
             "cardsim", "population", "--seed", str(seed), "--persons", str(persons),
-            "--operator-password-file", str(city.password_file), "--out", str(city.population),
+            "--operator-password-file", str(city.password_file), "--region", REGION, "--out", str(city.population),
         ),
     )  # fmt: skip
     await command(

@@ -1,7 +1,7 @@
 """Write a made-up city as the CSV files that `cardserver registry import` reads.
 
-UTF-8, a comma, a header line, LF, no quotes: no value holds a comma. Written as it is made up,
-in constant memory.
+UTF-8, a comma, a header line, LF; only a password's hash holds commas, and is quoted. Written as
+it is made up, in constant memory.
 """
 
 from collections.abc import Iterator

@@ -81,7 +81,7 @@ def make_operators(city: City) -> Iterator[str]:
             name = (
                 names.SURNAMES[(draw >> 1) % len(names.SURNAMES)] + given[(draw >> 16) % len(given)]
             )
-            yield f"{operator_no},{number},{code},{name},{role},{city.password_hash},1\n"
+            yield f'{operator_no},{number},{code},{name},{role},"{city.password_hash}",1\n'
             operator_no += 1
 
 
