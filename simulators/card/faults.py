@@ -1,5 +1,6 @@
 """Cards that go wrong, or do wrong: pulled half-way, rewritten, played from a tape; or told of."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from simulators.card.simulated_card import PoweredCard
@@ -110,3 +111,25 @@ class TracedCard:
         answer = self._card.transmit(command)
         self._tell(f"< {answer.hex().upper()}")
         return answer
+
+
+class SlowCard:
+    """A card that takes its time, as chips do: about 40 ms a command on contact cards."""
+
+    def __init__(self, card: PoweredCard, delay_ms: int) -> None:
+        self._card = card
+        self._delay_ms = delay_ms
+
+    @property
+    def atr(self) -> bytes:
+        """The answer to reset."""
+        return self._card.atr
+
+    def reset(self) -> None:
+        """Reset the card behind."""
+        self._card.reset()
+
+    def transmit(self, command: bytes) -> bytes:
+        """Answer after a while."""
+        time.sleep(self._delay_ms / 1000)
+        return self._card.transmit(command)

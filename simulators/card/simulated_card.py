@@ -33,6 +33,7 @@ _CHALLENGE_SIZES = (4, 8, 16)
 _AUTHENTICATION_SIZES = (16, 17)  # with or without the key's version
 _BY_NAME = 0x04
 _BY_FID = (0x00, 0x02)
+_MASTER_FILE = 0x3F00
 _SECURE_MESSAGING = 0x04
 _EXTERNAL_TRIES_MAX = 15
 _HALF = 8
@@ -155,6 +156,9 @@ class SimulatedCard:
             found = [each for each in self._directories if each.name == command.data]
         elif command.p1 in _BY_FID and len(command.data) == 2:  # noqa: PLR2004 - a FID
             fid = int.from_bytes(command.data, "big")
+            if fid == _MASTER_FILE:
+                self._directory, self._file, self._security = None, None, SecurityStatus()
+                return b"", StatusWord.OK
             file = self._directory.file_by_fid(fid) if self._directory else None
             if file is not None:
                 self._file = file

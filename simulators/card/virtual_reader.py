@@ -38,11 +38,15 @@ class VirtualReaderCard:
     Args:
         card: Which card.
         port: Of the slot.
+        insert_timeout_ms: How long the reader may take to notice it.
     """
 
-    def __init__(self, card: PoweredCard, port: int = PORT) -> None:
+    def __init__(
+        self, card: PoweredCard, port: int = PORT, insert_timeout_ms: int = INSERT_TIMEOUT_MS
+    ) -> None:
         self._card = card
         self._port = port
+        self._insert_timeout_ms = insert_timeout_ms
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         # Set when the reader has powered the card and asks who it is, as it does on insertion.
@@ -75,7 +79,7 @@ class VirtualReaderCard:
             target=self._serve, args=(self._socket,), name=f"card {self._port}", daemon=True
         )
         self._thread.start()
-        if not self._noticed.wait(INSERT_TIMEOUT_MS / 1000):
+        if not self._noticed.wait(self._insert_timeout_ms / 1000):
             self.remove()
             raise ReaderError(f"the slot on port {self._port} holds another card")
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from protocol.card.profiles.social_security_keys import Algorithm
-from simulators.card.faults import RemovedCard, TracedCard
+from simulators.card.faults import RemovedCard, SlowCard, TracedCard
 from simulators.card.population_cards import CardNotFoundError, find_card
 from simulators.card.simulated_card import PoweredCard
 from simulators.card.social_security_card import (
@@ -72,6 +72,9 @@ def card(  # noqa: PLR0913 - each is an option of the command
     remove_after: Annotated[
         int | None, typer.Option(min=0, help="Leave the reader after so many commands.")
     ] = None,
+    delay_ms: Annotated[
+        int, typer.Option(min=0, help="How long it takes over each command; a chip about 40.")
+    ] = 0,
     trace: Annotated[bool, typer.Option("--trace", help="Print commands and answers.")] = False,
     slot: Annotated[int, typer.Option(min=1, max=2, help="Of the virtual reader.")] = 1,
     seconds: Annotated[
@@ -94,6 +97,8 @@ def card(  # noqa: PLR0913 - each is an option of the command
     try:
         data = _choose(population, number, version, algorithm, pin)
         simulated = _print(data, keys, is_clone=clone)
+        if delay_ms:
+            simulated = SlowCard(simulated, delay_ms)
         if remove_after is not None:
             simulated = RemovedCard(simulated, remove_after)
         if trace:

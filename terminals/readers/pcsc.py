@@ -32,6 +32,7 @@ _PLUG_AND_PLAY: Final = "\\\\?PnP?\\Notification"
 _WAIT_MS = 2_000
 # How long a failed command waits to learn whether the card is gone; drivers poll every 400 ms.
 _REMOVAL_WAIT_MS = 1_500
+_REMOVAL_LOOKS_MAX = 4
 _RETRY_PAUSE_MS = 1_000
 _EVENTS_MAX = 256
 _READERS_MAX = 64
@@ -91,10 +92,13 @@ class PCSCChannel:
     def transmit(self, command: bytes) -> bytes:
         """Send one command APDU and wait for its answer."""
         code, answer = scard.SCardTransmit(self._card, self._pci, list(command))
-        if code == scard.SCARD_S_SUCCESS:
+        # Some drivers report a card that went away as success without any answer.
+        if code == scard.SCARD_S_SUCCESS and answer:
             return bytes(answer)
         if code in _REMOVED or self._is_gone():
             raise CardRemovedError(f"{self.reader}: the card was removed")
+        if code == scard.SCARD_S_SUCCESS:
+            raise ReaderError(f"{self.reader}: a command was not answered")
         raise _error(code, f"{self.reader}: a command was not transmitted")
 
     def close(self) -> None:
@@ -122,17 +126,16 @@ class PCSCChannel:
 
     def _is_gone(self) -> bool:
         """Say whether the card leaves within a driver's polling time."""
-        present = scard.SCARD_STATE_PRESENT | scard.SCARD_STATE_EXCLUSIVE | scard.SCARD_STATE_INUSE
         state = scard.SCARD_STATE_UNAWARE
-        for wait_ms in (0, _REMOVAL_WAIT_MS):
+        for _ in range(_REMOVAL_LOOKS_MAX):
             code, states = scard.SCardGetStatusChange(
-                self._context, wait_ms, [(self.reader, state)]
+                self._context, _REMOVAL_WAIT_MS, [(self.reader, state)]
             )
             if code == scard.SCARD_E_TIMEOUT:
                 return False
             if code != scard.SCARD_S_SUCCESS or not states[0][1] & scard.SCARD_STATE_PRESENT:
                 return True
-            state = states[0][1] & ~scard.SCARD_STATE_CHANGED | present
+            state = states[0][1] & ~scard.SCARD_STATE_CHANGED
         return False
 
 
