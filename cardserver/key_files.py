@@ -50,8 +50,8 @@ def read_secret(path: Path) -> bytes:
         raise KeyFileError(f"{path} does not exist") from error
     except PermissionError as error:
         raise KeyFileError(f"{path} can't be read by this user") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())  # of the file opened, not of what has its name by now
+    try:
+        status = os.fstat(descriptor)  # of the file opened, not of what has its name by now
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path} is not a regular file")
         if status.st_mode & 0o077:
@@ -59,7 +59,10 @@ def read_secret(path: Path) -> bytes:
                 f"{path} has mode {status.st_mode & 0o777:04o} and is open to others:"
                 f" chmod 600 {path}"
             )
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _write_beside(path: Path, data: bytes, mode: int) -> Path:
