@@ -17,8 +17,11 @@ class StoreUnavailableError(StoreError):
     """The database can't be reached or has no room; nothing was recorded."""
 
 
-class CommitUnknownError(StoreError):
-    """The connection ended while a commit was under way: it may stand or not."""
+class CommitUnknownError(Exception):
+    """The connection ended while a commit was under way: it may stand or not.
+
+    Not one of the family, so that nobody who answers "nothing was recorded" catches it.
+    """
 
 
 class ConflictError(StoreError):

@@ -1,0 +1,407 @@
+"""Claims in the database: what a commit group reads and writes of them, previews, and look-ups.
+
+Not here: what is decided (`settlement.py`, `undoing.py`).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec import msgpack
+
+from cardserver.benefits.values import NOTHING_USED, Accumulated
+from cardserver.claims import tables
+from cardserver.claims.settlement import adjudicate_bill, needs_of, previewed
+from cardserver.claims.values import (
+    AccumulatorKey,
+    Attempt,
+    Book,
+    CardState,
+    Claim,
+    ClaimDetail,
+    ClaimsAnswer,
+    Needs,
+    Payer,
+    PersonState,
+    Place,
+    Presented,
+    Record,
+    Rules,
+)
+from cardserver.registry import tables as registry
+from cardserver.registry.values import Insurance, InsuranceState
+from ledger.bulk_store import Row, Statement, insert, put, select
+from ledger.database_store import Database
+from ledger.decisions import Answer, Decided, GroupView
+from ledger.entries import Draft
+from ledger.group import TOMBSTONE_TYPE
+from ledger.ledger_store import (
+    GroupTime,
+    RequestKey,
+    StoredRequest,
+    read_balances,
+    read_drafts,
+    read_requests,
+)
+from ledger.scripts import Script
+from protocol.terminal import messages
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import MessageType, StatusState
+
+_AUDIT_DETAIL_MAX = 400
+_AUDIT_SUBJECT_MAX = 64
+
+_CLAIM = (
+    "entry_no", "person_no", "institution_no", "terminal_no", "msgid", "operator_no", "type",
+    "insutype", "med_type", "business_date", "care_date", "undoes", "total_fen", "fund_pay_fen",
+    "account_pay_fen", "mutual_aid_fen", "cash_fen", "policy", "card_no", "proof", "exception",
+    "list_version", "detail",
+)  # fmt: skip
+_AMOUNTS = ("deductible_fen", "in_scope_fen", "pool_fen", "large_amount_fen", "admissions")
+_ACCUMULATOR = ("person_no", "year", "insutype", "scheme")
+_PERSON = ("birth_date", "deceased_date", "family_no")
+_READ_CLAIM = (
+    "person_no", "institution_no", "terminal_no", "msgid", "operator_no", "type", "insutype",
+    "med_type", "care_date", "undoes", "policy", "card_no", "proof", "exception", "list_version",
+    "detail",
+)  # fmt: skip
+
+_LOCK_PERSONS = select(registry.person, _PERSON, ("person_no",), lock=True)
+_FIND_PERSONS = select(registry.person, _PERSON, ("person_no",))
+_FIND_PAYERS = Statement(
+    "select payers",
+    postgresql=(
+        "SELECT p.person_no, f.family_no, f.payer_person_no FROM person p"
+        " JOIN family f ON f.family_no = p.family_no WHERE p.person_no = ANY($1::bigint[])"
+    ),
+    sqlite=(
+        "SELECT p.person_no, f.family_no, f.payer_person_no FROM person p"
+        " JOIN family f ON f.family_no = p.family_no WHERE p.person_no = ?"
+    ),
+    has_result=True,
+    key_count=1,
+)
+_PLACE = (
+    "SELECT t.terminal_no, t.state, i.institution_no, i.kind, i.level, i.state,"
+    " i.contract_begins, i.contract_ends FROM terminal t"
+    " JOIN institution i ON i.institution_no = t.institution_no WHERE t.terminal_no "
+)
+_FIND_PLACES = Statement(
+    "select places",
+    postgresql=f"{_PLACE}= ANY($1::integer[])",
+    sqlite=f"{_PLACE}= ?",
+    has_result=True,
+    key_count=1,
+)
+_FIND_CARDS = select(registry.card, CardState._fields, ("card_no",))
+_FIND_INSURANCES = select(
+    registry.insurance,
+    ("insutype", "begins", "ends", "state", "person_type", "region"),
+    ("person_no",),
+)
+_FIND_CLAIMS = select(tables.claim, _READ_CLAIM, ("entry_no",))
+_FIND_UNDOING = select(tables.claim, ("entry_no",), ("undoes",))
+_FIND_PRINTS = select(tables.print_ack, ("copy", "is_printed"), ("entry_no",))
+_FIND_ACCUMULATORS = select(
+    tables.accumulator, ("insutype", "scheme", *_AMOUNTS), ("person_no", "year")
+)
+_INSERT_CLAIMS = insert(tables.claim, _CLAIM)
+_PUT_ACCUMULATORS = put(tables.accumulator, set=_AMOUNTS, by=_ACCUMULATOR)
+_INSERT_PRINTS = insert(tables.print_ack, ("entry_no", "copy", "is_printed", "recorded_time_ms"))
+_INSERT_AUDIT = insert(
+    tables.audit,
+    ("recorded_time_ms", "institution_no", "terminal_no", "operator_no", "action", "subject",
+     "detail"),
+)  # fmt: skip
+
+# For `GroupWriter.append_later`.
+NOTE_STAGES = insert(
+    tables.request_stage,
+    ("institution_no", "terminal_no", "msgid", "recorded_time_ms", "type", "code", "stages"),
+    ignore_existing=True,
+)
+
+_ENCODER = msgpack.Encoder()
+_DETAIL = msgpack.Decoder(ClaimDetail)
+
+
+class ClaimsParticipant:
+    """What claims read and write within a commit group."""
+
+    tombstone_code: int = ResponseCode.TOMBSTONED
+
+    def find(
+        self, needs: Sequence[Needs], requests: Mapping[RequestKey, StoredRequest]
+    ) -> Script[tuple[Book, set[int]]]:
+        """Find the originals with their persons, and whose accounts may give mutual aid."""
+        book = Book()
+        originals = {need.claim_no for need in needs if need.claim_no}
+        for need in needs:
+            stored = requests.get(need.original) if need.original is not None else None
+            if stored is not None and stored.type == MessageType.SETTLE and stored.entry_no:
+                originals.add(stored.entry_no)
+        persons: set[int] = set()
+        if originals:
+            book.claims = yield from _read_claims(originals)
+            for claim in book.claims.values():
+                persons.add(claim.presented.person_no)
+                if claim.detail.payer_person_no:
+                    persons.add(claim.detail.payer_person_no)
+        treated = {need.person_no for need in needs if need.person_no}
+        for row in (yield _FIND_PAYERS(_keys(treated))):
+            book.payers[row[0]] = Payer(*row[1:])
+            persons.add(row[2])
+        return book, persons
+
+    def lock(self, book: Book, persons: Sequence[int]) -> Script[None]:
+        """Lock the persons' rows in ascending order, and read them."""
+        for number, *state in (yield _LOCK_PERSONS([(person,) for person in persons])):
+            book.persons[number] = PersonState(*state)
+
+    def read(self, book: Book, needs: Sequence[Needs]) -> Script[None]:
+        """Read all else that the decisions look at."""
+        yield from _read_conditions(book, needs)
+        yield from _read_accumulators(book, needs)
+        originals = _keys(book.claims)
+        if originals:
+            for undone, undoing in (yield _FIND_UNDOING(originals)):
+                book.undone[undone] = undoing
+            for number, _, is_printed in (yield _FIND_PRINTS(originals)):
+                reports, copies = book.printed.get(number, (0, 0))
+                book.printed[number] = (reports + 1, copies + is_printed)
+
+    def apply(self, book: Book, decided: Decided[Record]) -> None:
+        """Let the group's later decisions see this one."""
+        claim, printed = decided.record.claim, decided.record.printed
+        if claim is not None:
+            assert decided.posted is not None, "a claim has an entry"
+            number = decided.posted.entry_no
+            book.claims[number] = claim
+            if claim.undoes is not None:
+                book.undone[claim.undoes] = number
+            key, moved = claim.accumulator_key, claim.detail.moved
+            book.accumulators[key] = _sum(book.accumulators.get(key, NOTHING_USED), moved)
+        if printed is not None:
+            reports, copies = book.printed.get(printed.claim_no, (0, 0))
+            book.printed[printed.claim_no] = (reports + 1, copies + printed.is_printed)
+
+    def write(self, book: Book, decided: Collection[Decided[Record]]) -> Script[None]:
+        """Write claims, accumulators, printers' reports and the audit."""
+        claims: list[Row] = []
+        prints: dict[tuple[int, int], Row] = {}
+        audit: list[Row] = []
+        moved: set[AccumulatorKey] = set()
+        reports: dict[int, int] = {}
+        for one in decided:
+            record = one.record
+            if record.claim is not None and one.posted is not None:
+                claims.append(_claim_row(one.posted.entry_no, record.claim, one.when))
+                moved.add(record.claim.accumulator_key)
+            if record.printed is not None:
+                number = record.printed.claim_no
+                reports[number] = reports.get(number, 0) + 1
+            audit.append(_audit_row(one))
+        # The book holds the count after the group: number this group's reports up to it.
+        for one in decided:
+            printed = one.record.printed
+            if printed is not None:
+                copy = book.printed[printed.claim_no][0] - reports[printed.claim_no] + 1
+                reports[printed.claim_no] -= 1
+                prints[printed.claim_no, copy] = (
+                    printed.claim_no, copy, int(printed.is_printed), one.when.recorded_time_ms,
+                )  # fmt: skip
+        if claims:
+            yield _INSERT_CLAIMS(claims)
+            yield _PUT_ACCUMULATORS(
+                [(*key, *_amounts(book.accumulators[key])) for key in sorted(moved)]
+            )
+        if prints:
+            yield _INSERT_PRINTS(list(prints.values()))
+        yield _INSERT_AUDIT(audit)
+
+
+def claims_participants() -> ClaimsParticipant:
+    """Return what the writer of a centre needs beside the ledger."""
+    return ClaimsParticipant()
+
+
+async def preview(
+    database: Database,
+    *,
+    terminal_no: int,
+    request: messages.Preview,
+    presented: Presented,
+    rules: Rules,
+    when: GroupTime,
+) -> messages.Previewed | ClaimsAnswer:
+    """Divide a bill as SETTLE would, on the day that `when` says, and commit nothing."""
+    needs = needs_of(request.bill, presented, terminal_no=terminal_no, today=when.business_date)
+    view = await database.fetch_script(_read_view(needs, when))
+    done = adjudicate_bill(
+        view,
+        request.bill,
+        presented,
+        rules,
+        terminal_no=terminal_no,
+        explain=request.wants_explanation,
+    )
+    return done if isinstance(done, Answer) else previewed(done, presented)
+
+
+async def accumulators(
+    database: Database, persons: Iterable[int], year: int
+) -> dict[int, list[tuple[AccumulatorKey, Accumulated]]]:
+    """Return what persons have used in a year, by person."""
+    wanted = sorted(set(persons))
+    found: dict[int, list[tuple[AccumulatorKey, Accumulated]]] = {person: [] for person in wanted}
+    for row in await database.fetch(_FIND_ACCUMULATORS([(person, year) for person in wanted])):
+        key = AccumulatorKey(*row[:4])
+        found[key.person_no].append((key, Accumulated(*row[4:])))
+    for one in found.values():
+        one.sort(key=lambda pair: pair[0])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRecord:
+    """What is known of an attempt; `body` is the original reply's, empty when there is none."""
+
+    state: StatusState
+    type: int = 0
+    code: int = 0
+    entry_no: int | None = None
+    body: bytes = b""
+
+
+async def find_status(
+    database: Database, key: RequestKey, *, is_in_progress: bool = False
+) -> StatusRecord:
+    """Say what became of an attempt; the writer knows whether it `is_in_progress`."""
+    stored = (await database.fetch_script(read_requests([key]))).get(key)
+    if stored is None:
+        return StatusRecord(StatusState.IN_PROGRESS if is_in_progress else StatusState.NOT_SEEN)
+    if stored.type == TOMBSTONE_TYPE:
+        return StatusRecord(StatusState.TOMBSTONED, code=stored.code)
+    state = StatusState.SETTLED if stored.code == ResponseCode.APPROVED else StatusState.REFUSED
+    if stored.type == MessageType.SETTLE and stored.entry_no is not None:
+        undoing = await database.fetch(_FIND_UNDOING([(stored.entry_no,)]))
+        state = StatusState.UNDONE if undoing else state
+    return StatusRecord(state, stored.type, stored.code, stored.entry_no, stored.body)
+
+
+def stages_row(
+    key: RequestKey,
+    *,
+    time_ms: int,
+    message_type: int,
+    code: int,
+    stages: Sequence[tuple[str, int]],
+) -> Row:
+    """Return the row of `NOTE_STAGES` for a finished request; stages in microseconds."""
+    return (
+        key.institution_no, key.terminal_no, key.msgid, time_ms, message_type, code,
+        _ENCODER.encode(stages),
+    )  # fmt: skip
+
+
+def _read_view(needs: Needs, when: GroupTime) -> Script[GroupView[Book]]:
+    participant = ClaimsParticipant()
+    book, found = yield from participant.find([needs], {})
+    persons = sorted(found | {needs.person_no})
+    for number, *state in (yield _FIND_PERSONS(_keys(persons))):
+        book.persons[number] = PersonState(*state)
+    balances = yield from read_balances(persons)
+    yield from participant.read(book, [needs])
+    return GroupView(
+        when=when, requests={}, balances=balances, locked=frozenset(persons), book=book
+    )
+
+
+def _read_conditions(book: Book, needs: Sequence[Needs]) -> Script[None]:
+    """Read cards, places and insurances as they are now."""
+    for number, *card in (yield _FIND_CARDS(_keys(n.card_no for n in needs))):
+        book.cards[number] = CardState(*card)
+    for number, *place in (yield _FIND_PLACES(_keys(n.terminal_no for n in needs))):
+        book.places[number] = Place(*place)
+    rows = yield _FIND_INSURANCES(_keys(n.person_no for n in needs))
+    for person_no, insutype, begins, ends, state, person_type, region in rows:
+        insurance = Insurance(
+            person_no, insutype, begins, ends, InsuranceState(state), person_type, region
+        )
+        book.insurances.setdefault(person_no, []).append(insurance)
+
+
+def _read_accumulators(book: Book, needs: Sequence[Needs]) -> Script[None]:
+    wanted = {(need.person_no, year) for need in needs for year in need.years}
+    wanted |= {(claim.presented.person_no, claim.detail.year) for claim in book.claims.values()}
+    for row in (yield _FIND_ACCUMULATORS(sorted(wanted))):
+        book.accumulators[AccumulatorKey(*row[:4])] = Accumulated(*row[4:])
+
+
+def _read_claims(numbers: Iterable[int]) -> Script[dict[int, Claim]]:
+    keys = _keys(numbers)
+    rows = yield _FIND_CLAIMS(keys)
+    drafts = yield from read_drafts(row[0] for row in rows)
+    return {row[0]: _claim(row, drafts[row[0]]) for row in rows}
+
+
+def _claim(row: Row, draft: Draft) -> Claim:
+    (
+        _, person_no, institution_no, terminal_no, msgid, operator_no, message_type, insutype,
+        med_type, care_date, undoes, policy, card_no, proof, exception, list_version, detail,
+    ) = row  # fmt: skip
+    return Claim(
+        # The request's hash and deadline ended with it.
+        attempt=Attempt(institution_no, terminal_no, operator_no, msgid, b"", 0, list_version),
+        presented=Presented(person_no, card_no, proof, exception),
+        type=message_type,
+        insutype=insutype,
+        med_type=med_type,
+        care_date=care_date,
+        policy=policy,
+        undoes=undoes,
+        detail=_DETAIL.decode(detail),
+        draft=draft,
+    )
+
+
+def _claim_row(number: int, claim: Claim, when: GroupTime) -> Row:
+    attempt, presented, split = claim.attempt, claim.presented, claim.detail.split
+    return (
+        number, presented.person_no, attempt.institution_no, attempt.terminal_no, attempt.msgid,
+        attempt.operator_no, claim.type, claim.insutype, claim.med_type, when.business_date,
+        claim.care_date, claim.undoes, split.total_fen, split.fund_pay_fen,
+        split.account_pay_fen, split.mutual_aid_fen, split.cash_fen, claim.policy,
+        presented.card_no, presented.proof, presented.exception, attempt.list_version,
+        _ENCODER.encode(claim.detail),
+    )  # fmt: skip
+
+
+def _audit_row(decided: Decided[Record]) -> Row:
+    record, posted = decided.record, decided.posted
+    subject = record.subject or ("" if posted is None else str(posted.entry_no))
+    return (
+        decided.when.recorded_time_ms, record.attempt.institution_no, record.attempt.terminal_no,
+        record.attempt.operator_no, record.action, subject[:_AUDIT_SUBJECT_MAX],
+        record.reason[:_AUDIT_DETAIL_MAX],
+    )  # fmt: skip
+
+
+def _sum(before: Accumulated, moved: Accumulated) -> Accumulated:
+    return Accumulated(
+        before.deductible_fen + moved.deductible_fen,
+        before.in_scope_fen + moved.in_scope_fen,
+        before.pool_fen + moved.pool_fen,
+        before.large_amount_fen + moved.large_amount_fen,
+        before.admissions + moved.admissions,
+    )
+
+
+def _amounts(used: Accumulated) -> tuple[int, int, int, int, int]:
+    return (
+        used.deductible_fen, used.in_scope_fen, used.pool_fen, used.large_amount_fen,
+        used.admissions,
+    )  # fmt: skip
+
+
+def _keys(numbers: Iterable[int]) -> list[Row]:
+    return [(number,) for number in sorted({number for number in numbers if number})]

@@ -1,0 +1,89 @@
+"""Whether a person, a card and an institution may take part in a settlement. Pure.
+
+Each check returns the code that refuses, or nothing; they are ordered as the codes are.
+"""
+
+from collections.abc import Iterable
+
+from cardserver.claims.values import CardState, PersonState, Place
+from cardserver.registry.values import CardState as CardStateNumber
+from cardserver.registry.values import InstitutionKind, Insurance, InsuranceState
+from protocol.terminal.codes import ResponseCode
+
+_ACTIVE = 1
+_OUTPATIENT, _INPATIENT, _PHARMACY = "11", "21", "41"
+# Which kinds of institutions bill which care: only a pharmacy sells without a visit, and only a
+# hospital has beds.
+_KINDS = {
+    _OUTPATIENT: {InstitutionKind.HOSPITAL, InstitutionKind.COMMUNITY},
+    _INPATIENT: {InstitutionKind.HOSPITAL},
+    _PHARMACY: {InstitutionKind.PHARMACY},
+}
+
+
+def refusal_of_place(place: Place | None) -> ResponseCode | None:
+    """Refuse a terminal or institution that may not work now."""
+    if place is None:
+        return ResponseCode.TERMINAL_UNKNOWN
+    if place.terminal_state != _ACTIVE:
+        return ResponseCode.TERMINAL_DISABLED
+    if place.institution_state != _ACTIVE:
+        return ResponseCode.INSTITUTION_SUSPENDED
+    return None
+
+
+def refusal_of_card(card: CardState | None, person_no: int, today: int) -> ResponseCode | None:
+    """Refuse a card that was revoked, replaced or has ended since it was opened."""
+    if card is None:
+        return ResponseCode.CARD_NOT_REGISTERED
+    if card.state != CardStateNumber.VALID:
+        return ResponseCode.CARD_REVOKED
+    if today < card.begins:
+        return ResponseCode.CARD_NOT_YET_VALID
+    if today > card.ends:
+        return ResponseCode.CARD_EXPIRED
+    if card.person_no != person_no:
+        return ResponseCode.CARD_SESSION_NOT_VALID
+    return None
+
+
+def refusal_of_person(person: PersonState | None, care_date: int) -> ResponseCode | None:
+    """Refuse a person who is unknown, or had died on the day of care."""
+    if person is None:
+        return ResponseCode.PERSON_UNKNOWN
+    if person.deceased_date is not None and person.deceased_date < care_date:
+        return ResponseCode.PERSON_DECEASED
+    return None
+
+
+def coverage(
+    insurances: Iterable[Insurance], insutype: str, care_date: int
+) -> Insurance | ResponseCode:
+    """Find the insurance that is in force on the day of care, or say why there is none."""
+    refusal = ResponseCode.COVERAGE_NOT_FOUND
+    for insurance in insurances:
+        if insurance.insutype != insutype:
+            continue
+        if insurance.begins <= care_date <= insurance.ends:
+            if insurance.state == InsuranceState.IN_FORCE:
+                return insurance
+            if insurance.state == InsuranceState.PAUSED:
+                refusal = ResponseCode.COVERAGE_PAUSED
+        if refusal is ResponseCode.COVERAGE_NOT_FOUND:
+            refusal = ResponseCode.COVERAGE_NOT_IN_FORCE
+    return refusal
+
+
+def refusal_of_contract(place: Place, med_type: str, care_date: int) -> ResponseCode | None:
+    """Refuse care that the institution's contract does not allow it to bill."""
+    if not place.contract_begins <= care_date <= place.contract_ends:
+        return ResponseCode.INSTITUTION_NOT_CONTRACTED
+    kinds = _KINDS.get(med_type)
+    if kinds is not None and place.kind not in kinds:
+        return ResponseCode.CARE_TYPE_NOT_CONTRACTED
+    return None
+
+
+def age_on(birth_date: int, day: int) -> int:
+    """Return full years on a day."""
+    return (day - birth_date) // 10_000

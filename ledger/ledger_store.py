@@ -1,0 +1,309 @@
+"""The ledger's rows: requests, entries, postings, balances, totals, slots and seals.
+
+Scripts and statements only; they decide nothing. Not here: how they are run
+(`database_store.py`), in which order a group runs them (`writer.py`).
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from msgspec import msgpack
+
+from ledger import tables
+from ledger.accounts import Account
+from ledger.bulk_store import Row, add, insert, plain, put, select, update
+from ledger.database_store import Database
+from ledger.entries import Draft, Posting, entry_number
+from ledger.scripts import Script
+from ledger.store_errors import StoreError
+
+# A number of our own for PostgreSQL's advisory lock on the running day and period: groups hold it
+# shared, closing and day's end exclusively. Chosen once; "fund" in ASCII.
+DAY_LOCK = 0x66756E64
+
+
+class SlotLostError(StoreError):
+    """Another writer took over the slot; nothing was recorded."""
+
+
+class RequestKey(NamedTuple):
+    """What names one attempt, for ever.
+
+    Attributes:
+        month: The msgid's own, YYYYMM; requests are partitioned by it.
+        institution_no: From the certificate.
+        terminal_no: From the certificate.
+        msgid: The sender's.
+    """
+
+    month: int
+    institution_no: int
+    terminal_no: int
+    msgid: str
+
+
+class StoredRequest(NamedTuple):
+    """The outcome kept for an attempt; `type` 0 is a tombstone, the original never came."""
+
+    type: int
+    request_hash: bytes
+    code: int
+    body: bytes
+    entry_no: int | None
+    business_date: int
+    recorded_time_ms: int
+
+
+class PostedEntry(NamedTuple):
+    """An entry and the number that it got."""
+
+    entry_no: int
+    draft: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A writer's numbered place: its own sequence and chain of seals."""
+
+    slot: int
+    owner: str
+    sequence: int
+    chain_head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTime:
+    """When a group belongs: the same for all its entries."""
+
+    business_date: int
+    period: int
+    recorded_time_ms: int
+
+
+_KEY = ("month", "institution_no", "terminal_no", "msgid")
+_STORED = StoredRequest._fields
+
+FIND_REQUESTS = select(tables.request, columns=_STORED, by=_KEY)
+_INSERT_REQUESTS = insert(tables.request, (*_KEY, *_STORED), ignore_existing=True)
+FIND_BALANCES = select(tables.account_balance, ("account", "balance_fen"), ("owner",))
+PUT_BALANCES = put(tables.account_balance, set=("balance_fen",), by=("owner", "account"))
+OPEN_BALANCES = insert(
+    tables.account_balance, ("owner", "account", "balance_fen"), ignore_existing=True
+)
+FIND_ENTRIES = select(
+    tables.entry,
+    ("kind", "person_no", "institution_no", "clearing_type", "undoes", "period",
+     "business_date", "recorded_time_ms"),
+    ("entry_no",),
+)  # fmt: skip
+FIND_POSTINGS = select(tables.posting, ("line", "account", "owner", "amount_fen"), ("entry_no",))
+LOCK_DAY = plain(
+    "lock the day",
+    postgresql=f"SELECT pg_advisory_xact_lock_shared({DAY_LOCK})",
+    sqlite="SELECT 1",
+)
+_LAST_CLOSED = plain(
+    "last closed period",
+    postgresql="SELECT max(period) FROM period WHERE is_closed = 1",
+    sqlite="SELECT max(period) FROM period WHERE is_closed = 1",
+)
+_INSERT_ENTRIES = insert(
+    tables.entry,
+    ("entry_no", "person_no", "kind", "period", "business_date", "institution_no",
+     "clearing_type", "undoes", "recorded_time_ms"),
+)  # fmt: skip
+_INSERT_POSTINGS = insert(tables.posting, ("entry_no", "line", "account", "owner", "amount_fen"))
+_ADD_TOTALS = add(
+    tables.period_total,
+    sums=("debit_fen", "credit_fen", "count"),
+    by=("slot", "business_date", "period", "account", "institution_no", "clearing_type", "kind"),
+)
+_INSERT_SEALS = insert(tables.seal, ("slot", "last_sequence", "first_sequence", "digest"))
+_ADVANCE_SLOT = update(
+    tables.writer_slot,
+    set=("sequence", "chain_head", "lease_until_ms"),
+    by=("slot", "owner", "sequence"),
+)
+_FREE_SLOT = plain(
+    "find a slot",
+    postgresql=(
+        "SELECT slot, sequence, chain_head FROM writer_slot WHERE owner = $1"
+        " OR lease_until_ms < $2 ORDER BY (owner = $1) DESC, slot LIMIT 1"
+        " FOR UPDATE SKIP LOCKED"
+    ),
+    sqlite=(
+        "SELECT slot, sequence, chain_head FROM writer_slot WHERE owner = ?1"
+        " OR lease_until_ms < ?2 ORDER BY (owner = ?1) DESC, slot LIMIT 1"
+    ),
+)
+_LAST_SLOT = plain(
+    "last slot",
+    postgresql="SELECT max(slot) FROM writer_slot",
+    sqlite="SELECT max(slot) FROM writer_slot",
+)
+_INSERT_SLOT = insert(
+    tables.writer_slot, ("slot", "owner", "lease_until_ms", "sequence", "chain_head")
+)
+_TAKE_SLOT = update(tables.writer_slot, set=("owner", "lease_until_ms"), by=("slot",))
+_RELEASE_SLOT = update(tables.writer_slot, set=("owner", "lease_until_ms"), by=("slot", "owner"))
+_GENESIS = bytes(32)
+
+
+def last_closed_period() -> Script[int | None]:
+    """Read the last closed period; under the day's lock it holds until the commit."""
+    ((last,),) = yield _LAST_CLOSED()
+    return None if last is None else int(last)
+
+
+def read_requests(keys: Iterable[RequestKey]) -> Script[dict[RequestKey, StoredRequest]]:
+    """Read the outcomes that are stored for these keys."""
+    rows = yield FIND_REQUESTS(sorted(set(keys)))
+    return {RequestKey(*row[:4]): StoredRequest(*row[4:]) for row in rows}
+
+
+def write_requests(stored: dict[RequestKey, StoredRequest]) -> Script[bool]:
+    """Store outcomes in key order; tell whether all keys were still free."""
+    rows = [(*key, *stored[key]) for key in sorted(stored)]
+    if not rows:
+        return True
+    added = yield _INSERT_REQUESTS(rows)
+    return len(added) == len(rows)
+
+
+def read_balances(owners: Iterable[int]) -> Script[dict[tuple[int, int], int]]:
+    """Read the balances of limited accounts by (owner, account)."""
+    rows = yield FIND_BALANCES([(owner,) for owner in sorted(owners)])
+    return {(owner, account): balance for owner, account, balance in rows}
+
+
+def write_balances(balances: dict[tuple[int, int], int]) -> Script[None]:
+    """Write balances in key order."""
+    if balances:
+        yield PUT_BALANCES([(*key, balances[key]) for key in sorted(balances)])
+
+
+def read_drafts(entry_numbers: Iterable[int]) -> Script[dict[int, Draft]]:
+    """Read entries as they were posted."""
+    keys = [(number,) for number in sorted(set(entry_numbers))]
+    entries = yield FIND_ENTRIES(keys)
+    postings = yield FIND_POSTINGS(keys)
+    by_entry: dict[int, list[Row]] = {}
+    for number, *posting in postings:
+        by_entry.setdefault(number, []).append(tuple(posting))
+    return {row[0]: make_draft(row, by_entry.get(row[0], ())) for row in entries}
+
+
+def make_draft(entry: Row, postings: Iterable[Row]) -> Draft:
+    """Make a draft of rows of `FIND_ENTRIES` and, less their entry number, `FIND_POSTINGS`."""
+    _, kind, person_no, institution_no, clearing_type, undoes, *_ = entry
+    return Draft(
+        kind=kind,
+        postings=tuple(Posting(*row[1:]) for row in sorted(postings)),
+        person_no=person_no,
+        institution_no=institution_no,
+        clearing_type=clearing_type,
+        undoes=undoes,
+    )
+
+
+def write_entries(
+    slot: Slot, entries: Sequence[PostedEntry], when: GroupTime, *, lease_until_ms: int
+) -> Script[Slot]:
+    """Store entries numbered from the slot's next on, with totals and seal; advance the slot.
+
+    Raises:
+        SlotLostError: If the slot has another owner or has advanced since.
+    """
+    if not entries:
+        return slot
+    entry_rows, posting_rows = _rows(entries, when)
+    yield _INSERT_ENTRIES(entry_rows)
+    if posting_rows:
+        yield _INSERT_POSTINGS(posting_rows)
+        yield _ADD_TOTALS(_totals(slot.slot, entries, when))
+    first = slot.sequence + 1
+    last = slot.sequence + len(entries)
+    assert entries[0].entry_no == entry_number(slot=slot.slot, sequence=first)
+    assert entries[-1].entry_no == entry_number(slot=slot.slot, sequence=last)
+    head = digest(slot.chain_head, entry_rows, posting_rows)
+    yield _INSERT_SEALS([(slot.slot, last, first, head)])
+    advanced = yield _ADVANCE_SLOT(
+        [(last, head, lease_until_ms, slot.slot, slot.owner, slot.sequence)]
+    )
+    if not advanced:
+        raise SlotLostError(f"slot {slot.slot} is no longer ours")
+    return Slot(slot.slot, slot.owner, last, head)
+
+
+def lease_slot(owner: str, *, now_ms: int, lease_until_ms: int) -> Script[Slot]:
+    """Take the owner's own slot again, one whose lease has ended, or a new one."""
+    free = yield _FREE_SLOT([(owner, now_ms)])
+    if free:
+        ((number, sequence, head),) = free
+        yield _TAKE_SLOT([(owner, lease_until_ms, number)])
+        return Slot(number, owner, sequence, head)
+    ((last,),) = yield _LAST_SLOT()
+    number = (last or 0) + 1
+    yield _INSERT_SLOT([(number, owner, lease_until_ms, 0, _GENESIS)])
+    return Slot(number, owner, 0, _GENESIS)
+
+
+def release_slot(slot: Slot) -> Script[None]:
+    """Leave the slot to the next writer."""
+    yield _RELEASE_SLOT([("", 0, slot.slot, slot.owner)])
+
+
+def digest(previous: bytes, entry_rows: Sequence[Row], posting_rows: Sequence[Row]) -> bytes:
+    """Return the seal of a group's entries and postings, in number order.
+
+    SHA-256 over the previous seal and the MessagePack encoding of
+    `[[entry_no, person_no, kind, period, business_date, institution_no, clearing_type, undoes,
+    recorded_time_ms], ...]` and `[[entry_no, line, account, owner, amount_fen], ...]`.
+    """
+    material = msgpack.encode((entry_rows, posting_rows))
+    return hashlib.sha256(previous + material).digest()
+
+
+async def balances(database: Database, persons: Iterable[int]) -> dict[int, int]:
+    """Return what each person's account holds, in fen; 0 where there is none."""
+    wanted = sorted(set(persons))
+    rows = await database.fetch(FIND_BALANCES([(person,) for person in wanted]))
+    held = dict.fromkeys(wanted, 0)
+    for owner, account, balance_fen in rows:
+        if account == Account.PERSONAL_ACCOUNT:
+            held[owner] = balance_fen
+    return held
+
+
+def _rows(entries: Sequence[PostedEntry], when: GroupTime) -> tuple[list[Row], list[Row]]:
+    entry_rows: list[Row] = []
+    posting_rows: list[Row] = []
+    for number, draft in entries:
+        entry_rows.append((
+            number, draft.person_no, draft.kind, when.period, when.business_date,
+            draft.institution_no, draft.clearing_type, draft.undoes, when.recorded_time_ms,
+        ))  # fmt: skip
+        posting_rows.extend(
+            (number, line, *posting) for line, posting in enumerate(draft.postings, 1)
+        )
+    return entry_rows, posting_rows
+
+
+def _totals(slot: int, entries: Sequence[PostedEntry], when: GroupTime) -> list[Row]:
+    sums: dict[Row, list[int]] = {}
+    for _, draft in entries:
+        for account, _, amount_fen in draft.postings:
+            key = (account, draft.institution_no, draft.clearing_type, draft.kind)
+            total = sums.get(key)
+            if total is None:
+                total = sums[key] = [0, 0, 0]
+            if amount_fen > 0:
+                total[0] += amount_fen
+            else:
+                total[1] -= amount_fen
+            total[2] += 1
+    return [
+        (slot, when.business_date, when.period, *key, *total) for key, total in sorted(sums.items())
+    ]

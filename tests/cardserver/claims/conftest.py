@@ -1,0 +1,44 @@
+"""A fund with its counter, on both databases."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.claims.claims_store import claims_participants
+from cardserver.claims.values import ClaimsWriter, Rules
+from ledger.database_store import Database
+from ledger.opening_store import open_personal_accounts
+from ledger.writer import GroupWriter
+from tests.cardserver.claims.fund import (
+    CATALOGUE,
+    PERSON,
+    RETIRED,
+    SHANGHAI,
+    Counter,
+    TestClock,
+    fill,
+)
+
+
+@pytest.fixture(scope="session")
+def rules() -> Rules:
+    folder = Path(__file__).parents[3] / "cardserver" / "benefits" / "policies"
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))]
+    return Rules(PolicyBook([load_policy(text) for text in texts]), CATALOGUE)
+
+
+@pytest.fixture
+async def counter(database: Database, rules: Rules) -> AsyncIterator[Counter]:
+    clock = TestClock()
+    await fill(database)
+    await open_personal_accounts(
+        database, [(PERSON, 100_000), (RETIRED, 50_000)], clock=clock, timezone=SHANGHAI
+    )
+    writer: ClaimsWriter = GroupWriter(
+        database, claims_participants(), clock=clock, timezone=SHANGHAI
+    )
+    await writer.start()
+    yield Counter(writer, database, rules, clock)
+    await writer.stop()
