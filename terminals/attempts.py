@@ -7,6 +7,7 @@ reversal and a print acknowledgement are simply repeated, for a second one chang
 """
 
 import asyncio
+import dataclasses
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
-from protocol.terminal.bodies import NIL, decode_reply_body, encode_body
+from protocol.terminal.bodies import NIL, decode_reply_body, decode_request_body, encode_body
 from protocol.terminal.codes import ResponseCode, Retry
 from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import (
+    Bill,
     Cancel,
+    CardException,
     MessageType,
     PrintAck,
     Reply,
@@ -47,7 +51,6 @@ from terminals.outbox import Attempt, AttemptState, Ending, Outbox
 STATUS_TIMEOUT_MS: Final = 5_000
 """How long one STATUS may take; the doubt is looked into again after a pause."""
 REASON_IN_DOUBT: Final = "结果未知，自动冲正 outcome unknown, reversed by the terminal"
-_SINGLE: Final = frozenset({MessageType.SETTLE, MessageType.CANCEL, MessageType.REVERSE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +103,55 @@ class AttemptRunner:
         self._jitter = jitter
         self._reopen_card = reopen_card
 
-    async def settle(self, body: Settle, *, card_session: bytes = b"", holder: str = "") -> Outcome:
-        """Settle a bill; `holder` is the masked name for the receipt."""
-        return await self._run(MessageType.SETTLE, body, card_session=card_session, holder=holder)
+    async def settle(
+        self, body: Settle, *, card_session: bytes = b"", psn_no: str = "", holder: str = ""
+    ) -> Outcome:
+        """Settle a bill.
+
+        Args:
+            body: The bill and the amounts shown.
+            card_session: From CARD_OPEN.
+            psn_no: Whose card it is, so that the same bill of theirs is not settled twice.
+            holder: Their masked name, for the receipt.
+        """
+        new = self._new(MessageType.SETTLE, body, card_session)
+        return await self._run(replace(new, psn_no=psn_no, holder=holder), body)
+
+    def open_settlement_of(
+        self, bill: Bill, exception: CardException | None, *, psn_no: str
+    ) -> Attempt | None:
+        """Find a settlement of this very bill, for this very person, whose end is not known.
+
+        The amounts are not compared: once the first is posted, a preview gives others.
+        """
+        for attempt in self._outbox.open_attempts():
+            if attempt.type is not MessageType.SETTLE or attempt.psn_no != psn_no:
+                continue
+            body = decode_request_body(attempt.type, attempt.body)
+            assert isinstance(body, Settle)
+            is_known_person = bool(psn_no) or exception is not None
+            if is_known_person and (body.bill, body.exception) == (bill, exception):
+                return attempt
+        return None
 
     async def cancel(self, setl_id: str, reason: str, *, card_session: bytes = b"") -> Outcome:
         """Undo a settlement by its exact negative."""
         settled = self._outbox.find(setl_id)
-        return await self._run(
-            MessageType.CANCEL,
-            Cancel(setl_id, reason),
-            card_session=card_session,
-            holder=settled.holder if settled else "",
-        )
+        body = Cancel(setl_id, reason)
+        new = self._new(MessageType.CANCEL, body, card_session)
+        if settled is not None:
+            new = replace(new, psn_no=settled.psn_no, holder=settled.holder)
+        return await self._run(new, body)
 
     async def reverse(self, msgid: str, reason: str, *, terminal: str = "") -> Outcome:
         """Make sure that whatever became of a msgid doesn't stand."""
         body = Reverse(terminal or self._terminal, msgid, reason)
-        return await self._run(MessageType.REVERSE, body, original=msgid)
+        return await self._run(replace(self._new(MessageType.REVERSE, body), original=msgid), body)
 
     async def acknowledge_print(self, setl_id: str, *, is_printed: bool) -> Outcome:
         """Tell the centre whether a receipt came out of the printer."""
-        return await self._run(MessageType.PRINT_ACK, PrintAck(setl_id, is_printed))
+        body = PrintAck(setl_id, is_printed)
+        return await self._run(self._new(MessageType.PRINT_ACK, body), body)
 
     async def resolve(self, msgid: str, *, prefers_reversal: bool = False) -> Outcome:
         """Follow an open attempt to its end, as far as the time allows.
@@ -152,45 +182,53 @@ class AttemptRunner:
 
     # --- private ------------------------------------------------------------------------------
 
-    async def _run(
-        self,
-        type_: MessageType,
-        body: Struct,
-        *,
-        card_session: bytes = b"",
-        holder: str = "",
-        original: str = "",
-    ) -> Outcome:
-        raw = bytes(encode_body(body))
-        twin = self._outbox.open_twin(type_, raw) if type_ in _SINGLE else None
-        if twin is not None:
-            if card_session:
-                self._outbox.use_card_session(twin.msgid, card_session)
-            outcome = await self.resolve(twin.msgid)
-            return Outcome(
-                outcome.attempt,
-                outcome.body,
-                outcome.answer,
-                outcome.took_ms,
-                outcome.reason,
-                is_taken_up=True,
-            )
-        started, now_ms = _time(), self._now_ms()
-        attempt = Attempt(
+    def _new(self, type_: MessageType, body: Struct, card_session: bytes = b"") -> Attempt:
+        now_ms = self._now_ms()
+        return Attempt(
             msgid=self._client.msgid(),
             type=type_,
-            body=raw,
+            body=bytes(encode_body(body)),
             card_session=card_session,
-            holder=holder,
-            original=original,
             created_ms=now_ms,
             worked_until_ms=now_ms + self._work_ms(),
         )
-        self._outbox.add(attempt)
+
+    async def _run(self, new: Attempt, body: Struct) -> Outcome:
+        twin = self._twin(new, body)
+        if twin is not None:
+            if new.card_session:
+                self._outbox.use_card_session(twin.msgid, new.card_session)
+            return dataclasses.replace(await self.resolve(twin.msgid), is_taken_up=True)
+        started = _time()
+        self._outbox.add(new)
         try:
-            return await self._begin(attempt, started)
+            return await self._begin(new, started)
         finally:
-            self._outbox.release(attempt.msgid)
+            self._outbox.release(new.msgid)
+
+    def _twin(self, new: Attempt, body: Struct) -> Attempt | None:
+        """Find an open attempt that would do the same, so that it isn't done twice."""
+        match body:
+            case Settle():
+                return self.open_settlement_of(body.bill, body.exception, psn_no=new.psn_no)
+            case Cancel():
+                same = [body.setl_id]
+            case Reverse():
+                same = [body.original_terminal, body.original_msgid]
+            case _:
+                return None
+        for attempt in self._outbox.open_attempts():
+            if attempt.type is not new.type:
+                continue
+            other = decode_request_body(attempt.type, attempt.body)
+            if isinstance(other, Cancel) and [other.setl_id] == same:
+                return attempt
+            if (
+                isinstance(other, Reverse)
+                and [other.original_terminal, other.original_msgid] == same
+            ):
+                return attempt
+        return None
 
     async def _begin(self, attempt: Attempt, started: float) -> Outcome:
         watcher = _Watcher(self._outbox, attempt.msgid, self._now_ms, is_first_counted=True)

@@ -35,6 +35,7 @@ from protocol.terminal.messages import (
     SignedOn,
     SignOff,
     SignOn,
+    Status,
 )
 from terminals.answer import Answer, ClientError, NoAnswerError, NotSentError, advice_of
 from terminals.config import REPLY_GRACE_MS, TerminalConfig
@@ -61,7 +62,7 @@ class CardReader(Protocol):
     async def connect(self) -> bytes:
         """Power the card up and give its ATR."""
 
-    async def run_batch(self, steps: Sequence[CardStep], challenge: bytes) -> BatchAnswers:
+    async def run_batch(self, steps: Sequence[CardStep], challenge: bytes, /) -> BatchAnswers:
         """Send the commands, the challenge's bytes put in, and give the answers."""
 
 
@@ -273,9 +274,13 @@ class TerminalClient:
         """End the sign-on."""
         answer = await self.request(MessageType.SIGN_OFF, SignOff())
         if answer.is_approved:
-            self._sign_on = None
-            self._password = ""
+            self.forget_sign_on()
         return answer
+
+    def forget_sign_on(self) -> None:
+        """Forget the sign-on and the password, whether or not the centre has ended it."""
+        self._sign_on = None
+        self._password = ""
 
     def resume(self, state: SignOnState, password: str = "") -> None:
         """Go on with a sign-on of an earlier process.
@@ -480,9 +485,7 @@ class TerminalClient:
         opening = opening_of(self._sign_on.openings if self._sign_on else (), atr)
         challenge: Challenge | None = None
         if opening is not None:
-            if not self.is_connected or len(self._wallet) == 0:
-                await self.echo()  # its reply brings challenges
-            challenge = self._wallet.take()
+            challenge = await self._challenge()
         if opening is None or challenge is None:
             # Nothing in hand: the centre relays the whole opening.
             return CardOpen(reader.name, atr, 0, 0, RelayOutcome.COMPLETED, (), wants_holder, 0)
@@ -497,6 +500,16 @@ class TerminalClient:
             wants_holder,
             batch.card_time_us,
         )
+
+    async def _challenge(self) -> Challenge | None:
+        """Take a challenge; on a new connection of an earlier sign-on a STATUS brings the first.
+
+        STATUS needs the sign-on, in whose replies challenges are renewed, and changes nothing.
+        """
+        if not self.is_connected or len(self._wallet) == 0:
+            unused = Status(self.config.terminal.code, self.msgid())
+            await self.request(MessageType.STATUS, unused)
+        return self._wallet.take()
 
     async def _sign_on_again(self, sign_no_used: str) -> bool:
         async with self._signing_on:

@@ -32,6 +32,7 @@ _SCHEMA: Final = (
         type INTEGER NOT NULL,
         body BLOB NOT NULL,
         card_session BLOB NOT NULL,
+        psn_no TEXT NOT NULL,
         holder TEXT NOT NULL,
         original TEXT NOT NULL,
         created_ms INTEGER NOT NULL,
@@ -93,7 +94,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
         type: Its `MessageType`.
         body: Its body's bytes, the same on every repetition.
         card_session: What it was sent with; a later one may take its place.
-        holder: The patient's masked name, for the receipt.
+        psn_no: Whose card it is, where that is known.
+        holder: Their masked name, for the receipt.
         original: The msgid that a REVERSE undoes; else empty.
         created_ms: The terminal's clock when it was written.
         state: What is known.
@@ -115,6 +117,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     type: MessageType
     body: bytes
     card_session: bytes = b""
+    psn_no: str = ""
     holder: str = ""
     original: str = ""
     created_ms: int
@@ -349,15 +352,6 @@ class Outbox:
                 f"{_SELECT} WHERE state IN ('pending', 'unknown') ORDER BY created_ms, msgid"
             ).fetchall()
         return [_attempt(row) for row in rows]
-
-    def open_twin(self, type_: MessageType, body: bytes) -> Attempt | None:
-        """Find an open attempt that asks for exactly this: a second one would do it twice."""
-        with self._faults():
-            row = self._database.execute(
-                f"{_SELECT} WHERE state IN ('pending', 'unknown') AND type = ? AND body = ?",
-                (type_.value, body),
-            ).fetchone()
-        return None if row is None else _attempt(row)
 
     def latest(self, count: int) -> list[Attempt]:
         """Give the attempts written last, the newest first."""

@@ -196,7 +196,7 @@ class Centre:
     sign_no: str = ""
     sign_ons: int = 0
     connections: int = 0
-    challenges_on_echo: bool = True
+    renews_challenges: bool = True
     peers: list[Peer] = field(default_factory=list)
 
     def rule(self, type_: MessageType, *handlers: Handler) -> None:
@@ -463,7 +463,8 @@ class Centre:
             else:
                 code, struct = await self.decide(peer, request)
                 reply = self.reply(request, code, encode_body(struct))
-            if self.challenges_on_echo and request.sign_no == self.sign_no != "":
+            is_signed_on = request.sign_no == self.sign_no != ""
+            if self.renews_challenges and is_signed_on and request.type != MessageType.ECHO:
                 reply = _with_challenges(reply, self.fresh_challenges(peer))
             peer.send(reply)
         except ConnectionAbortedError:

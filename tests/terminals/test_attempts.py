@@ -8,13 +8,14 @@ import msgspec
 import pytest
 
 from protocol.terminal import messages as m
+from protocol.terminal.bodies import encode_body
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType
 from terminals.attempts import AttemptRunner
 from terminals.client import TerminalClient
 from terminals.config import TerminalConfig
 from terminals.msgids import Msgids
-from terminals.outbox import AttemptState, Outbox
+from terminals.outbox import Attempt, AttemptState, Outbox
 
 OPERATOR, PASSWORD = "1001", "correct horse"
 
@@ -203,12 +204,32 @@ async def test_the_same_bill_again_follows_the_doubt_and_makes_no_second_one(
 
     connector = counter.client._connector
     centre.rule(MessageType.SETTLE, die)
-    doubtful = await counter.runner.settle(settle_body())
+    doubtful = await counter.runner.settle(settle_body(), psn_no="11000000000001")
     counter.client._connector = connector
-    again = await counter.runner.settle(settle_body())
+    body = settle_body()
+    other_amounts = m.Settle(body.bill, body.fund_pay_fen - 1, 1_000, body.cash_fen + 1)
+    again = await counter.runner.settle(other_amounts, psn_no="11000000000001")
     assert again.is_taken_up
     assert again.attempt.msgid == doubtful.attempt.msgid
     assert again.attempt.state is AttemptState.SETTLED
+    assert centre.settlements == 1
+
+
+async def test_the_same_bill_of_another_person_is_an_attempt_of_its_own(
+    centre: Any, counter: Counter
+) -> None:
+    doubtful = Attempt(
+        msgid=counter.client.msgid(),
+        type=MessageType.SETTLE,
+        body=bytes(encode_body(settle_body())),
+        psn_no="11000000000001",
+        created_ms=counter.clock.now_ms,
+    )
+    counter.outbox.add(doubtful)
+    outcome = await counter.runner.settle(settle_body(), psn_no="11000000000002")
+    assert not outcome.is_taken_up
+    assert outcome.attempt.msgid != doubtful.msgid
+    assert counter.outbox.open_attempts() == [doubtful]
     assert centre.settlements == 1
 
 

@@ -88,7 +88,7 @@ async def test_a_clone_is_refused(config: TerminalConfig, fake_reader: Any) -> N
 async def test_without_a_challenge_the_centre_relays(
     centre: Any, config: TerminalConfig, fake_reader: Any
 ) -> None:
-    centre.challenges_on_echo = False
+    centre.renews_challenges = False
     async with TerminalClient(config) as first:
         await first.sign_on(OPERATOR, PASSWORD)
         state = first.sign_on_state
@@ -102,7 +102,7 @@ async def test_without_a_challenge_the_centre_relays(
 
 
 @pytest.mark.usefixtures("centre")
-async def test_a_resumed_sign_on_gets_challenges_by_echo(
+async def test_a_resumed_sign_on_gets_challenges_before_the_card(
     config: TerminalConfig, fake_reader: Any
 ) -> None:
     async with TerminalClient(config) as first:

@@ -110,16 +110,6 @@ def test_one_process_works_on_an_attempt_until_its_time_is_up(tmp_path: Path) ->
         assert first.claim(attempt().msgid, 2_001, 3_000)
 
 
-def test_a_twin_is_found_while_it_is_open(tmp_path: Path) -> None:
-    with Outbox(tmp_path / "o.sqlite") as outbox:
-        outbox.add(attempt())
-        assert outbox.open_twin(MessageType.SETTLE, b"body") == outbox.get(attempt().msgid)
-        assert outbox.open_twin(MessageType.CANCEL, b"body") is None
-        assert outbox.open_twin(MessageType.SETTLE, b"other") is None
-        outbox.end(attempt().msgid, 2, Ending(state=AttemptState.REFUSED, code=501, by="reply"))
-        assert outbox.open_twin(MessageType.SETTLE, b"body") is None
-
-
 def test_prints_are_counted_before_they_begin(tmp_path: Path) -> None:
     with Outbox(tmp_path / "o.sqlite") as outbox:
         outbox.add(attempt())

@@ -1,0 +1,202 @@
+"""The desk behind a command: configuration, kept state, outbox, client and reader, and its end."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Final, Self
+from zoneinfo import ZoneInfo
+
+import typer
+from msgspec.structs import replace
+
+from protocol.terminal.messages import CardOpened
+from terminals.answer import ClientError, NoAnswerError
+from terminals.attempts import AttemptRunner
+from terminals.client import CardOpening, TerminalClient
+from terminals.commands.result import ExitStatus, Result, fault, show
+from terminals.config import CONFIG_FILE_NAME, ConfigError, TerminalConfig, load_config
+from terminals.msgids import Msgids
+from terminals.outbox import Outbox, OutboxError
+from terminals.readers.channel import CardRemovedError, ReaderError
+from terminals.readers.pcsc import PCSCReader, list_readers
+from terminals.receipt import masked_name
+from terminals.state import (
+    KeptCard,
+    StateError,
+    kept_sign_on,
+    load_state,
+    save_state,
+    sign_on_state,
+)
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="终端配置 The terminal's configuration.")
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="输出 JSON. Print one line of JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="不再询问 Do not ask.")]
+DEFAULT_CONFIG: Final = Path(CONFIG_FILE_NAME)
+
+
+class NoCardError(Exception):
+    """No reader holds a card."""
+
+
+class Desk:
+    """What a command works with. Use it in `async with`.
+
+    Attributes:
+        config: The terminal's configuration.
+        client: Not connected until its first request.
+        outbox: The attempts.
+        runner: Runs them.
+        state: What is kept between commands; written back at the end where it changed.
+    """
+
+    def __init__(self, config: TerminalConfig) -> None:
+        self.config = config
+        self._state_file = Path(config.state_file)
+        self.state = load_state(self._state_file)
+        self._state_before = self.state
+        self.outbox = Outbox(Path(config.outbox.file))
+        msgids = Msgids(
+            institution=config.terminal.institution,
+            zone=ZoneInfo(config.terminal.time_zone),
+            now_ms=now_ms,
+            reserve=self.outbox.reserve_msgids,
+        )
+        try:
+            self.client = TerminalClient(config, msgids=msgids)
+        except ConfigError:
+            self.outbox.close()
+            raise
+        if self.state.sign_on is not None:
+            self.client.resume(sign_on_state(self.state.sign_on))
+        self.runner = AttemptRunner(self.client, self.outbox, reopen_card=self._reopened_session)
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Keep what is to be kept, and close."""
+        await self.client.close()
+        self.outbox.close()
+        sign_on = self.client.sign_on_state
+        self.state = replace(self.state, sign_on=kept_sign_on(sign_on) if sign_on else None)
+        if self.state != self._state_before:
+            save_state(self._state_file, self.state)
+
+    @property
+    def operator(self) -> str:
+        """Who is signed on; empty for nobody."""
+        return self.state.sign_on.operator if self.state.sign_on else ""
+
+    @property
+    def card(self) -> KeptCard | None:
+        """The card opened last, while its session holds."""
+        card = self.state.card
+        return card if card is not None and card.ends_ms > now_ms() else None
+
+    @property
+    def card_session(self) -> bytes:
+        """The session of the card opened last; empty without one."""
+        return self.card.session if self.card else b""
+
+    async def open_card(self, reader_name: str = "", *, wants_holder: bool = True) -> CardOpening:
+        """Open the card in a reader and keep its session.
+
+        Args:
+            reader_name: The reader's name or a part of it; empty for the configured one.
+            wants_holder: Whether to read the holder's file too.
+
+        Raises:
+            NoCardError: No reader of that name holds a card.
+            ReaderError: The reader fails.
+            ClientError: As in `TerminalClient.open_card`.
+        """
+        wanted = reader_name or self.config.reader.name
+        names = [name for name in await list_readers() if wanted in name]
+        failure: ReaderError | None = None
+        for name in names:
+            async with PCSCReader(name) as reader:
+                try:
+                    opening = await self.client.open_card(reader, wants_holder=wants_holder)
+                except CardRemovedError:
+                    continue
+                except ReaderError as error:
+                    failure = error
+                    continue
+            self._keep_card(opening)
+            return opening
+        raise failure or NoCardError(", ".join(names) or "no reader")
+
+    def forget_card(self) -> None:
+        """Drop the card session: the card has left the reader."""
+        self.state = replace(self.state, card=None)
+
+    def _keep_card(self, opening: CardOpening) -> None:
+        body = opening.answer.body
+        if not isinstance(body, CardOpened):
+            self.forget_card()
+            return
+        card = KeptCard(
+            session=body.card_session,
+            ends_ms=now_ms() + body.session_life_ms,
+            psn_no=body.person.psn_no,
+            holder=masked_name(body.person.name),
+        )
+        self.state = replace(self.state, card=card)
+
+    async def _reopened_session(self) -> bytes | None:
+        """Open the card again for an attempt that is to be repeated; None where that fails."""
+        before = self.state.card
+        try:
+            await self.open_card()
+        except (NoCardError, ReaderError, ClientError):
+            return None
+        after = self.state.card
+        is_same_person = after is not None and before is not None and after.psn_no == before.psn_no
+        return after.session if after is not None and is_same_person else None
+
+
+def now_ms() -> int:
+    """Give the terminal's wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+def run(
+    command: str,
+    config_file: Path,
+    action: Callable[[Desk], Awaitable[Result]],
+    *,
+    as_json: bool,
+) -> None:
+    """Run a command at the desk, print what it came to, and end with its exit status."""
+    result = _result(config_file, action)
+    show(command, result, as_json=as_json)
+    raise typer.Exit(int(result.status))
+
+
+def _result(config_file: Path, action: Callable[[Desk], Awaitable[Result]]) -> Result:
+    async def act() -> Result:
+        async with Desk(load_config(config_file)) as desk:
+            return await action(desk)
+
+    try:
+        return asyncio.run(act())
+    except ConfigError as error:
+        return fault("配置错误", "the configuration cannot be used", str(error))
+    except (OutboxError, StateError) as error:
+        return fault("本机文件错误", "a file of this terminal cannot be used", str(error))
+    except NoCardError as error:
+        return fault("读卡器中无卡", "no card in a reader", str(error))
+    except ReaderError as error:
+        return fault("读卡器故障", "the card reader failed", str(error))
+    except NoAnswerError as error:
+        # What commits something goes through the outbox; here nothing can have changed.
+        return fault("中心未应答", "the centre did not answer; nothing was changed", str(error))
+    except ClientError as error:
+        return fault("中心不可达", "the centre cannot be reached", str(error))
+    except KeyboardInterrupt:
+        return Result(status=ExitStatus.LOCAL_FAULT, text_zh="已中断", text_en="interrupted")
