@@ -70,9 +70,14 @@ class Dispatcher:
         metrics.in_flight.inc()
         try:
             answer = await self._answer(session, request, clock)
+            reply = self._reply(session, request, answer, clock)
+        except Exception:  # the boundary: a fault of ours is logged, answered, and ends here
+            log.exception("fault", msgid=request.msgid, type=request.type)
+            answer = Answer(ResponseCode.SYSTEM_ERROR)
+            reply = self._reply(session, request, answer, clock)
         finally:
             metrics.in_flight.dec()
-        session.send(self._reply(session, request, answer, clock))
+        session.send(reply)
         clock.end(Stage.WRITE)
         self._account(session, request, answer, clock)
 
@@ -94,9 +99,6 @@ class Dispatcher:
         except StoreError as error:
             log.warning("store failed", msgid=request.msgid, error=str(error))
             return Answer(ResponseCode.STORE_UNAVAILABLE)
-        except Exception:  # the boundary: a fault of ours is answered, logged, and ends here
-            log.exception("fault", msgid=request.msgid, type=request.type)
-            return Answer(ResponseCode.SYSTEM_ERROR)
 
     def _decode(
         self, session: TerminalSession, request: Request, clock: StageClock

@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 from cryptography import x509
@@ -86,7 +86,7 @@ class TerminalLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read who this is from the certificate, and have the registry admit it."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's are so in all but name
         self._transport = transport
         self.peer = str(transport.get_extra_info("peername"))
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")

@@ -7,7 +7,6 @@ refusal that applies is the one reported. Not here: commands and layouts (`proto
 (`keystore.py`), card sessions (`session_token.py`).
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
@@ -112,7 +111,7 @@ async def open_card(
     runner: BatchRunner,
     keys: KeyStore,
     cards: CardRegistry,
-    issuers: Collection[bytes],
+    issuers: tuple[bytes, ...],
     today: int,
     wants_holder: bool,
 ) -> OpenedCard | CardRefusal:
@@ -123,7 +122,8 @@ async def open_card(
         runner: Runs further batches.
         keys: Root keys.
         cards: The registry.
-        issuers: Initialising organisations accepted; empty accepts all that are registered.
+        issuers: Beginnings of the initialising organisations accepted; empty accepts all that are
+            registered.
         today: The fund's day, YYYYMMDD.
         wants_holder: Whether to read the holder's file where that takes another round trip.
     """
@@ -276,7 +276,7 @@ def _proven(card: Card, file: OpenedFile, challenge: bytes, keys: KeyStore) -> P
         raise _RefusedError(Reason.CARD_NOT_GENUINE) from None
 
 
-def _check_card(card: Card, file: OpenedFile, issuers: Collection[bytes], today: int) -> None:
+def _check_card(card: Card, file: OpenedFile, issuers: tuple[bytes, ...], today: int) -> None:
     """Check in the order of part 7: list, organisation, class, version, validity."""
     if file.card_id != card.card_id:
         raise _RefusedError(Reason.CARD_IDENTITY_MISMATCH, "卡识别码", "card id")
@@ -286,7 +286,7 @@ def _check_card(card: Card, file: OpenedFile, issuers: Collection[bytes], today:
         raise _RefusedError(Reason.CARD_IDENTITY_MISMATCH, "卡有效期", "dates of validity")
     if card.state is not CardState.VALID:
         raise _RefusedError(Reason.CARD_REVOKED, _STATES_ZH[card.state], card.state.name.lower())
-    if file.issuer != card.issuer or (issuers and card.issuer not in issuers):
+    if file.issuer != card.issuer or not card.issuer.startswith(issuers or b""):
         raise _RefusedError(Reason.CARD_ISSUER_REFUSED)
     if file.card_class != card.card_class:
         raise _RefusedError(Reason.CARD_CLASS_REFUSED)

@@ -83,7 +83,7 @@ async def _with_person(exchange: Exchange, opened: OpenedCard) -> Answer:
             card_session=token,
             session_life_ms=centre.card_sessions.life_ms,
             profile=opened.card.profile,
-            card_number=opened.card.card_number,
+            card_number=str(opened.card.card_number),
             proof=ProofLevel(opened.proof),
             pin=PINState(opened.pin_state),
             pin_tries=opened.pin_tries,

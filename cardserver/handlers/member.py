@@ -59,7 +59,7 @@ async def find_member(centre: Centre, person_no: int) -> messages.Person | Respo
         return ResponseCode.PERSON_DECEASED
     return messages.Person(
         psn_no=str(person.person_no),
-        name=person.name,
+        name=str(person.name),
         sex=person.sex,
         birth_date=date_of(person.birth_date),
         insurances=tuple(_insurance(one) for one in insurances),

@@ -4,6 +4,7 @@ import secrets
 
 from cardserver.cards.opening import OPENINGS
 from cardserver.centre import Answer, Centre, Exchange, day_number
+from cardserver.observe.stages import Stage
 from cardserver.registry.passwords import verify_password
 from cardserver.session import SignedOnOperator, TerminalSession, card_steps
 from protocol.terminal.codes import ResponseCode
@@ -53,6 +54,7 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
             operator.operator_no, failures_max=centre.config.sign_on.failures_max
         )
         return Answer(ResponseCode.OPERATOR_LOCKED if locked else ResponseCode.OPERATOR_REFUSED)
+    exchange.clock.end(Stage.VERIFICATION)
     if operator.role not in COUNTER_ROLES:
         return Answer(ResponseCode.OPERATOR_NOT_PERMITTED)
     now_ms = centre.clock.now_ms()
