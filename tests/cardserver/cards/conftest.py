@@ -67,7 +67,7 @@ class Counter:
     keys: FileKeyStore
     registry: Registry
     random: Random
-    issuers: frozenset[bytes] = frozenset()
+    issuers: tuple[bytes, ...] = ()
 
     def first_answers(self, channel: CardChannel, challenge: bytes | None = None) -> FirstAnswers:
         challenge = challenge or self.random.randbytes(32)
