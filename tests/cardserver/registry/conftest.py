@@ -23,7 +23,16 @@ LoadFolder = Callable[[Database, Path], Awaitable[dict[str, FileResult]]]
 def made_up_city(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The CSV files of a made-up city, for reading only."""
     directory = tmp_path_factory.mktemp("population")
-    for _ in write_city(City(seed=3, persons=PERSONS, region=MADE_UP_REGION), directory):
+    for _ in write_city(City(seed=3, persons=PERSONS, region=MADE_UP_REGION, items=300), directory):
+        pass
+    return directory
+
+
+@pytest.fixture(scope="session")
+def made_up_village(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CSV files of a smaller place, for tests that load it each."""
+    directory = tmp_path_factory.mktemp("village")
+    for _ in write_city(City(seed=4, persons=400, region=MADE_UP_REGION, items=50), directory):
         pass
     return directory
 
