@@ -3,7 +3,9 @@
 import typer
 
 from cardserver.commands.adjudicate import adjudicate
+from cardserver.commands.claim import claim
 from cardserver.commands.init import enrol_terminal, init
+from cardserver.commands.ledger import trial_balance
 from cardserver.commands.registry import app as registry_app
 from cardserver.commands.registry import card_app, policy_app
 from cardserver.commands.serve import serve
@@ -17,6 +19,8 @@ app.command("init")(init)
 app.command("serve")(serve)
 app.command("enrol-terminal")(enrol_terminal)
 app.command("adjudicate")(adjudicate)
+app.command("claim")(claim)
+app.command("trial-balance")(trial_balance)
 app.add_typer(registry_app, name="registry")
 app.add_typer(card_app, name="card")
 app.add_typer(policy_app, name="policy")

@@ -6,6 +6,7 @@ An account is divided by owner where the table says so: personal accounts by per
 institution, benefits by insurance (310 employees, 390 residents, ...).
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, unique
 from typing import Self
 
@@ -102,3 +103,6 @@ class Account(IntEnum):
     )  # fmt: skip
     MEDICAL_AID_BENEFIT = 5060, Side.DEBIT, Owner.INSURANCE, "医疗救助支出", "medical aid"
     OTHER_BENEFIT = 5070, Side.DEBIT, Owner.INSURANCE, "其他基金支出", "other benefits"
+
+
+ACCOUNTS: Mapping[int, Account] = {account.value: account for account in Account}

@@ -40,6 +40,10 @@ class Store(Protocol):
         """Run work with a SQLAlchemy connection."""
         ...
 
+    async def report(self, work: Callable[[Connection], T]) -> T:
+        """Read with a SQLAlchemy connection, in one snapshot."""
+        ...
+
 
 class Database:
     """A database, opened by its URL.
@@ -137,10 +141,17 @@ class Database:
     async def administer(self, work: Callable[[Connection], T]) -> T:
         """Run work with a SQLAlchemy connection, in a transaction that is committed on return.
 
-        For migrations and reports; it may take its time on PostgreSQL, and on SQLite keeps to
-        transactions under 50 ms while a centre runs.
+        For migrations and administration; while a centre runs on SQLite, it keeps to transactions
+        under 50 ms.
         """
         return await self._store.administer(work)
+
+    async def report(self, work: Callable[[Connection], T]) -> T:
+        """Read with a SQLAlchemy connection, in one snapshot of what is committed.
+
+        It may take its time: it holds up no settlement.
+        """
+        return await self._store.report(work)
 
 
 def in_batches(rows: Sequence[Row], size_max: int) -> list[Sequence[Row]]:

@@ -108,6 +108,12 @@ class PostgreSQLStore:
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
+    async def report(self, work: Callable[[Connection], T]) -> T:
+        """Read with a SQLAlchemy connection, in one snapshot."""
+        engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        async with engine.connect() as connection:
+            return await connection.run_sync(work)
+
     async def _connect(self) -> _Asyncpg:
         try:
             connection = await asyncpg.connect(

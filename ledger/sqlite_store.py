@@ -91,6 +91,17 @@ class SQLiteStore:
 
         return await self._in_thread(in_transaction)
 
+    async def report(self, work: Callable[[Connection], T]) -> T:
+        """Read with a SQLAlchemy connection, in one snapshot."""
+
+        def in_snapshot() -> T:
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN")
+                return work(connection)
+
+        # Not in the writing thread, which settlements wait for.
+        return await asyncio.to_thread(in_snapshot)
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: the thread can't be interrupted, so its work is never said to have ended.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))

@@ -59,7 +59,7 @@ class TrialBalance:
 
 
 def trial_balance(connection: Connection) -> TrialBalance:
-    """Sum up all postings and compare; for `Database.administer`, which gives one snapshot."""
+    """Sum up all postings and compare; for `Database.report`, which gives one snapshot."""
     by_account = _sums(connection)
     kept = _kept_totals(connection)
     differences = [

@@ -9,7 +9,6 @@ from cardserver.benefits.policy import PolicyBook, load_policy
 from cardserver.claims.claims_store import claims_participants
 from cardserver.claims.values import ClaimsWriter, Rules
 from ledger.database_store import Database
-from ledger.opening_store import open_personal_accounts
 from ledger.writer import GroupWriter
 from tests.cardserver.claims.fund import (
     CATALOGUE,
@@ -19,6 +18,7 @@ from tests.cardserver.claims.fund import (
     Counter,
     TestClock,
     fill,
+    open_personal_accounts,
 )
 
 
@@ -33,9 +33,7 @@ def rules() -> Rules:
 async def counter(database: Database, rules: Rules) -> AsyncIterator[Counter]:
     clock = TestClock()
     await fill(database)
-    await open_personal_accounts(
-        database, [(PERSON, 100_000), (RETIRED, 50_000)], clock=clock, timezone=SHANGHAI
-    )
+    await open_personal_accounts(database, {PERSON: 100_000, RETIRED: 50_000}, clock)
     writer: ClaimsWriter = GroupWriter(
         database, claims_participants(), clock=clock, timezone=SHANGHAI
     )

@@ -13,11 +13,21 @@ from cardserver.claims.undoing import cancel_work, print_ack_work, reverse_work
 from cardserver.claims.values import Attempt, ClaimsWriter, Presented, Rules
 from cardserver.registry import tables as registry
 from cardserver.registry.values import CatalogueItem
+from ledger.accounts import Account
 from ledger.bulk_store import insert
-from ledger.calendar import business_date
+from ledger.calendar import Clock, business_date
 from ledger.database_store import Database
 from ledger.decisions import Outcome
-from ledger.ledger_store import GroupTime
+from ledger.entries import Draft, EntryKind, Posting, entry_number
+from ledger.ledger_store import (
+    OPEN_BALANCES,
+    GroupTime,
+    PostedEntry,
+    lease_slot,
+    release_slot,
+    write_entries,
+)
+from ledger.scripts import Script
 from protocol.terminal import messages
 from protocol.terminal.bodies import request_hash
 from protocol.terminal.messages import MessageType
@@ -66,6 +76,35 @@ def card_row(number: int, state: int = ACTIVE) -> tuple[object, ...]:
     identity = number.to_bytes(8, "big")
     return (number * 10, "social_security", identity, "110000", f"T{number:08d}", identity * 2,
             number, "3.00", 3, "3", bytes(12), 20200101, 20301231, state)  # fmt: skip
+
+
+async def open_personal_accounts(
+    database: Database, balances: dict[int, int], clock: Clock
+) -> None:
+    """Open accounts with balanced entries, as the registry's import does."""
+
+    def script() -> Script[None]:
+        now_ms = clock.now_ms()
+        day = business_date(now_ms, SHANGHAI)
+        slot = yield from lease_slot("opening", now_ms=now_ms, lease_until_ms=now_ms + 1)
+        account = Account.PERSONAL_ACCOUNT
+        yield OPEN_BALANCES([(person, int(account), fen) for person, fen in balances.items()])
+        entries = [
+            PostedEntry(
+                entry_number(slot=slot.slot, sequence=slot.sequence + index),
+                Draft(
+                    kind=EntryKind.OPENING,
+                    postings=(Posting(Account.OPENING, 0, fen), Posting(account, person, -fen)),
+                    person_no=person,
+                ),
+            )
+            for index, (person, fen) in enumerate(balances.items(), 1)
+        ]
+        when = GroupTime(day, day // 100, now_ms)
+        slot = yield from write_entries(slot, entries, when, lease_until_ms=now_ms + 1)
+        yield from release_slot(slot)
+
+    await database.transact(script)
 
 
 async def fill(database: Database, extra_persons: range = range(100, 100)) -> None:

@@ -62,7 +62,7 @@ async def used_of(counter: Counter, person: int) -> tuple[int, ...]:
 
 
 async def assert_equal_books(counter: Counter) -> None:
-    balance = await counter.database.administer(trial_balance)
+    balance = await counter.database.report(trial_balance)
     assert balance.is_equal
     assert not balance.differences
 
@@ -80,7 +80,7 @@ async def test_a_settlement_posts_what_was_shown(counter: Counter) -> None:
     assert await balances(counter.database, [PERSON]) == {PERSON: 0}
     assert await used_of(counter, PERSON) == (180_000, 300_000, 84_000, 0, 0)
     await assert_equal_books(counter)
-    totals = (await counter.database.administer(trial_balance)).by_account
+    totals = (await counter.database.report(trial_balance)).by_account
     assert totals[Account.POOL_BENEFIT].balance_fen == 84_000
     assert totals[Account.INSTITUTION_PAYABLE].balance_fen == -184_000
 
@@ -167,7 +167,7 @@ async def test_a_cancel_is_the_exact_negative_and_gives_everything_back(counter:
             assert getattr(undone.split, field.name) == -getattr(settled.split, field.name)
     assert await used_of(counter, PERSON) == (0, 0, 0, 0, 0)
     await assert_equal_books(counter)
-    totals = (await counter.database.administer(trial_balance)).by_account
+    totals = (await counter.database.report(trial_balance)).by_account
     assert totals[Account.INSTITUTION_PAYABLE].balance_fen == 0
     again = await counter.cancel(settled.setl_id)
     assert again.code == ResponseCode.ALREADY_UNDONE
