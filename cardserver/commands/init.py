@@ -195,6 +195,8 @@ def _toml(text: str) -> str:
 
 async def _fill_database(config: Config, directory: Path) -> list[Policy]:
     """Bring the schema up, activate the shipped policies, add the fund's operators."""
+    async with open_database(config):  # is it there, and are its settings safe?
+        pass
     await migrate(config.database_url, config.database_password)
     texts = {
         load_policy(text): text

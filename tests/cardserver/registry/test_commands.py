@@ -1,0 +1,327 @@
+"""The commands that make and keep a centre, as an administrator types them."""
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from typer.testing import CliRunner
+
+from cardserver import authority
+from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.cli import app
+from cardserver.config import load_config
+from cardserver.registry.passwords import verify_password
+from cardserver.registry.registry_store import Registry
+from ledger.database_store import Database
+from simulators.population.city import MADE_UP_REGION
+from simulators.postgres import PostgreSQLCluster
+
+INSTITUTION = "H11019900001"
+Run = Callable[..., Result]
+
+
+def run(*arguments: object, status: int = 0, answer: str | None = None) -> Result:
+    result = CliRunner().invoke(app, [str(one) for one in arguments], input=answer)
+    assert result.exit_code == status, result.output
+    return result
+
+
+@pytest.fixture
+def centre(tmp_path: Path) -> Path:
+    """A new centre on SQLite."""
+    directory = tmp_path / "centre"
+    run("init", directory)
+    return directory
+
+
+@pytest.fixture
+def config(centre: Path) -> Path:
+    return centre / "cardserver.toml"
+
+
+@pytest.fixture
+def village(config: Path, made_up_village: Path) -> Path:
+    """A new centre's configuration, with a made-up village loaded."""
+    run("registry", "import", "--config", config, made_up_village)
+    return config
+
+
+def request_file(tmp_path: Path, name: str = "terminal.csr") -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "terminal")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    file = tmp_path / name
+    file.write_bytes(request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+def enrol(config: Path, request: Path, out: Path, *, status: int = 0, **changes: str) -> Result:
+    named = {"institution": INSTITUTION, "terminal": "T01", **changes}
+    options = [word for name, value in named.items() for word in (f"--{name}", value)]
+    arguments = ["--config", config, *options, "--request", request, "--out", out]
+    return run("enrol-terminal", *arguments, status=status)
+
+
+def ask(config_file: Path, question: Callable[[Registry], object]) -> object:
+    async def with_registry() -> object:
+        config = load_config(config_file)
+        database = Database.open(config.database_url, config.database_password)
+        await database.start()
+        try:
+            return await question(Registry(database))  # type: ignore[misc]
+        finally:
+            await database.close()
+
+    return asyncio.run(with_registry())
+
+
+# --- init ---------------------------------------------------------------------------------------
+
+
+def test_a_new_centre_is_complete_and_its_secrets_are_its_owners(centre: Path) -> None:
+    config = load_config(centre / "cardserver.toml")
+    assert config.fund.region == MADE_UP_REGION
+    assert config.cards.issuers == (MADE_UP_REGION,)
+    for name in (
+        config.listener.certificate_file, config.listener.key_file,
+        config.listener.terminal_ca_file, config.cards.session_secret_file,
+        "cardserver.db", "operators.txt",
+    ):  # fmt: skip
+        assert config.path(name).is_file()
+    keys = sorted(config.path(config.cards.keys_directory).iterdir())
+    assert [key.name for key in keys] == [
+        "IRK.3des.1.key", "IRK.sm4.1.key", "RKSSSE.3des.1.key", "RKSSSE.sm4.1.key",
+    ]  # fmt: skip
+    assert len({key.read_bytes() for key in keys}) == 4
+    assert all(len(key.read_bytes()) == 16 for key in keys)
+    public = {"cardserver.toml", "server.crt", "authority.crt"}
+    for path in centre.rglob("*"):
+        is_public = path.name in public
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o644 if is_public else 0o600), path
+
+
+def test_the_shipped_policy_applies_to_the_made_up_city(config: Path) -> None:
+    texts = ask(config, lambda registry: registry.policies())
+    assert isinstance(texts, list)
+    book = PolicyBook([load_policy(text) for text in texts])
+    assert book.find("310", MADE_UP_REGION, "outpatient", 20260701) is not None
+    assert book.find("310", MADE_UP_REGION, "inpatient", 20260701) is not None
+
+
+def test_where_no_policy_applies_init_says_so(tmp_path: Path) -> None:
+    result = run("init", tmp_path / "centre", "--region", "639900")
+    assert "no shipped policy applies to region 639900" in result.output
+
+
+def test_the_funds_two_operators_have_the_passwords_written_down(config: Path) -> None:
+    lines = (config.parent / "operators.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[0] for line in lines] == ["f001", "f002"]
+    for line in lines:
+        code, password = line.split()
+
+        async def check(registry: Registry, code: str = code, password: str = password) -> bool:
+            operator = await registry.operator(0, code)
+            assert operator is not None
+            assert operator.role == "resolver"
+            return await verify_password(operator.password_hash, password)
+
+        assert ask(config, check)
+
+
+def test_a_folder_in_use_is_left_alone(centre: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in centre.rglob("*") if path.is_file()}
+    result = run("init", centre, status=1)
+    assert "not empty" in result.output
+    assert {path: path.read_bytes() for path in centre.rglob("*") if path.is_file()} == before
+    (tmp_path / "file").touch()
+    assert "not empty" in run("init", tmp_path / "file", status=1).output
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--database", "postgresql+asyncpg://me:secret@host/db"], "does not belong into the URL"),
+        (["--region", "11019"], "six digits"),
+        (["--name", "中心"], "ASCII"),
+        (["--database", "postgresql+asyncpg://me@/db?host=/nowhere"], "onnect"),
+    ],
+)
+def test_a_failed_init_leaves_nothing(tmp_path: Path, options: list[str], expected: str) -> None:
+    directory = tmp_path / "below" / "centre"
+    result = run("init", directory, *options, status=1)
+    assert expected in result.output
+    assert "secret" not in result.output
+    assert not directory.exists()
+    assert not list(tmp_path.rglob("*.key"))
+
+
+def test_a_centre_on_postgresql(
+    tmp_path: Path, postgres_cluster: PostgreSQLCluster, made_up_village: Path
+) -> None:
+    url = postgres_cluster.create_database("centre")
+    try:
+        run("init", tmp_path / "centre", "--database", url)
+        config = tmp_path / "centre" / "cardserver.toml"
+        assert load_config(config).database_url == url
+        result = run("registry", "import", "--config", config, made_up_village)
+        assert "400" in result.output
+        again = run("init", tmp_path / "second", "--database", url)  # another server of the fund
+        assert "operators.txt" not in again.output
+    finally:
+        postgres_cluster.drop_database("centre")
+
+
+# --- terminals ----------------------------------------------------------------------------------
+
+
+def test_a_terminal_is_enrolled_with_the_certificate_that_the_registry_knows(
+    village: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "terminal.crt"
+    enrol(village, request_file(tmp_path), out)
+    certificate = x509.load_pem_x509_certificate(out.read_bytes())
+    assert authority.identity_of(certificate) == (INSTITUTION, "T01")
+    own = x509.load_pem_x509_certificate((village.parent / "authority/authority.crt").read_bytes())
+    certificate.verify_directly_issued_by(own)
+    terminal = ask(village, lambda registry: registry.terminal(1, "T01"))
+    assert getattr(terminal, "certificate_sha256", None) == authority.fingerprint_of(certificate)
+    listed = run("registry", "terminal", "list", "--config", village).output
+    assert "T01" in listed
+    assert INSTITUTION in listed
+
+
+def test_a_second_certificate_replaces_the_first(village: Path, tmp_path: Path) -> None:
+    request = request_file(tmp_path)
+    enrol(village, request, tmp_path / "one.crt")
+    result = enrol(village, request, tmp_path / "two.crt")
+    assert "the earlier one stops working" in result.output
+    second = x509.load_pem_x509_certificate((tmp_path / "two.crt").read_bytes())
+    terminal = ask(village, lambda registry: registry.terminal(1, "T01"))
+    assert getattr(terminal, "certificate_sha256", None) == authority.fingerprint_of(second)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"institution": "H11019999999"}, "no institution has the code"),
+        ({"institution": "H1"}, "institution code"),
+        ({"terminal": "T 1"}, "terminal code"),
+    ],
+)
+def test_an_enrolment_that_can_not_be(
+    village: Path, tmp_path: Path, changes: dict[str, str], expected: str
+) -> None:
+    out = tmp_path / "terminal.crt"
+    result = enrol(village, request_file(tmp_path), out, status=1, **changes)
+    assert expected in result.output
+    assert not out.exists()
+
+
+def test_an_enrolment_over_a_file_changes_nothing(village: Path, tmp_path: Path) -> None:
+    out = tmp_path / "terminal.crt"
+    out.write_text("precious", encoding="utf-8")
+    assert "not overwritten" in enrol(village, request_file(tmp_path), out, status=1).output
+    assert out.read_text(encoding="utf-8") == "precious"
+    assert ask(village, lambda registry: registry.terminal(1, "T01")) is None
+
+
+def test_a_terminal_is_disabled_and_enabled(village: Path, tmp_path: Path) -> None:
+    enrol(village, request_file(tmp_path), tmp_path / "terminal.crt")
+    options = ["--config", village, "--institution", INSTITUTION, "--terminal", "T01"]
+    for verb, is_active in (("disable", False), ("enable", True)):
+        run("registry", "terminal", verb, *options)
+        terminal = ask(village, lambda registry: registry.terminal(1, "T01"))
+        assert getattr(terminal, "is_active", None) is is_active
+    options[-1] = "T02"
+    result = run("registry", "terminal", "disable", *options, status=1)
+    assert "has no terminal T02" in result.output
+
+
+# --- operators, cards, policies -----------------------------------------------------------------
+
+
+def test_an_operator_is_added_and_gets_another_password(village: Path, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("first password\n", encoding="utf-8")
+    who = ["c009", "--config", village, "--institution", INSTITUTION]
+    run("registry", "operator", "add", *who, "--name", "李雷", "--password-file", password)
+    run("registry", "operator", "password", *who, answer="second password\n")
+
+    async def check(registry: Registry) -> tuple[bool, bool]:
+        operator = await registry.operator(1, "c009")
+        assert operator is not None
+        return (
+            await verify_password(operator.password_hash, "first password"),
+            await verify_password(operator.password_hash, "second password"),
+        )
+
+    assert ask(village, check) == (False, True)
+    for verb, is_active in (("lock", False), ("unlock", True)):
+        run("registry", "operator", verb, *who)
+        operator = ask(village, lambda registry: registry.operator(1, "c009"))
+        assert getattr(operator, "is_active", None) is is_active
+    assert "already" in run(
+        "registry", "operator", "add", *who, "--name", "李雷", "--password-file", password, status=1
+    ).output  # fmt: skip
+
+
+def test_a_password_too_short_is_not_taken(village: Path) -> None:
+    arguments = ["registry", "operator", "add", "c009", "--config", village, "--name", "李雷"]
+    assert "8 to 128" in run(*arguments, answer="short\n", status=1).output
+
+
+def test_a_card_is_lost_and_found(village: Path, made_up_village: Path) -> None:
+    cards = (made_up_village / "cards.csv").read_text(encoding="utf-8").splitlines()[1:]
+    number = next(row for row in (line.split(",") for line in cards) if row[13] == "1")[4]
+    arguments = ["card", "state", number]
+    assert "was valid, is lost" in run(*arguments, "lost", "--config", village).output
+    assert "can't be lost" in run(*arguments, "lost", "--config", village, status=1).output
+    assert "was lost, is valid" in run(*arguments, "found", "--config", village).output
+    with sqlite3.connect(village.parent / "cardserver.db") as database:
+        actions = database.execute("SELECT action FROM audit WHERE action LIKE 'card%'").fetchall()
+    assert actions == [("card lost",), ("card found",)]
+
+
+def test_a_policy_is_activated_only_if_it_contradicts_no_other(
+    config: Path, tmp_path: Path
+) -> None:
+    (text,) = ask(config, lambda registry: registry.policies())  # type: ignore[misc]
+    file = tmp_path / "policy.toml"
+    file.write_text(text.replace("2023-01-01", "2027-01-01"), encoding="utf-8")
+    assert "is activated" in run("policy", "activate", file, "--config", config).output
+    assert "is activated" in run("policy", "activate", file, "--config", config).output
+    assert len(ask(config, lambda registry: registry.policies())) == 2  # type: ignore[arg-type]
+    file.write_text(text.replace('"beijing-employees"', '"other-rules"'), encoding="utf-8")
+    assert "overlap" in run("policy", "activate", file, "--config", config, status=1).output
+    file.write_text("name = 1", encoding="utf-8")
+    run("policy", "activate", file, "--config", config, status=1)
+    assert len(ask(config, lambda registry: registry.policies())) == 2  # type: ignore[arg-type]
+
+
+# --- import -------------------------------------------------------------------------------------
+
+
+def test_an_import_with_rejected_rows_names_them_and_fails(config: Path, population: Path) -> None:
+    with (population / "employers.csv").open("a", encoding="utf-8") as file:
+        file.writelines("x,y\n" for _ in range(7))
+    last = len((population / "employers.csv").read_text(encoding="utf-8").splitlines())
+    arguments = ["--config", config, population, "--rejections-max", "2"]
+    result = run("registry", "import", *arguments, status=1)
+    assert f"employers.csv, line {last - 6}: expected 3 fields, found 2" in result.output
+    assert f"line {last - 4}" not in result.output
+    assert "5 more rows rejected" in result.output
+
+
+def test_a_file_that_is_none_of_ours_stops_the_import(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").touch()
+    result = run("registry", "import", "--config", config, tmp_path, status=1)
+    assert "people.csv means nothing here" in result.output
