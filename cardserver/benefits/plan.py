@@ -1,8 +1,4 @@
-"""What a policy's rules come to for one kind of case: plain integers, looked up once a bill.
-
-All plans of a policy are made when it is loaded; the kinds of cases are finite, since ages and
-admission numbers matter only at the steps that the rules name.
-"""
+"""What a policy's rules come to for one kind of case: plain integers, looked up once a bill."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -108,55 +104,57 @@ class Plan(Struct, frozen=True):
     account_rule: str
 
 
-class Plans(Struct, frozen=True):
-    """All plans of one kind of care.
+class Plans:
+    """All plans of one kind of care, each made when a case first asks for it.
 
-    Attributes:
-        age_steps: For each age the number of steps passed.
-        admission_max: Later admissions count as this one.
-        by_key: The plans.
+    The rules have been checked. What is kept is what making it again would give: the kinds of
+    cases are finite, since ages and admissions count only by the steps that the rules name.
     """
 
-    age_steps: tuple[int, ...]
-    admission_max: int
-    by_key: dict[CaseKey, Plan]
+    __slots__ = ("_admission_max", "_age_steps", "_by_key", "_person_types", "_rules", "_scheme")
+
+    def __init__(self, scheme: Scheme, rules: CareRules, person_types: Sequence[str]) -> None:
+        rows = all_rows(rules)
+        ages, admissions = steps(rows)
+        ages = sorted({*ages, *_formula_ages(rows)})
+        self._scheme: Scheme = scheme
+        self._rules = rules
+        self._person_types = frozenset(person_types)
+        # For each age the lowest one that the rules treat alike.
+        self._age_steps = tuple(ages[bisect_right(ages, age) - 1] for age in range(AGE_MAX + 1))
+        self._admission_max = admissions[-1]
+        self._by_key: dict[CaseKey, Plan] = {}
 
     def find(self, case: Case, admission: int) -> Plan | None:
         """Find the plan for a case; None where the policy does not cover it."""
-        age = case.age
-        if age < 0:
+        if case.age < 0:
             return None
-        return self.by_key.get(
-            (
-                case.person_type,
-                case.institution_kind,
-                case.institution_level,
-                case.med_type,
-                self.age_steps[min(age, AGE_MAX)],
-                min(admission, self.admission_max),
-            )
-        )
-
-
-def make_plans(scheme: Scheme, rules: CareRules, person_types: Sequence[str]) -> Plans:
-    """Make the plan of every kind of case; the rules have been checked."""
-    ages, admissions = steps(all_rows(rules))
-    by_key: dict[CaseKey, Plan] = {}
-    for case in circumstances(rules, person_types, ages=ages, admissions=admissions):
         key = (
             case.person_type,
             case.institution_kind,
-            case.level,
+            case.institution_level,
             case.med_type,
-            bisect_right(ages, case.age),
-            case.admission,
+            self._age_steps[min(case.age, AGE_MAX)],
+            min(admission, self._admission_max),
         )
-        by_key[key] = _plan(scheme, rules, case)
-    return Plans(
-        age_steps=tuple(bisect_right(ages, age) for age in range(AGE_MAX + 1)),
-        admission_max=admissions[-1],
-        by_key=by_key,
-    )
+        plan = self._by_key.get(key)
+        if plan is None:
+            plan = self._make(Circumstances(*key))
+            if plan is not None:
+                self._by_key[key] = plan
+        return plan
+
+    def _make(self, case: Circumstances) -> Plan | None:
+        kind = type_of_kind.get(case.institution_kind)
+        if (
+            case.person_type not in self._person_types
+            or kind not in self._rules.institution_kinds
+            or case.level not in LEVELS
+            or case.med_type not in self._rules.med_types
+            or case.admission < 1
+        ):
+            return None
+        return _plan(self._scheme, self._rules, case)
 
 
 def circumstances(
@@ -174,8 +172,6 @@ def steps(rows: Sequence[Rows]) -> tuple[list[int], list[int]]:
     admissions = {1}
     for row in rows:
         ages.update(age for age in (row.age_from, row.age_below) if age is not None)
-        if isinstance(row, RatioRow) and row.by_age is not None:
-            ages.update(range(row.by_age.from_age, AGE_MAX + 1))
         if row.admission_from is not None:
             admissions.add(row.admission_from)
         if row.admission_to is not None:
@@ -260,6 +256,15 @@ def _plan(scheme: Scheme, rules: CareRules, case: Circumstances) -> Plan:
         mutual_aid_mask=_mask(() if account is None else account.mutual_aid_pays),
         account_rule=f"{scheme}.account",
     )
+
+
+def _formula_ages(rows: Sequence[Rows]) -> set[int]:
+    return {
+        age
+        for row in rows
+        if isinstance(row, RatioRow) and row.by_age is not None
+        for age in range(row.by_age.from_age, AGE_MAX + 1)
+    }
 
 
 def _cap(cap: Cap | None, path: str, case: Circumstances) -> PlanCap | None:

@@ -13,7 +13,7 @@ from itertools import combinations
 
 import msgspec
 
-from cardserver.benefits.plan import Plans, make_plans
+from cardserver.benefits.plan import Plans
 from cardserver.benefits.policy_check import mistakes_of
 from cardserver.benefits.policy_document import PolicyDocument, decode_amount
 from cardserver.benefits.policy_rows import Mistake
@@ -143,9 +143,9 @@ def load_policy(text: str) -> Policy:
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     plans: dict[str, Plans] = {}
     if document.outpatient is not None:
-        plans["outpatient"] = make_plans("outpatient", document.outpatient, document.person_types)
+        plans["outpatient"] = Plans("outpatient", document.outpatient, document.person_types)
     if document.inpatient is not None:
-        plans["inpatient"] = make_plans("inpatient", document.inpatient, document.person_types)
+        plans["inpatient"] = Plans("inpatient", document.inpatient, document.person_types)
     return Policy(
         document=document,
         identity=f"{document.name}@{document.begins}#{sha256[:12]}",

@@ -267,18 +267,10 @@ ratios = [{ ratio = "50%" }]
     ]
 
 
-def test_more_kinds_of_cases_than_anyone_means(inpatient_text: Callable[..., str]) -> None:
-    formula = '{ base = "10%", from_age = 1, each_year = "0.1%", most = "90%" }'
-    found = mistakes(
-        inpatient_text(f"""
-deductible = {{ per = "admission", amounts = [
-    {{ admission_to = 19, amount = 1 }}, {{ admission_from = 20, amount = 1 }},
-] }}
-bands = [{{ from = 0, ratios = [{{ by_age = {formula} }}] }}]
-""")
-    )
-    assert found[0][0] == IN
-    assert "20000 is the limit" in found[0][1]
+def test_more_rows_than_anyone_means(inpatient_text: Callable[..., str]) -> None:
+    rows = '{ ratio = "80%" }, ' * 201
+    found = mistakes(inpatient_text(f"bands = [{{ from = 0, ratios = [{rows}] }}]"))
+    assert found == [(f"{IN}.bands[0].ratios", "it has 201 rows; 200 is the limit")]
 
 
 # --- versions and places ---------------------------------------------------------------------
