@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from cardserver.cards.keystore import FileKeyStore
-from cardserver.cards.opening import OPENINGS, CardRefusal, FirstAnswers, OpenedCard, open_card
+from cardserver.cards.opening import OPENINGS, FirstAnswers, OpenedCard, open_card
+from cardserver.cards.refusals import CardRefusal
 from cardserver.registry.values import Card, CardNumber, CardState
 from protocol.card.profiles.social_security_keys import Algorithm, CardKey
 from protocol.card.script import Batch

@@ -1,3 +1,5 @@
+"""Challenges are used once, in time, and few at once."""
+
 from random import Random
 
 from hypothesis import given

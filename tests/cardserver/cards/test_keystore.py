@@ -1,3 +1,5 @@
+"""What a key store proves, computes, and refuses to load."""
+
 import os
 from pathlib import Path
 from typing import Any

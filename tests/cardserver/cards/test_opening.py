@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from cardserver.cards.opening import OPENINGS, CardRefusal, FirstAnswers, OpenedCard
+from cardserver.cards.opening import OPENINGS, FirstAnswers, OpenedCard
+from cardserver.cards.refusals import CardRefusal
 from cardserver.cards.refusals import CardRefusalReason as Reason
 from cardserver.registry.values import CardState
 from protocol.card.profiles.social_security_keys import Algorithm

@@ -1,3 +1,5 @@
+"""A card session holds for its terminal and its time, and for nobody else."""
+
 import hmac
 from hashlib import sha256
 

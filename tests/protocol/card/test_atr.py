@@ -1,3 +1,5 @@
+"""Answers to reset, real ones and garbage."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

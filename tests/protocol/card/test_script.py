@@ -1,3 +1,5 @@
+"""Challenge bytes go into their places and nowhere else."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

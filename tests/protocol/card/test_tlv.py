@@ -1,3 +1,5 @@
+"""Data objects survive their encoding; garbage is an error and nothing else."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
