@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from cardserver.benefits.mistakes import mistake_of
 from cardserver.benefits.policy_document import KINDS, Kind
 from cardserver.benefits.values import NOTHING_USED, Accumulated, BillLine, Case, Purses
 
@@ -132,8 +133,8 @@ def load_bill(text: str, form: Literal["json", "toml"]) -> BillFile:
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise BillFileError(f"$: this is not {form.upper()}: {error}") from error
     except msgspec.ValidationError as error:
-        sentence, _, path = str(error).rpartition(" - at ")
-        raise BillFileError(f"{path.strip('`')}: {sentence}" if path else str(error)) from error
+        mistake = mistake_of(str(error))
+        raise BillFileError(f"{mistake.path}: {mistake.sentence}") from error
     date = document.care_date
     case = Case(
         insutype=document.insutype,
@@ -205,7 +206,7 @@ def _decode(type_: type, value: object) -> object:
 def _scaled(value: object, places: int, what: str) -> int:
     match = None
     if isinstance(value, int | str) and not isinstance(value, bool):
-        match = _DIGITS.fullmatch(str(value))
+        match = _DIGITS.fullmatch(str(value).replace("_", ""))  # TOML groups digits by it
     if match is None or len(match[2] or "") > places:
         raise ValueError(f"{value!r} is not {what}, from 0 with at most {places} decimals")
     return int(match[1] + (match[2] or "").ljust(places, "0"))

@@ -5,7 +5,6 @@ Not here: the file's shape (`policy_document.py`), what must hold in it (`policy
 
 import datetime as dt
 import hashlib
-import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from itertools import combinations
 
 import msgspec
 
+from cardserver.benefits.mistakes import Mistake, mistake_of
 from cardserver.benefits.plan import Plans
 from cardserver.benefits.policy_check import mistakes_of
 from cardserver.benefits.policy_document import PolicyDocument, decode_amount
-from cardserver.benefits.policy_rows import Mistake
 from cardserver.benefits.values import Scheme
 
 _FOREVER = 99991231
@@ -25,11 +24,6 @@ _SCHEME_OF_MED_TYPE: dict[str, Scheme] = {
     "21": "inpatient",
     "41": "outpatient",
 }
-_KEY_MISTAKES = (
-    (re.compile(r"Object contains unknown field `([^`]*)`"), "no such key is known here"),
-    (re.compile(r"Object missing required field `([^`]*)`"), "this key is missing"),
-)
-_AT_PATH = re.compile(r"(?s)(.*) - at `([^`]*)`")
 
 
 class PolicyError(Exception):
@@ -136,7 +130,7 @@ def load_policy(text: str) -> Policy:
     except tomllib.TOMLDecodeError as error:
         raise PolicyError((Mistake("$", f"this is not TOML: {error}"),)) from error
     except msgspec.ValidationError as error:
-        raise PolicyError((_mistake_of(str(error)),)) from error
+        raise PolicyError((mistake_of(str(error)),)) from error
     mistakes = tuple(mistakes_of(document))
     if mistakes:
         raise PolicyError(mistakes)
@@ -186,16 +180,6 @@ def _conflicts(earlier: Policy, later: Policy, superseded: int) -> Iterable[Mist
             f"{earlier.identity} and {later.identity} both hold rules for {scheme} care of "
             f"insurance {insutype} in region {region}, and their dates overlap",
         )
-
-
-def _mistake_of(message: str) -> Mistake:
-    at = _AT_PATH.fullmatch(message)
-    sentence, path = (at[1], at[2]) if at else (message, "$")
-    for pattern, words in _KEY_MISTAKES:
-        match = pattern.fullmatch(sentence)
-        if match is not None:
-            return Mistake(f"{path}.{match[1]}", words)
-    return Mistake(path, sentence)
 
 
 def _date_number(date: dt.date) -> int:

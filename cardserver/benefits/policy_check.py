@@ -6,6 +6,7 @@ Not here: the tables of rows (`policy_rows.py`).
 import re
 from collections.abc import Iterator, Sequence
 
+from cardserver.benefits.mistakes import Mistake
 from cardserver.benefits.policy_document import (
     Band,
     Cap,
@@ -13,7 +14,7 @@ from cardserver.benefits.policy_document import (
     PolicyDocument,
     SupplementaryLayer,
 )
-from cardserver.benefits.policy_rows import Mistake, list_mistakes, mistakes_of_tables, repetitions
+from cardserver.benefits.policy_rows import list_mistakes, mistakes_of_tables, repetitions
 from cardserver.benefits.values import LARGE_AMOUNT, Scheme, yuan
 
 _MED_TYPES: dict[Scheme, tuple[str, ...]] = {"outpatient": ("11", "41"), "inpatient": ("21",)}

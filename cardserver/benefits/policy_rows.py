@@ -5,8 +5,8 @@ Not here: what must hold between the tables (`policy_check.py`).
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from cardserver.benefits.mistakes import Mistake
 from cardserver.benefits.plan import (
     Circumstances,
     applies,
@@ -25,13 +25,6 @@ from cardserver.benefits.values import Scheme
 
 _ADMISSION_MAX = 20  # a stay with a rule of its own; more is a slip of the pen
 _ROWS_MAX = 200  # in a table; each case is compared with each row when a policy is loaded
-
-
-class Mistake(NamedTuple):
-    """A mistake in a policy: where it is, and what is wrong."""
-
-    path: str
-    sentence: str
 
 
 def mistakes_of_tables(
