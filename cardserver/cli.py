@@ -8,6 +8,7 @@ from cardserver.commands.init import enrol_terminal, init
 from cardserver.commands.ledger import trial_balance
 from cardserver.commands.registry import app as registry_app
 from cardserver.commands.registry import card_app, policy_app
+from cardserver.commands.resolve import resolve
 from cardserver.commands.serve import serve
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app.command("serve")(serve)
 app.command("enrol-terminal")(enrol_terminal)
 app.command("adjudicate")(adjudicate)
 app.command("claim")(claim)
+app.command("resolve")(resolve)
 app.command("trial-balance")(trial_balance)
 app.add_typer(registry_app, name="registry")
 app.add_typer(card_app, name="card")

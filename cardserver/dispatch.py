@@ -13,6 +13,8 @@ import structlog
 from msgspec import Raw, Struct
 
 from cardserver.centre import Answer, Centre, Exchange, date_of
+from cardserver.claims.claims_store import NOTE_STAGES, stages_row
+from cardserver.claims.values import request_key
 from cardserver.handlers.card import card_open
 from cardserver.handlers.eligibility import eligibility
 from cardserver.handlers.member import member_query
@@ -23,7 +25,7 @@ from cardserver.observe.stages import Stage, StageClock
 from cardserver.session import TerminalSession
 from ledger.store_errors import CommitUnknownError, StoreError
 from protocol.terminal import msgid
-from protocol.terminal.bodies import NIL, decode_request_body, encode_body
+from protocol.terminal.bodies import NIL, STORED_TYPES, decode_request_body, encode_body
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import MessageType, Reply, Request, StageTime
@@ -184,6 +186,8 @@ class Dispatcher:
             name = MessageType(request.type).name.lower()
         except ValueError:
             name = "unknown"
+        if request.type in STORED_TYPES:
+            self._note_stages(session, request, answer, clock)
         self._centre.metrics.answered(
             name,
             answer.code.value,
@@ -201,3 +205,22 @@ class Dispatcher:
             duplicate=answer.is_duplicate,
             total_us=clock.total_ns() // 1000,
         )
+
+    def _note_stages(
+        self, session: TerminalSession, request: Request, answer: Answer, clock: StageClock
+    ) -> None:
+        """Keep where the time went, for `cardserver claim`; a later group writes it."""
+        try:
+            key = request_key(
+                session.institution.institution_no, session.terminal.terminal_no, request.msgid
+            )
+        except ValueError:  # no msgid at all; there is nothing to keep it under
+            return
+        row = stages_row(
+            key,
+            time_ms=self._centre.clock.now_ms(),
+            message_type=request.type,
+            code=answer.code.value,
+            stages=clock.microseconds(),
+        )
+        self._centre.writer.append_later(NOTE_STAGES, row)

@@ -15,6 +15,7 @@ from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.import_files import ImportFileError
 from cardserver.registry.passwords import PasswordError
 from ledger.store_errors import StoreError
+from protocol.terminal.errors import RemoteProtocolError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +28,7 @@ _EXPECTED = (
     KeyFileError,
     PasswordError,
     PolicyError,
+    RemoteProtocolError,
     StoreError,
 )
 

@@ -1,0 +1,190 @@
+"""All that is known of one msgid: outcome, claim, entry, postings, prints, and where time went.
+
+For people who look into one request; not on any hot path. Not here: STATUS, which tells a
+terminal what it may know (`claims_store.find_status`).
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct, msgpack
+
+from cardserver.claims import tables
+from cardserver.claims.values import ClaimDetail, request_key
+from cardserver.registry import tables as registry
+from ledger.accounts import Account
+from ledger.bulk_store import select
+from ledger.ledger_store import (
+    FIND_ENTRIES,
+    FIND_POSTINGS,
+    read_requests,
+)
+from ledger.scripts import Script
+from protocol.terminal.msgid import parse
+
+_TERMINALS = select(registry.terminal, ("terminal_no", "code"), by=("institution_no",))
+_INSTITUTION = select(registry.institution, ("institution_no", "name"), by=("code",))
+_CLAIM_COLUMNS = (
+    "person_no", "terminal_no", "operator_no", "insutype", "med_type", "care_date", "policy",
+    "card_no", "proof", "exception", "list_version", "detail",
+)  # fmt: skip
+_CLAIM = select(tables.claim, _CLAIM_COLUMNS, by=("entry_no",))
+_UNDOING = select(tables.claim, ("entry_no", "msgid", "type"), by=("undoes",))
+_PRINTS = select(tables.print_ack, ("copy", "is_printed", "recorded_time_ms"), by=("entry_no",))
+_STAGES = select(
+    tables.request_stage,
+    ("institution_no", "terminal_no", "recorded_time_ms", "type", "code", "stages"),
+    by=("msgid",),
+)
+
+
+class Posted(Struct, frozen=True):
+    """One posting in words; debit positive, credit negative."""
+
+    account: int
+    name_zh: str
+    name_en: str
+    owner: int
+    amount_fen: int
+
+
+class Printed(Struct, frozen=True):
+    """One report of a printer."""
+
+    is_printed: bool
+    recorded_time_ms: int
+
+
+class Timed(Struct, frozen=True):
+    """One coming of the request: when it was answered, how, and its stages in microseconds."""
+
+    recorded_time_ms: int
+    type: int
+    code: int
+    stages: tuple[tuple[str, int], ...]
+
+
+class ClaimFound(Struct, frozen=True):
+    """The claim that a request made."""
+
+    setl_id: str
+    psn_no: str
+    operator_no: int
+    insutype: str
+    med_type: str
+    care_date: int
+    policy: str
+    card_no: int
+    proof: int
+    exception: str
+    list_version: int
+    undoes: str
+    undone_by: str
+    undone_by_msgid: str
+    period: int
+    detail: ClaimDetail
+    postings: tuple[Posted, ...]
+    prints: tuple[Printed, ...]
+
+
+class RequestFound(Struct, frozen=True):
+    """What is known of one msgid of one terminal; type 0 is a tombstone, None never stored."""
+
+    institution: str
+    terminal: str
+    msgid: str
+    type: int | None
+    code: int | None
+    business_date: int | None
+    recorded_time_ms: int | None
+    claim: ClaimFound | None
+    times: tuple[Timed, ...]
+
+
+def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
+    """Find all that is known of a msgid, at whichever terminals of its institution.
+
+    Raises:
+        RemoteProtocolError: It is no msgid.
+    """
+    institution_code = parse(msgid).institution
+    institutions = yield _INSTITUTION([(institution_code,)])
+    if not institutions:
+        return ()
+    institution_no = institutions[0][1]
+    terminals = {row[1]: row[2] for row in (yield _TERMINALS([(institution_no,)]))}
+    stored = yield from read_requests(
+        [request_key(institution_no, terminal_no, msgid) for terminal_no in terminals]
+    )
+    times: dict[int, list[Timed]] = {}
+    for _, owner_no, terminal_no, time_ms, type_, code, stages in (yield _STAGES([(msgid,)])):
+        if owner_no == institution_no:
+            pairs = msgpack.decode(stages, type=tuple[tuple[str, int], ...])
+            times.setdefault(terminal_no, []).append(Timed(time_ms, type_, code, pairs))
+    found: list[RequestFound] = []
+    for terminal_no, code in sorted(terminals.items()):
+        request = stored.get(request_key(institution_no, terminal_no, msgid))
+        if request is None and terminal_no not in times:
+            continue
+        claim = None
+        if request is not None and request.entry_no is not None:
+            claim = yield from _claim(request.entry_no)
+        found.append(
+            RequestFound(
+                institution=institution_code,
+                terminal=code,
+                msgid=msgid,
+                type=None if request is None else request.type,
+                code=None if request is None else request.code,
+                business_date=None if request is None else request.business_date,
+                recorded_time_ms=None if request is None else request.recorded_time_ms,
+                claim=claim,
+                times=tuple(
+                    sorted(times.get(terminal_no, ()), key=lambda one: one.recorded_time_ms)
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _claim(entry_no: int) -> Script[ClaimFound | None]:
+    rows = yield _CLAIM([(entry_no,)])
+    if not rows:
+        return None
+    (
+        _, person_no, _, operator_no, insutype, med_type, care_date, policy, card_no, proof,
+        exception, list_version, detail,
+    ) = rows[0]  # fmt: skip
+    ((_, _, _, _, _, undoes, period, _, _),) = yield FIND_ENTRIES([(entry_no,)])
+    undoing = yield _UNDOING([(entry_no,)])
+    postings = yield FIND_POSTINGS([(entry_no,)])
+    prints = yield _PRINTS([(entry_no,)])
+    return ClaimFound(
+        setl_id=str(entry_no),
+        psn_no=str(person_no),
+        operator_no=operator_no,
+        insutype=insutype,
+        med_type=med_type,
+        care_date=care_date,
+        policy=policy,
+        card_no=card_no,
+        proof=proof,
+        exception=exception,
+        list_version=list_version,
+        undoes=str(undoes or ""),
+        undone_by=str(undoing[0][1]) if undoing else "",
+        undone_by_msgid=undoing[0][2] if undoing else "",
+        period=period,
+        detail=msgpack.decode(detail, type=ClaimDetail),
+        postings=_postings(postings),
+        prints=tuple(
+            Printed(bool(is_printed), time_ms) for _, _, is_printed, time_ms in sorted(prints)
+        ),
+    )
+
+
+def _postings(rows: Sequence[tuple[int, ...]]) -> tuple[Posted, ...]:
+    names = {account.value: account for account in Account}
+    return tuple(
+        Posted(account, names[account].name_zh, names[account].name_en, owner, amount_fen)
+        for _, _, account, owner, amount_fen in sorted(rows)
+    )

@@ -1,0 +1,130 @@
+"""`cardserver claim MSGID`: all that is known of one request."""
+
+import asyncio
+import datetime as dt
+from typing import Annotated
+
+import typer
+from msgspec import json
+from rich.console import Console
+from rich.table import Table
+
+from cardserver.claims.inquiry_store import ClaimFound, RequestFound, inquire
+from cardserver.commands.database import ConfigFile, open_database
+from cardserver.commands.faults import fail_clearly
+from cardserver.config import Config, load_config
+from cardserver.outcomes import code_of_number
+from protocol.terminal.messages import MessageType
+
+_TOMBSTONE = 0
+_CLASSES = {1: "甲 A", 2: "乙 B", 3: "丙 C"}
+
+
+@fail_clearly
+def claim(
+    config_file: ConfigFile,
+    msgid: Annotated[str, typer.Argument(help="The request's msgid, 30 characters.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show outcome, claim, postings and stage times of one request.
+
+    查询一笔请求：结果、结算、分录与各环节耗时。
+    """
+    config = load_config(config_file)
+    found = asyncio.run(_inquire(config, msgid))
+    if as_json:
+        typer.echo(json.format(json.encode(found)).decode())
+    else:
+        console = Console(highlight=False)
+        for request in found:
+            _print_request(console, config, request)
+    if not found:
+        typer.echo(f"nothing is known of {msgid}: it never ended here 未查到", err=True)
+        raise typer.Exit(1)
+
+
+async def _inquire(config: Config, msgid: str) -> tuple[RequestFound, ...]:
+    async with open_database(config) as database:
+        return await database.fetch_script(inquire(msgid))
+
+
+def _print_request(console: Console, config: Config, request: RequestFound) -> None:
+    console.print(f"[bold]{request.msgid}[/bold]  {request.institution} {request.terminal}")
+    if request.code is None or request.type is None:
+        console.print("no outcome is stored 无已存结果")
+    else:
+        type_ = "tombstone 墓碑" if request.type == _TOMBSTONE else MessageType(request.type).name
+        code = code_of_number(request.code)
+        when = _local(config, request.recorded_time_ms or 0)
+        console.print(
+            f"{type_}: {code.value:03} {code.text_zh} / {code.text_en}; {when}, "
+            f"business date 业务日期 {request.business_date}"
+        )
+    if request.claim is not None:
+        _print_claim(console, config, request.claim)
+    for one in request.times:
+        table = Table("stage 环节", "ms", title=f"answered {_local(config, one.recorded_time_ms)}")
+        for stage, microseconds in one.stages:
+            table.add_row(stage, f"{microseconds / 1000:.3f}")
+        console.print(table)
+
+
+def _print_claim(console: Console, config: Config, claim: ClaimFound) -> None:
+    console.print(
+        f"settlement 结算号 {claim.setl_id}: person 人员 {claim.psn_no}, insurance 险种 "
+        f"{claim.insutype}, care 医疗类别 {claim.med_type}, care date 就诊日 {claim.care_date}, "
+        f"policy 政策 {claim.policy}, period 会计期 {claim.period}"
+    )
+    how = f"exception 例外 {claim.exception}" if claim.exception else f"card 卡 {claim.card_no}"
+    console.print(f"operator 操作员 {claim.operator_no}, {how}, proof 验证级别 {claim.proof}")
+    if claim.undoes:
+        console.print(f"undoes 撤销 {claim.undoes}: {claim.detail.reason}")
+    if claim.undone_by:
+        console.print(f"undone by 已被撤销 {claim.undone_by} ({claim.undone_by_msgid})")
+    _print_split(console, claim)
+    table = Table(
+        "account 科目", "", "owner 归属", "debit 借方", "credit 贷方", title="postings 分录"
+    )
+    for posting in claim.postings:
+        amount = _yuan(abs(posting.amount_fen))
+        sides = (amount, "") if posting.amount_fen > 0 else ("", amount)
+        table.add_row(
+            str(posting.account), f"{posting.name_zh} {posting.name_en}", str(posting.owner), *sides
+        )
+    console.print(table)
+    for number, one in enumerate(claim.prints, 1):
+        said = "printed 已打印" if one.is_printed else "not printed 未打印"
+        console.print(f"print 打印 {number}: {said}, {_local(config, one.recorded_time_ms)}")
+
+
+def _print_split(console: Console, claim: ClaimFound) -> None:
+    split, bill = claim.detail.split, claim.detail.bill
+    parts = (
+        ("funds 基金", split.fund_pay_fen),
+        ("account 个账", split.account_pay_fen),
+        ("mutual aid 共济", split.mutual_aid_fen),
+        ("cash 现金", split.cash_fen),
+        ("hospital 医院", split.hospital_part_fen),
+    )
+    division = " + ".join(f"{name} {_yuan(amount_fen)}" for name, amount_fen in parts)
+    console.print(f"total 总额 {_yuan(split.total_fen)} = {division}")
+    if bill is None:
+        return
+    table = Table("item 项目", "name 名称", "class 类别", "amount 金额", "in scope 范围内")
+    for line, divided in zip(bill.lines, claim.detail.line_splits, strict=True):
+        table.add_row(
+            line.item, line.name, _CLASSES[divided.item_class], _yuan(line.gross_fen),
+            _yuan(divided.in_scope_fen),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _yuan(amount_fen: int) -> str:
+    sign = "-" if amount_fen < 0 else ""
+    return f"{sign}{abs(amount_fen) // 100:,}.{abs(amount_fen) % 100:02d}"
+
+
+def _local(config: Config, time_ms: int) -> str:
+    moment = dt.datetime.fromtimestamp(time_ms / 1000, tz=config.timezone)
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
