@@ -33,7 +33,9 @@ class TalkativeCard:
         self.commands.append(command)
         if len(self.commands) == self.fails_at:
             raise CardRemovedError("pulled") if self.seed % 2 else ReaderError("broken")
-        digest = hashlib.sha256(command + bytes([self.seed])).digest()
+        # A card's answers change: GET RESPONSE, sent again, must come to an end.
+        place = bytes([self.seed, len(self.commands)])
+        digest = hashlib.sha256(command + place).digest()
         if command[1] == 0xC0:
             return digest[: digest[0] % 4] + (b"\x61\x04" if digest[1] < 60 else b"\x90\x00")
         if digest[0] < 40 and len(command) == 5 and command[4] != 4:
