@@ -30,6 +30,7 @@ LAYERS: Final = {
     "oth_pay": ("其他支付", "other"),
 }
 _ONE_E4: Final = 10_000
+VOID: Final = "已撤销 VOID"
 COPY: Final = "副本 COPY"
 
 
@@ -48,6 +49,7 @@ class ReceiptContext(Struct, frozen=True, kw_only=True):
         business_date: The fund's day, ISO 8601; empty where STATUS alone told the outcome.
         bill: What was settled; None for a cancel.
         is_copy: Whether another may have been printed before.
+        is_void: Whether the settlement has been undone since.
         time_zone: For the time of settlement.
     """
 
@@ -62,6 +64,7 @@ class ReceiptContext(Struct, frozen=True, kw_only=True):
     business_date: str
     bill: Bill | None
     is_copy: bool
+    is_void: bool
     time_zone: str
 
 
@@ -111,6 +114,7 @@ def receipt_values(settled: Settled, context: ReceiptContext) -> dict[str, objec
         "cancels": settled.cancels,
         "msgid": context.msgid,
         "is_copy": context.is_copy,
+        "is_void": context.is_void,
         "fund_zh": context.fund_zh,
         "fund_en": context.fund_en,
         "institution": context.institution,
@@ -137,6 +141,8 @@ def _rows(settled: Settled, context: ReceiptContext, columns: int) -> Iterator[l
     yield _centred(title[1], columns)
     if context.is_copy:
         yield _centred(f"*** {COPY} ***", columns)
+    if context.is_void:
+        yield _centred(f"*** {VOID} ***", columns)
     yield strong
     yield from (_pair(label, value, columns) for label, value in _facts(settled, context) if value)
     yield rule
