@@ -71,7 +71,8 @@ def test_the_password_is_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "database.password").write_text("of-the-database\n", encoding="utf-8")
     text = MINIMAL.replace(
         'url = "sqlite:///centre.sqlite"',
-        'url = "postgresql+asyncpg://cardserver@127.0.0.1/fund"\npassword_file = "database.password"',
+        'url = "postgresql+asyncpg://cardserver@127.0.0.1/fund"\n'
+        'password_file = "database.password"',
     )
     config = load(tmp_path, text)
     assert config.database_password == "of-the-database"
