@@ -18,8 +18,9 @@ import structlog
 import uvloop
 
 from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.challenges import Challenges
-from cardserver.cards.keystore import FileKeyStore
+from cardserver.cards.keystore import FileKeyStore, KeyStore
 from cardserver.cards.session_token import CardSessions
 from cardserver.centre import Centre
 from cardserver.claims.claims_store import claims_participants
@@ -36,6 +37,7 @@ from ledger.calendar import SystemClock
 from ledger.database_store import Database
 from ledger.writer import GroupWriter
 from protocol.terminal.codes import ResponseCode
+from terminals.readers.pcsc import PCSCReader
 
 log = structlog.get_logger("cardserver.app")
 
@@ -103,6 +105,7 @@ class Worker:
         )
         await writer.start()
         stack.push_async_callback(writer.stop)
+        keys = FileKeyStore(config.path(config.cards.keys_directory))
         metrics = Metrics()
         metrics.watch_queue(lambda: float(writer.waiting_count))
         return Centre(
@@ -112,7 +115,7 @@ class Worker:
             database=database,
             registry=registry,
             writer=writer,
-            keys=FileKeyStore(config.path(config.cards.keys_directory)),
+            keys=keys,
             card_sessions=CardSessions(
                 read_secret(config.path(config.cards.session_secret_file)),
                 life_ms=config.cards.session_life_ms,
@@ -121,9 +124,26 @@ class Worker:
                 PolicyBook([load_policy(text) for text in await registry.policies()]),
                 await registry.catalogue(),
             ),
-            issuers=tuple(bytes.fromhex(issuer) for issuer in config.cards.issuers),
             metrics=metrics,
+            attached_readers=await self._attach_readers(stack, keys, registry),
         )
+
+    async def _attach_readers(
+        self, stack: AsyncExitStack, keys: KeyStore, registry: Registry
+    ) -> dict[str, AttachedReader]:
+        """Take the readers attached to the centre, which belong to worker 0."""
+        attached: dict[str, AttachedReader] = {}
+        if self._options.index == 0:
+            for name in self._config.readers.names:
+                reader = await stack.enter_async_context(PCSCReader(name))
+                attached[name] = AttachedReader(
+                    reader,
+                    keys=keys,
+                    cards=registry,
+                    issuers=self._config.issuers,
+                    random_bytes=secrets.token_bytes,
+                )
+        return attached
 
     def _make_listener(self, centre: Centre, tasks: asyncio.TaskGroup) -> TerminalListener:
         dispatcher = Dispatcher(centre)

@@ -4,11 +4,12 @@ Not here: who fills the parts; that is `app.py` alone.
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
+from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.keystore import KeyStore
 from cardserver.cards.session_token import CardSessions
 from cardserver.claims.values import ClaimsWriter, Rules
@@ -18,7 +19,7 @@ from cardserver.observe.stages import StageClock
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Operator
 from cardserver.session import TerminalSession
-from ledger.calendar import Clock
+from ledger.calendar import Clock, business_date
 from ledger.database_store import Database
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType, Request
@@ -37,13 +38,13 @@ class Centre:
     keys: KeyStore
     card_sessions: CardSessions
     rules: Rules
-    issuers: tuple[bytes, ...]
     metrics: Metrics
+    attached_readers: Mapping[str, AttachedReader]
     is_draining: bool = False
 
     def today(self) -> dt.date:
         """The fund's local day."""
-        return dt.datetime.fromtimestamp(self.clock.now_ms() / 1000, tz=self.config.timezone).date()
+        return date_of(day_at(self.config, self.clock.now_ms()))
 
 
 @dataclass(slots=True)
@@ -74,6 +75,11 @@ class Answer:
     detail_en: str = ""
     is_duplicate: bool = False
     business_date: int = 0
+
+
+def day_at(config: Config, time_ms: int) -> int:
+    """The fund's local day at a moment, as YYYYMMDD."""
+    return business_date(time_ms, config.timezone)
 
 
 def day_number(date: dt.date) -> int:

@@ -3,6 +3,7 @@
 import typer
 
 from cardserver.commands.adjudicate import adjudicate
+from cardserver.commands.card_read import read_card
 from cardserver.commands.claim import claim
 from cardserver.commands.init import enrol_terminal, init
 from cardserver.commands.ledger import trial_balance
@@ -23,6 +24,7 @@ app.command("adjudicate")(adjudicate)
 app.command("claim")(claim)
 app.command("resolve")(resolve)
 app.command("trial-balance")(trial_balance)
+card_app.command("read")(read_card)
 app.add_typer(registry_app, name="registry")
 app.add_typer(card_app, name="card")
 app.add_typer(policy_app, name="policy")

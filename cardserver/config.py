@@ -108,7 +108,7 @@ class Cards(Section, frozen=True):
 
     keys_directory: str
     session_secret_file: str
-    issuers: tuple[str, ...] = ()
+    issuers: tuple[Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{2}){1,12}$")], ...] = ()
     challenge_life_ms: Annotated[int, Meta(ge=1000, le=600_000)] = 120_000
     session_life_ms: Annotated[int, Meta(ge=1000, le=3_600_000)] = 600_000
     fresh_card_above_fen: Annotated[int, Meta(ge=0)] = 5_000_000
@@ -146,10 +146,13 @@ class Readers(Section, frozen=True):
     """Card readers attached to the centre itself; they belong to worker 0.
 
     Attributes:
-        names: Reader names as PC/SC lists them, or a beginning of them.
+        names: Reader names as PC/SC lists them.
+        terminals: Who may open cards in them, as `institution/terminal`, by naming the reader
+            `centre:NAME` in CARD_OPEN.
     """
 
     names: tuple[str, ...] = ()
+    terminals: tuple[str, ...] = ()
 
 
 class Observe(Section, frozen=True):
@@ -201,6 +204,11 @@ class Config(Section, frozen=True):
         if not self.database.password_file:
             return ""
         return self.path(self.database.password_file).read_text(encoding="utf-8").strip()
+
+    @property
+    def issuers(self) -> tuple[bytes, ...]:
+        """Beginnings of the initialising organisations accepted."""
+        return tuple(bytes.fromhex(issuer) for issuer in self.cards.issuers)
 
     @property
     def timezone(self) -> dt.tzinfo:

@@ -16,6 +16,7 @@ from cardserver.registry.import_files import ImportFileError
 from cardserver.registry.passwords import PasswordError
 from ledger.store_errors import StoreError
 from protocol.terminal.errors import RemoteProtocolError
+from terminals.readers.channel import ReaderError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +29,7 @@ _EXPECTED = (
     KeyFileError,
     PasswordError,
     PolicyError,
+    ReaderError,
     RemoteProtocolError,
     StoreError,
 )

@@ -5,7 +5,7 @@ Not here: what makes a card genuine (`cards/opening.py`), who a person is (`hand
 
 from cardserver.cards.challenges import CHALLENGE_SIZE
 from cardserver.cards.opening import BatchRunner, FirstAnswers, OpenedCard, open_card
-from cardserver.cards.refusals import CardRefusal
+from cardserver.cards.refusals import CardRefusal, CardRefusalReason
 from cardserver.cards.session_token import CardSession
 from cardserver.centre import Answer, Exchange, day_number
 from cardserver.handlers.member import find_member
@@ -20,10 +20,26 @@ from protocol.terminal.messages import CardOpen, CardOpened, PINState, ProofLeve
 from terminals.readers.channel import BatchAnswers, BatchOutcome
 
 _NONCE_SIZE = 8
+_CENTRE_READER = "centre:"
 
 
 async def card_open(exchange: Exchange, body: CardOpen) -> Answer:
     """CARD_OPEN (1602): one round trip where the terminal sent an opening batch along."""
+    if body.reader.startswith(_CENTRE_READER):
+        opened = await _open_attached(exchange, body)
+    else:
+        opened = await _open_remote(exchange, body)
+    exchange.clock.end(Stage.VERIFICATION)
+    if isinstance(opened, CardRefusal):
+        return Answer(
+            code_of_card(opened.reason), detail_zh=opened.detail_zh, detail_en=opened.detail_en
+        )
+    exchange.clock.add(Stage.CHIP, opened.card_time_us * 1000)
+    return await _with_person(exchange, opened)
+
+
+async def _open_remote(exchange: Exchange, body: CardOpen) -> OpenedCard | CardRefusal:
+    """Verify the card at the terminal, by what was sent along and what is relayed."""
     centre, session, clock = exchange.centre, exchange.session, exchange.clock
     challenge = (
         session.challenges.take(body.challenge)
@@ -31,11 +47,11 @@ async def card_open(exchange: Exchange, body: CardOpen) -> Answer:
         else centre.random_bytes(CHALLENGE_SIZE)
     )
     if challenge is None:
-        return Answer(ResponseCode.CHALLENGE_NOT_VALID)
+        return CardRefusal(CardRefusalReason.CHALLENGE_NOT_VALID)
     relay = RelayRunner(
         session, exchange.request.exchange, wait_ms=centre.config.cards.relay_time_max_ms
     )
-    opened = await open_card(
+    return await open_card(
         first=FirstAnswers(
             atr=body.atr,
             opening=body.opening,
@@ -47,17 +63,24 @@ async def card_open(exchange: Exchange, body: CardOpen) -> Answer:
         runner=_TimedRunner(relay, clock),
         keys=centre.keys,
         cards=_TimedCards(centre.registry, clock),
-        issuers=centre.issuers,
+        issuers=centre.config.issuers,
         today=day_number(centre.today()),
         wants_holder=body.wants_holder,
     )
-    clock.end(Stage.VERIFICATION)
-    if isinstance(opened, CardRefusal):
-        return Answer(
-            code_of_card(opened.reason), detail_zh=opened.detail_zh, detail_en=opened.detail_en
+
+
+async def _open_attached(exchange: Exchange, body: CardOpen) -> OpenedCard | CardRefusal:
+    """Verify the card in a reader attached to the centre, for a terminal that may use it."""
+    centre, session = exchange.centre, exchange.session
+    reader = centre.attached_readers.get(body.reader.removeprefix(_CENTRE_READER))
+    who = f"{session.institution.code}/{session.terminal.code}"
+    if reader is None or who not in centre.config.readers.terminals:
+        return CardRefusal(
+            CardRefusalReason.CARD_READER_FAULT,
+            "中心无此读卡器或本终端无权使用",
+            "this worker has no such reader, or the terminal may not use it",
         )
-    clock.add(Stage.CHIP, opened.card_time_us * 1000)
-    return await _with_person(exchange, opened)
+    return await reader.open(today=day_number(centre.today()), wants_holder=body.wants_holder)
 
 
 async def _with_person(exchange: Exchange, opened: OpenedCard) -> Answer:

@@ -66,12 +66,6 @@ class Metrics:
         self.in_flight = Gauge(
             "cardserver_requests_in_flight", "Requests being worked on.", registry=self.registry
         )
-        self.local_cards = Counter(
-            "cardserver_local_cards_opened_total",
-            "Cards opened in readers attached to the centre, by outcome.",
-            ["outcome"],
-            registry=self.registry,
-        )
         self._stage_children: dict[tuple[str, str], Callable[[float], None]] = {}
         self._request_children: dict[str, Callable[[float], None]] = {}
         self._outcome_children: dict[tuple[str, int, bool], Callable[[], None]] = {}
