@@ -34,6 +34,9 @@ SOCIAL_SECURITY_CARD = "social_security_card"
 IDENTITY_START = 5  # historical bytes 6-13 are what the card's key proves (CARDS.md 1.4)
 HISTORICAL_SIZE = 13
 
+# A column of codes holds few different ones, and to look one up costs less than to check it again.
+FEW = 256
+
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 
 
@@ -192,6 +195,7 @@ def _text(size_max: int) -> Parse:
 def _code(pattern: str, expected: str) -> Parse:
     matches = re.compile(pattern).fullmatch
 
+    @lru_cache(maxsize=FEW)
     def parse(text: str) -> str:
         if matches(text):
             return text
@@ -346,7 +350,7 @@ CARDS = FileSpec(
         "version": _code(r"[0-9]\.[0-9]{2}", "a version such as 3.00"),
         "algorithm": _one_of(1, 2, 3),
         "card_class": _code(r"[0-9A-Z]", "one digit or capital letter"),
-        "issuer": _hex(12, 12),
+        "issuer": lru_cache(maxsize=FEW)(_hex(12, 12)),
         "begins": _date,
         "ends": _date,
         "state": _one_of(1, 2, 3, 4),

@@ -28,7 +28,7 @@ from ledger.database_store import Database
 
 # SQLite: a transaction well under the 50 ms that administration may take while a centre runs.
 # PostgreSQL: enough rows for the round trip not to count.
-BATCH_ROWS = {"sqlite": 1_500, "postgresql": 10_000}
+BATCH_ROWS = {"sqlite": 1_000, "postgresql": 10_000}
 REJECTIONS_KEPT_MAX = 1_000
 
 
