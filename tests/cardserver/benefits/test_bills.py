@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ OUTPATIENT = Case("310", "11", "11", 45, 1, 3, "110000", 20260302)
 INPATIENT = Case("310", "21", "11", 45, 1, 3, "110000", 20260302)
 LINE = BillLine("A1", 1, 0, None, 3_500_000, 90_000, 3150)
 
-BILL = {
+BILL: dict[str, Any] = {
     "insutype": "310",
     "med_type": "11",
     "psn_type": "11",
@@ -225,6 +226,44 @@ bands = [{ from = 0, ratios = [{ ratio = "80%" }] }]
     assert tuple(str(answer[field]) for field in fields) == expected
 
 
+CAPS_USED_UP = """
+[[outpatient.bands]]
+from = 0
+to = 1000
+ratios = [{ ratio = "80%" }]
+[[outpatient.bands]]
+from = 1000
+ratios = [{ ratio = "0%" }]
+[outpatient.cap]
+measure = "paid"
+per = "year"
+amounts = [{ amount = 500 }]
+[[outpatient.layers]]
+field = "hifob_pay"
+base = "left_over"
+ratios = [{ ratio = "10%" }]
+cap = { measure = "paid", per = "year", amounts = [{ amount = 20 }] }
+[[outpatient.layers]]
+field = "oth_pay"
+base = "left_over"
+ratios = [{ ratio = "100%" }]
+"""
+
+
+@pytest.mark.parametrize("in_scope_before", ["700", "2000"])
+@pytest.mark.parametrize("amount", ["0.01", "0.04", "0.05", "300"])
+def test_all_goes_on_once_caps_are_used_up(
+    cli: Callable[..., Any], outpatient_text: Callable[..., str], amount: str, in_scope_before: str
+) -> None:
+    """Also what is too little for the layer to pay a fen of it, and what it would pay nothing of."""
+    used = {"inscp_scp_amt": in_scope_before, "hifp_pay": "500", "hifob_pay": "20"}
+    lines = [{"med_list_codg": "A", "chrgitm_lv": 1, "pric": amount, "cnt": 1}]
+    bill = BILL | {"accumulated": used, "lines": lines}
+    answer = cli(outpatient_text(CAPS_USED_UP), bill, "--json").answer
+    assert [str(answer[field]) for field in ("hifp_pay", "hifob_pay")] == ["0.00", "0.00"]
+    assert answer["oth_pay"] == Decimal(amount)
+
+
 def test_a_long_bill_is_told_by_class(beijing: Policy) -> None:
     lines = [
         LINE,
@@ -255,8 +294,8 @@ def test_a_long_bill_is_told_by_class(beijing: Policy) -> None:
         ({"acct_used_flag": "yes"}, "$.acct_used_flag"),
         ({"accumulated": {"hifp": 1}}, "$.accumulated.hifp: no such key"),
         ({"lines": [{"med_list_codg": "A"}]}, "$.lines[0].pric: this key is missing"),
-        ({"lines": [BILL["lines"][0] | {"chrgitm_lv": 4}]}, "$.lines[0].chrgitm_lv"),  # type: ignore[index]
-        ({"lines": [BILL["lines"][0] | {"selfpay_prop": 1.5}]}, "above one"),  # type: ignore[index]
+        ({"lines": [BILL["lines"][0] | {"chrgitm_lv": 4}]}, "$.lines[0].chrgitm_lv"),
+        ({"lines": [BILL["lines"][0] | {"selfpay_prop": 1.5}]}, "above one"),
     ],
 )
 def test_mistakes_in_a_bill_file(change: dict[str, Any], words: str) -> None:
