@@ -30,7 +30,7 @@ from protocol.terminal.codes import ResponseCode
 from protocol.terminal.connection import CentreConnection, Limits, NeedData
 from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import MessageType
-from terminals.config import TerminalConfig, decode_config
+from terminals.config import TerminalConfig, load_config
 from terminals.readers.channel import BatchAnswers, BatchOutcome
 
 INSTITUTION = "H11010500001"
@@ -558,8 +558,7 @@ async def centre(certificates: Path) -> AsyncIterator[Centre]:
     await server.wait_closed()
 
 
-def config_text(certificates: Path, port: int, **limits: int) -> str:
-    extra = "\n".join(f"{name} = {value}" for name, value in limits.items())
+def config_text(certificates: Path, port: int) -> str:
     return f"""
 state_file = "state.json"
 [centre]
@@ -574,7 +573,6 @@ key_file = "{certificates}/terminal.key"
 [limits]
 reconnect_pause_ms_min = 10
 reconnect_pause_ms_max = 50
-{extra}
 [outbox]
 file = "outbox.sqlite"
 resolve_timeout_ms = 3000
@@ -584,9 +582,15 @@ resolve_pause_ms_max = 100
 
 
 @pytest.fixture
-def config(centre: Centre, certificates: Path, tmp_path: Path) -> TerminalConfig:
-    text = config_text(certificates, centre.port)
-    return decode_config(text.encode(), directory=tmp_path, source="terminal.toml")
+def config_file(centre: Centre, certificates: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "terminal.toml"
+    file.write_text(config_text(certificates, centre.port))
+    return file
+
+
+@pytest.fixture
+def config(config_file: Path) -> TerminalConfig:
+    return load_config(config_file)
 
 
 @pytest.fixture

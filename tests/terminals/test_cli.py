@@ -1,0 +1,327 @@
+"""The commands as processes against the in-test centre."""
+
+import asyncio
+import json
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from protocol.terminal import messages as m
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import MessageType
+from terminals.outbox import Outbox
+from terminals.state import KeptCard, load_state, save_state
+
+OPERATOR, PASSWORD = "1001", "correct horse"
+FIELDS = {
+    "command", "status", "exit_status", "code", "retry", "text_zh", "text_en", "detail_zh",
+    "detail_en", "msgid", "duplicate", "business_date", "took_ms", "stages_us", "result",
+}  # fmt: skip
+BILL = """
+insutype = "310"
+med_type = "11"
+invono = "INV-0001"
+[[lines]]
+med_list_codg = "XB05BA"
+name = "氯化钠注射液 sodium chloride"
+pric = 4.52
+cnt = 5
+[[lines]]
+med_list_codg = "ZA01"
+pric = "2.50"
+"""
+
+
+@dataclass
+class Ran:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        document = json.loads(self.out)
+        assert set(document) == FIELDS
+        assert document["exit_status"] == self.status
+        return document
+
+
+class Shell:
+    """Runs `cardterminal` in a terminal's folder."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.program = Path(sys.executable).with_name("cardterminal")
+
+    async def __call__(self, *arguments: str, stdin: str = "") -> Ran:
+        process = await asyncio.create_subprocess_exec(
+            str(self.program),
+            *arguments,
+            cwd=self.directory,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate(stdin.encode())
+        assert process.returncode is not None
+        assert "Traceback" not in err.decode()
+        return Ran(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture
+def shell(config: Any, config_file: Path) -> Shell:
+    assert config.centre.port
+    (config_file.parent / "bill.toml").write_text(BILL, encoding="utf-8")
+    (config_file.parent / "password").write_text(PASSWORD + "\n", encoding="utf-8")
+    return Shell(config_file.parent)
+
+
+@pytest.fixture
+async def signed_on(shell: Shell) -> Shell:
+    ran = await shell("sign-on", "--operator", OPERATOR, "--password-file", "password", "--json")
+    assert ran.status == 0, ran
+    return shell
+
+
+@pytest.fixture
+def with_card(signed_on: Shell) -> Shell:
+    """A terminal that has just opened a card."""
+    file = signed_on.directory / "state.json"
+    state = load_state(file)
+    card = KeptCard(b"session", 2**52, "11000000000001", "张*")
+    save_state(file, type(state)(state.sign_on, card))
+    return signed_on
+
+
+async def test_sign_on_is_kept_in_a_private_file_and_used_by_later_commands(
+    centre: Any, signed_on: Shell
+) -> None:
+    file = signed_on.directory / "state.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert PASSWORD not in file.read_text()
+    ran = await signed_on("member", "111111198101011110", "--json")
+    assert ran.status == 0
+    assert ran.json["result"]["person"]["name"] == "张三"
+    assert centre.sign_ons == 1
+
+
+async def test_the_password_is_asked_where_no_file_is_named(shell: Shell) -> None:
+    ran = await shell("sign-on", "--operator", OPERATOR, "--json", stdin=PASSWORD + "\n")
+    assert ran.status == 0, ran
+    ran = await shell("sign-on", "--operator", OPERATOR, "--json", stdin="wrong\n")
+    assert ran.status == 1
+    assert ran.json["code"] == ResponseCode.OPERATOR_REFUSED
+
+
+async def test_commands_without_sign_on_are_refused(shell: Shell) -> None:
+    ran = await shell("member", "1", "--json")
+    assert (ran.status, ran.json["code"]) == (1, ResponseCode.NOT_SIGNED_ON)
+    assert ran.json["retry"] == "sign_on"
+
+
+async def test_sign_off_forgets(signed_on: Shell) -> None:
+    assert (await signed_on("sign-off")).status == 0
+    assert load_state(signed_on.directory / "state.json").sign_on is None
+
+
+async def test_echo_shows_what_it_took(shell: Shell) -> None:
+    ran = await shell("echo", "--count", "3", "--json")
+    assert ran.status == 0
+    assert len(ran.json["result"]["times_ms"]) == 3
+    assert ran.json["took_ms"] > 0
+    assert ran.json["stages_us"] == {"decode": 12, "commit": 850}
+    text = await shell("echo")
+    assert "成功 approved" in text.out
+    assert " ms" in text.out
+
+
+async def test_preview_shows_split_and_explanation(with_card: Shell) -> None:
+    ran = await with_card("preview", "bill.toml", "--json")
+    assert ran.status == 0, ran
+    result = ran.json["result"]
+    assert result["split"]["total_fen"] == 2_510
+    assert result["split"]["fund_pay_fen"] == 753
+    assert result["explanation"][0]["field"] == "hifp_pay"
+    text = await with_card("preview", "bill.toml")
+    assert "统筹支付 30% = 7.53" in text.out
+    assert "25.10" in text.out
+
+
+async def test_settle_asks_and_takes_no_for_an_answer(centre: Any, with_card: Shell) -> None:
+    no = await with_card("settle", "bill.toml", stdin="n\n")
+    assert no.status == 1
+    assert centre.settlements == 0
+    yes = await with_card("settle", "bill.toml", stdin="y\n")
+    assert yes.status == 0, yes
+    assert centre.settlements == 1
+    settle = next(one for one in centre.requests if one.type == MessageType.SETTLE)
+    assert settle.card_session == b"session"
+
+
+async def test_settle_and_what_follows(centre: Any, with_card: Shell) -> None:
+    settled = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    assert settled["status"] == "approved"
+    assert settled["business_date"] == "2026-11-21"
+    assert settled["result"]["split"]["cash_fen"] == 757
+    setl_id = settled["result"]["setl_id"]
+
+    known = (await with_card("status", "--json")).json["result"]
+    assert (known["state"], known["setl_id"]) == ("settled", setl_id)
+    assert known["body"]["setl_id"] == setl_id
+
+    first = (await with_card("receipt", "--json")).json["result"]
+    assert first["receipt"]["holder"] == "张*"
+    assert not first["receipt"]["is_copy"]
+    assert "副本 COPY" not in first["text"]
+    assert first["copies_before"] == 0
+    second = (await with_card("receipt", setl_id, "--json")).json["result"]
+    assert second["receipt"]["is_copy"]
+    assert "副本 COPY" in second["text"]
+    assert second["copies_before"] == 1
+
+    cancelled = (await with_card("cancel", "--yes", "--json")).json
+    assert cancelled["status"] == "approved"
+    assert cancelled["result"]["cancels"] == setl_id
+    assert centre.settlements == 0
+    refund = await with_card("receipt")
+    assert "退费结算单" in refund.out
+    assert "已撤销 VOID" in (await with_card("receipt", setl_id, "--no-ack")).out
+
+    again = await with_card("cancel", setl_id, "--yes", "--json")
+    assert (again.status, again.json["code"]) == (1, ResponseCode.ALREADY_UNDONE)
+
+
+async def test_a_lost_reply_is_resolved_within_the_command(centre: Any, with_card: Shell) -> None:
+    centre.rule(MessageType.SETTLE, centre.lose_reply)
+    ran = await with_card("settle", "bill.toml", "--yes", "--json")
+    assert ran.status == 0
+    assert ran.json["result"]["ended_by"] == "status"
+    assert centre.settlements == 1
+
+
+async def test_a_doubt_is_exit_status_two_and_resolved_later(centre: Any, with_card: Shell) -> None:
+    centre.rule(MessageType.SETTLE, centre.lose_reply)
+    centre.rule(MessageType.STATUS, *[centre.lose_request] * 100)
+    ran = await with_card("settle", "bill.toml", "--yes", "--json")
+    assert ran.status == 2, ran
+    assert ran.json["status"] == "outcome unknown"
+    listed = await with_card("outbox", "--json")
+    assert listed.status == 2
+    assert [one["state"] for one in listed.json["result"]["attempts"]] == ["unknown"]
+
+    centre.rules.clear()
+    again = await with_card("settle", "bill.toml", "--yes", "--json")
+    assert again.status == 0, again
+    assert again.json["msgid"] == ran.json["msgid"], "the same bill follows the same attempt"
+    assert again.json["result"]["taken_up"]
+    assert centre.settlements == 1
+    assert (await with_card("outbox", "--json")).status == 0
+
+
+async def test_outbox_resolves_what_a_killed_command_left(centre: Any, with_card: Shell) -> None:
+    started = asyncio.Event()
+
+    async def stuck(_peer: Any, _request: m.Request) -> Any:
+        started.set()
+        await asyncio.sleep(60)
+        raise ConnectionAbortedError
+
+    centre.rule(MessageType.SETTLE, stuck)
+    process = await asyncio.create_subprocess_exec(
+        str(with_card.program), "settle", "bill.toml", "--yes",
+        cwd=with_card.directory, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    await asyncio.wait_for(started.wait(), 20)
+    process.kill()
+    await process.wait()
+    with Outbox(with_card.directory / "outbox.sqlite") as outbox:
+        (attempt,) = outbox.open_attempts()
+        outbox.release(attempt.msgid)  # as if the killed command's time were up
+    ran = await with_card("outbox", "--reverse", "--json")
+    assert ran.status == 0, ran
+    assert ran.json["result"]["resolved"] == [attempt.msgid]
+    assert attempt.msgid in centre.tombstones
+    events = await with_card("outbox", "--events", attempt.msgid, "--json")
+    assert [one["what"] for one in events.json["result"]["events"]][-1] == "reversed"
+
+
+async def test_reverse_what_was_never_seen_leaves_a_tombstone(
+    centre: Any, signed_on: Shell
+) -> None:
+    msgid = "H11010500001202611211200000000"
+    ran = await signed_on("reverse", msgid, "--yes", "--json")
+    assert ran.status == 0
+    assert ran.json["result"]["result"] == "not_found"
+    assert msgid in centre.tombstones
+
+
+async def test_eligibility_and_why_not(with_card: Shell) -> None:
+    yes = (await with_card("eligibility", "--json")).json
+    assert yes["result"]["is_entitled"]
+    no = (await with_card("eligibility", "--insutype", "330", "--json")).json
+    assert no["result"]["reason"] == ResponseCode.COVERAGE_PAUSED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("settle",), "Missing argument"),
+        (("nonsense",), "No such command"),
+        (("settle", "bill.toml", "--json"), "needs --yes"),
+        (("settle", "absent.toml", "--yes"), "absent.toml"),
+        (("receipt",), "no such settlement"),
+        (("echo", "--config", "absent.toml"), "absent.toml"),
+        (("cancel", "--yes"), "no settlement"),
+        (("eligibility", "--date", "yesterday"), "date is not valid"),
+    ],
+)
+async def test_what_is_wrong_here_is_exit_status_three(
+    shell: Shell, arguments: tuple[str, ...], text: str
+) -> None:
+    ran = await shell(*arguments)
+    assert ran.status == 3, ran
+    assert text in ran.out + ran.err
+
+
+async def test_a_centre_that_is_not_there_is_a_local_fault(shell: Shell) -> None:
+    file = shell.directory / "terminal.toml"
+    text = file.read_text().replace("[limits]", "[limits]\nretries_max = 1")
+    port = next(line for line in text.splitlines() if line.startswith("port"))
+    file.write_text(text.replace(port, "port = 1"))
+    ran = await shell("echo", "--json")
+    assert ran.status == 3
+    assert "cannot connect" in ran.json["detail_en"]
+
+
+async def test_init_makes_a_private_key_and_a_request(tmp_path: Path, certificates: Path) -> None:
+    shell = Shell(tmp_path)
+    arguments = (
+        "init", "desk", "--institution", "H11010500001", "--terminal", "T09",
+        "--ca", str(certificates / "ca.pem"), "--port", "7444", "--json",
+    )  # fmt: skip
+    made = await shell(*arguments)
+    assert made.status == 0, made
+    folder = tmp_path / "desk"
+    assert stat.S_IMODE((folder / "terminal.key").stat().st_mode) == 0o600
+    request = x509.load_pem_x509_csr((folder / "terminal.csr").read_bytes())
+    assert request.is_signature_valid
+    assert "enrol-terminal" in made.json["result"]["next"]
+    key = (folder / "terminal.key").read_bytes()
+    again = await shell(*arguments)
+    assert again.status == 3
+    assert (folder / "terminal.key").read_bytes() == key
+
+
+async def test_init_refuses_what_the_centre_would(tmp_path: Path, certificates: Path) -> None:
+    ran = await Shell(tmp_path)(
+        "init", "desk", "--institution", "too short", "--terminal", "T09",
+        "--ca", str(certificates / "ca.pem"), "--json",
+    )  # fmt: skip
+    assert ran.status == 3
+    assert "$.terminal.institution" in ran.json["detail_en"]
+    assert not (tmp_path / "desk").exists()
