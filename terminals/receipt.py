@@ -211,6 +211,7 @@ def _time(settled: Settled, context: ReceiptContext) -> dt.datetime:
 
 def _pair(label: str, value: str, columns: int) -> list[str]:
     """Put label and value at both edges; on two lines where one is too narrow."""
+    label, value = _printable(label), _printable(value)
     gap = columns - width_of(label) - width_of(value)
     if gap >= 1:
         return [label + " " * gap + value]
@@ -225,8 +226,7 @@ def _centred(text: str, columns: int) -> list[str]:
 
 def _cut(text: str, columns: int) -> str:
     """Keep what fits, with no half of a wide character."""
-    # A control character would move the printer, not take a column.
-    text = "".join(one for one in text if unicodedata.category(one)[0] != "C")
+    text = _printable(text)
     if width_of(text) <= columns:
         return text
     kept, width = [], 0
@@ -236,6 +236,11 @@ def _cut(text: str, columns: int) -> str:
             break
         kept.append(character)
     return "".join(kept) + "~"
+
+
+def _printable(text: str) -> str:
+    """Drop control characters: they would move the printer, not take a column."""
+    return "".join(one for one in text if unicodedata.category(one)[0] != "C")
 
 
 def _width(character: str) -> int:
