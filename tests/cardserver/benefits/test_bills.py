@@ -1,9 +1,12 @@
 """Bills that cannot be decided, bill files, accounts, and what the command prints."""
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -255,7 +258,7 @@ ratios = [{ ratio = "100%" }]
 def test_all_goes_on_once_caps_are_used_up(
     cli: Callable[..., Any], outpatient_text: Callable[..., str], amount: str, in_scope_before: str
 ) -> None:
-    """Also what is too little for the layer to pay a fen of it, and what it would pay nothing of."""
+    """Also what is too little to be paid a fen of, and what would be paid at nothing."""
     used = {"inscp_scp_amt": in_scope_before, "hifp_pay": "500", "hifob_pay": "20"}
     lines = [{"med_list_codg": "A", "chrgitm_lv": 1, "pric": amount, "cnt": 1}]
     bill = BILL | {"accumulated": used, "lines": lines}
@@ -336,8 +339,8 @@ lines = [{ med_list_codg = "A1", chrgitm_lv = 1, pric = 10_000.00, cnt = 1 }]
 """)
     app = typer.Typer()
     app.command()(command)
-    files = ["--policy", str(policy), "--bill", str(bill)]
-    result = CliRunner().invoke(app, files)
+    arguments = ["--policy", str(policy), "--bill", str(bill)]
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     for words in ("北京市职工基本医疗保险", "8700.00 × 85% = 7395.00元", "8700.00 x 85% = 7395.00",
                   "inpatient.bands[0].ratios[2]", "psn_cash_pay", "2605.00"):  # fmt: skip
@@ -388,3 +391,28 @@ def test_yuan() -> None:
         "1.00",
         "-123.45",
     ]
+
+
+def indented_blocks(text: str) -> list[str]:
+    found = re.findall(r"(?m)(?:^    .+\n)+", text)
+    return [dedent(block) for block in found]
+
+
+def test_the_readmes_examples(
+    cli: Callable[..., Any], beijing_text: str, outpatient_text: Callable[..., str]
+) -> None:
+    blocks = indented_blocks(
+        (files("cardserver.benefits") / "README.md").read_text(encoding="utf-8")
+    )
+    [bill] = [block for block in blocks if block.startswith('{"insutype"')]
+    answer = cli(beijing_text, bill, "--json").answer
+    assert (str(answer["hifp_pay"]), str(answer["acct_pay"])) == ("840.00", "1378.15")
+    [rows] = [block for block in blocks if "own_share" in block]
+    for row in rows.splitlines():
+        if row.startswith("{ by_age"):
+            text = outpatient_text(f"bands = [{{ from = 0, ratios = [{row}] }}]")
+            # 55 years: 70 % and ten times half a point of 31.50
+            answer = cli(text, BILL | {"age": 55}, "--json").answer
+            assert str(answer["hifp_pay"]) == "23.63"
+            return
+    pytest.fail("the README has lost its formula of age")
