@@ -55,7 +55,9 @@ LINES = 15
 OPERATOR = "c001"
 IMPATIENT_MS = 500  # how long the terminal waits for a reply that the network loses
 
-console = Console(highlight=False)
+_LINE_RULES = ("bill", "catalogue/")  # beginnings of the rules that explain single lines
+
+console = Console(highlight=False, soft_wrap=True)
 
 
 class NotAsItShouldBeError(Exception):
@@ -150,10 +152,11 @@ async def preview_step(stage: Stage) -> str:
         f"total {yuan(split.total_fen)} = fund {yuan(split.fund_pay_fen)} + account {account}"
         f" + cash {yuan(split.cash_fen)}"
     )
+    explanation = answer.body.explanation
+    of_bill = [step for step in explanation if not step.rule.startswith(_LINE_RULES)]
     steps = [
-        f"      {step.text_zh}\n      [dim]{step.text_en}[/dim]"
-        for step in answer.body.explanation
-        if step.field
+        f"      {LINES} lines: {len(explanation) - len(of_bill)} steps not shown here",
+        *(f"      {step.text_zh}\n      [dim]{step.text_en}[/dim]" for step in of_bill),
     ]
     return "\n".join([summary, *steps, f"      {stages(answer)}"])
 
@@ -336,18 +339,15 @@ def _towards(config: TerminalConfig, port: int) -> TerminalConfig:
     return msgspec.structs.replace(config, centre=centre)
 
 
-async def _show(stage: Stage, steps: tuple[Step, ...], number: int) -> int:
-    for zh, en, step in steps:
-        number += 1
-        started = time.perf_counter()
-        said = await step(stage)
-        _say(number, zh, en, time.perf_counter() - started, said)
-    return number
+async def _show(stage: Stage, steps: tuple[Step, ...], shown: int) -> int:
+    for number, (zh, en, step) in enumerate(steps, shown + 1):
+        _say(number, f"{zh} {en}", await step(stage))
+    return shown + len(steps)
 
 
-def _say(number: int, zh: str, en: str, seconds: float, said: str) -> None:
-    console.print(f"[green]✓[/green] {number:2} [bold]{zh} {en}[/bold]  {seconds * 1000:.0f} ms")
-    console.print(f"      {said}")
+def _say(number: int, title: str, said: str, seconds: float | None = None) -> None:
+    took = "" if seconds is None else f"  {seconds:.1f} s"
+    console.print(f"[green]✓[/green] {number:2} [bold]{title}[/bold]{took}\n      {said}")
 
 
 async def run(directory: Path) -> None:
@@ -359,9 +359,11 @@ async def run(directory: Path) -> None:
         await centre.start()
         stack.push_async_callback(centre.stop)
         _say(
-            1, "中心启动", "centre up on SQLite", time.perf_counter() - started,
+            1,
+            "中心启动 centre up on SQLite",
             f"a made-up city of {PERSONS:,}; port {centre.port}, TLS 1.3, certificates both ways",
-        )  # fmt: skip
+            time.perf_counter() - started,
+        )
         started = time.perf_counter()
         institution = _first_institution(city.population)
         terminal_file = await enrol(
@@ -373,9 +375,11 @@ async def run(directory: Path) -> None:
         signed_on = await client.sign_on(OPERATOR, city.password_file.read_text(encoding="utf-8"))
         check(signed_on.is_approved, f"sign-on was refused: {signed_on.code}")
         _say(
-            2, "终端登记、签到", "terminal enrolled, operator signed on",
-            time.perf_counter() - started, f"{institution} T0001, operator {OPERATOR}",
-        )  # fmt: skip
+            2,
+            "终端登记、签到 terminal enrolled, operator signed on",
+            f"{institution} T0001, operator {OPERATOR}; the key never left the terminal",
+            time.perf_counter() - started,
+        )
         started = time.perf_counter()
         virtual = stack.enter_context(virtual_reader())
         reader = await stack.enter_async_context(PCSCReader(virtual.slots[0]))
@@ -384,10 +388,11 @@ async def run(directory: Path) -> None:
         genuine = print_card(card, RootKeys.read(city.keys, card.algorithm))
         async with VirtualReaderCard(genuine):
             _say(
-                3, "插卡", "card into the virtual reader", time.perf_counter() - started,
-                f"{virtual.slots[0]}, pcscd "
-                f"{'started here' if virtual.is_ours else 'that was running'}",
-            )  # fmt: skip
+                3,
+                "插卡 card into the virtual reader",
+                f"{virtual.slots[0]}, pcscd {'started here' if virtual.is_ours else 'was running'}",
+                time.perf_counter() - started,
+            )
             number = await _show(stage, GENUINE_STEPS, 3)
             await reader.disconnect()
         async with VirtualReaderCard(print_clone(card)):
