@@ -206,15 +206,15 @@ class Worker:
 
     async def _refresh_rules(self, centre: Centre) -> None:
         """Take up policies that were activated since; a version once activated never changes."""
-        known = len(await centre.registry.policies())
+        known = await centre.registry.policies()
         while True:
             await asyncio.sleep(_RULES_REFRESH_S)
             texts = await centre.registry.policies()
-            if len(texts) != known:
-                known = len(texts)
+            if texts != known:  # not their number: one may take another one's place
+                known = texts
                 policies = PolicyBook([load_policy(text) for text in texts])
                 centre.rules = replace(centre.rules, policies=policies)
-                log.info("policies taken up", count=known)
+                log.info("policies taken up", count=len(known))
 
     def _say_ready(self, port: int, observe_port: int) -> None:
         log.info("ready", worker=self._options.index, port=port, observe_port=observe_port)
