@@ -1,8 +1,12 @@
 """The commands that make and keep a centre, as an administrator types them."""
 
 import asyncio
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +24,7 @@ from cardserver.cli import app
 from cardserver.config import load_config
 from cardserver.registry.passwords import verify_password
 from cardserver.registry.registry_store import Registry
+from ledger.bulk_store import plain
 from ledger.database_store import Database
 from simulators.population.city import MADE_UP_REGION
 from simulators.postgres import PostgreSQLCluster
@@ -325,3 +330,56 @@ def test_a_file_that_is_none_of_ours_stops_the_import(config: Path, tmp_path: Pa
     (tmp_path / "people.csv").touch()
     result = run("registry", "import", "--config", config, tmp_path, status=1)
     assert "people.csv means nothing here" in result.output
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_import_that_was_killed_is_completed_by_the_next(
+    kind: str, tmp_path: Path, made_up_city: Path, request: pytest.FixtureRequest
+) -> None:
+    """Signal 9 at several moments of several loads, then one that is left to end."""
+    options = []
+    if kind == "postgresql":
+        cluster: PostgreSQLCluster = request.getfixturevalue("postgres_cluster")
+        options = ["--database", cluster.create_database("killed")]
+        request.addfinalizer(lambda: cluster.drop_database("killed"))
+    run("init", tmp_path / "centre", *options)
+    config = tmp_path / "centre" / "cardserver.toml"
+    command = [sys.executable, "-m", "cardserver", "registry", "import", "--config", str(config)]
+    killed = 0
+    for after_s in (0.4, 0.8, 1.1, 1.4, 1.7):
+        process = subprocess.Popen(
+            [*command, str(made_up_city)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(after_s)
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+    assert killed
+    run("registry", "import", "--config", config, made_up_city)
+
+    async def count(registry: Registry) -> dict[str, int]:
+        counted = {}
+        for name, text in {
+            "persons": "SELECT count(*) FROM person",
+            "cards": "SELECT count(*) FROM card",
+            "insurances": "SELECT count(*) FROM insurance",
+            "balances": "SELECT count(*) FROM account_balance",
+            "held": "SELECT sum(balance_fen) FROM account_balance",
+            "posted": "SELECT -sum(amount_fen) FROM posting WHERE account = 2030",
+            "left": "SELECT sum(amount_fen) FROM posting",
+        }.items():
+            ((number,),) = await registry._database.fetch(
+                plain(name, postgresql=text, sqlite=text)()
+            )
+            counted[name] = int(number)
+        return counted
+
+    counted = ask(config, count)
+    amounts = [
+        int(line.split(",")[1])
+        for line in (made_up_city / "balances.csv").read_text(encoding="utf-8").splitlines()[1:]
+    ]
+    expected = {
+        name: len((made_up_city / f"{name}.csv").read_text(encoding="utf-8").splitlines()) - 1
+        for name in ("persons", "cards", "insurances", "balances")
+    }
+    assert counted == {**expected, "held": sum(amounts), "posted": sum(amounts), "left": 0}
