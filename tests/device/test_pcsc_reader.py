@@ -27,6 +27,7 @@ from simulators.card.social_security_card import (
     print_card,
 )
 from simulators.card.virtual_reader import PORT, VirtualReaderCard
+from simulators.pcscd import virtual_reader
 from terminals.readers.channel import (
     BatchAnswers,
     BatchOutcome,
@@ -160,6 +161,24 @@ async def test_a_watch_ends_its_thread(slots: Any) -> None:
         for thread in threading.enumerate():
             if thread.name == "reader watch":
                 await asyncio.to_thread(thread.join)
+
+
+async def test_a_watch_outlives_the_service() -> None:
+    """Where pcscd runs already we may not stop it, and see only that the watch goes on."""
+    card = print_card(FICTITIOUS, RootKeys.draw())
+    async with asyncio.timeout(60), contextlib.aclosing(watch()) as events:
+
+        async def wait_for(event: ReaderEvent) -> None:
+            async for seen in events:
+                if seen == event:
+                    return
+
+        for _ in range(2):
+            with virtual_reader() as service:
+                slot = service.slots[0]
+                async with VirtualReaderCard(card):
+                    await wait_for(ReaderEvent(slot, is_present=True, atr=card.atr))
+            await wait_for(ReaderEvent(slot, is_present=False, atr=b""))
 
 
 async def test_a_card_that_is_in_already_is_told_first(slots: Any, connect: Any) -> None:
