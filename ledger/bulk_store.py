@@ -8,6 +8,7 @@ Not here: connections and transactions (`database_store.py`).
 
 # ruff: noqa: S608 - every name in a text is the schema's own, every value is a parameter
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -35,9 +36,10 @@ class Statement:
         is_plain: Parameters are those of the text itself: at most one row.
         has_result: Whether rows come back.
         key_count: For a `select` by key, how many leading columns of a result are its key.
+        parts: For statements put `together`, which; the rows of a query are then each part's.
     """
 
-    __slots__ = ("has_result", "is_plain", "key_count", "name", "postgresql", "sqlite")
+    __slots__ = ("has_result", "is_plain", "key_count", "name", "parts", "postgresql", "sqlite")
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Statement:
         has_result: bool,
         is_plain: bool = False,
         key_count: int = 0,
+        parts: tuple["Statement", ...] = (),
     ) -> None:
         self.name = name
         self.postgresql = postgresql
@@ -55,6 +58,7 @@ class Statement:
         self.has_result = has_result
         self.is_plain = is_plain
         self.key_count = key_count
+        self.parts = parts
 
     def __call__(self, rows: Sequence[Row] = ()) -> Query:
         """Return the query of this statement for these rows.
@@ -92,10 +96,13 @@ def select(
             f" WHERE t.{_quoted(key.name)} = ANY($1::{_type_name(key.type)}[]){tail}"
         )
     else:
+        # OFFSET 0 keeps the inner query whole: for each key one descent of the index, whatever the
+        # planner believed of the table on the day when it planned.
+        assert not lock, "rows are locked by a single column"
         matches = _each_with(" AND ", "t.{0} = k.{0}", by)
         postgresql = (
-            f"SELECT {wanted} FROM {_unnest('k', [table.c[b] for b in by])}"
-            f" JOIN {name} t ON {matches}{tail}"
+            f"SELECT f.* FROM {_unnest('k', [table.c[b] for b in by])} CROSS JOIN LATERAL"
+            f" (SELECT {wanted} FROM {name} t WHERE {matches} OFFSET 0) f"
         )
     sqlite = f"SELECT {wanted} FROM {name} t WHERE {_each_with(' AND ', 't.{} = ?', by)}"
     return Statement(
@@ -180,6 +187,46 @@ def delete(table: Table, by: Sequence[str]) -> Statement:
 def plain(name: str, *, postgresql: str, sqlite: str) -> Statement:
     """Take the texts as they are, with `$1` and `?`; a query has at most one row."""
     return Statement(name, postgresql=postgresql, sqlite=sqlite, has_result=True, is_plain=True)
+
+
+def together(queries: Sequence[Query]) -> Query:
+    """Run several changes as one statement, so that PostgreSQL takes one round trip for them.
+
+    They see the same state, and none sees what another does. The result is the last one's. For
+    queries by column arrays that have rows; texts are kept, so the combinations must be few.
+    """
+    if len(queries) == 1:
+        return queries[0]
+    parts = tuple(query.statement for query in queries)
+    combined = _combined.get(parts)
+    if combined is None:
+        combined = _combined[parts] = _combine(parts)
+    return Query(combined, [tuple(query.rows) for query in queries])
+
+
+_combined: dict[tuple[Statement, ...], Statement] = {}
+_PARAMETER = re.compile(r"\$\d+")
+
+
+def _combine(parts: tuple[Statement, ...]) -> Statement:
+    texts: list[str] = []
+    count = 0
+    for part in parts:
+        assert not part.is_plain, "only changes by column arrays"
+        assert not part.parts, "no part is itself put together"
+        # Each parameter stands once in its text, in order.
+        pieces = _PARAMETER.split(part.postgresql)
+        texts.append(pieces[0] + "".join(f"${count + n}{p}" for n, p in enumerate(pieces[1:], 1)))
+        count += len(pieces) - 1
+    *first, last = texts
+    named = ", ".join(f"s{index} AS ({text})" for index, text in enumerate(first))
+    return Statement(
+        " + ".join(part.name for part in parts),
+        postgresql=f"WITH {named} {last}",
+        sqlite="",
+        has_result=parts[-1].has_result,
+        parts=parts,
+    )
 
 
 def _upsert(

@@ -10,6 +10,7 @@ from enum import Enum, unique
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from ledger.accounts import Account
+from ledger.bulk_store import Query
 from ledger.entries import Draft
 from ledger.ledger_store import GroupTime, RequestKey, StoredRequest
 from ledger.scripts import Script
@@ -165,8 +166,8 @@ class Participant(Protocol[Needs_contra, B, R]):
         """Let later decisions of the group see this one."""
         ...
 
-    def write(self, book: B, decided: Collection[Decided[R]]) -> Script[None]:
-        """Write what the decisions left."""
+    def write(self, book: B, decided: Collection[Decided[R]]) -> list[Query]:
+        """Return the changes that the decisions left, one a table, none without rows."""
         ...
 
 

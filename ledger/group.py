@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from ledger.bulk_store import Query
+from ledger.bulk_store import Query, together
 from ledger.calendar import Clock, business_date, open_period
 from ledger.decisions import (
     Answer,
@@ -36,23 +36,20 @@ from ledger.ledger_store import (
     PostedEntry,
     RequestKey,
     Slot,
+    SlotLostError,
     StoredRequest,
+    balance_queries,
+    entry_queries,
     last_closed_period,
     read_balances,
     read_requests,
-    write_balances,
-    write_entries,
-    write_requests,
+    request_queries,
 )
 from ledger.scripts import Script
 from ledger.store_errors import StoreError
 
 TOMBSTONE_TYPE = 0
 _NO_HASH = bytes(32)
-
-
-class KeyTakenError(StoreError):
-    """Another writer stored one of the group's attempts meanwhile; nothing was recorded."""
 
 
 class OverdrawnError(StoreError):
@@ -197,17 +194,21 @@ class Group(Generic[N, B, R]):
         self._stored[key] = stored
 
     def _write(self, view: GroupView[B]) -> Script[Slot]:
-        yield from write_balances({key: view.balances[key] for key in self._moved})
+        moved = {key: view.balances[key] for key in self._moved}
+        queries = [*self.later, *balance_queries(moved), *request_queries(self._stored)]
         if self._decided:
-            yield from self.participant.write(view.book, self._decided)
-        for query in self.later:
-            _ = yield query
-        slot = yield from write_entries(
-            self.slot, self._entries, view.when,
-            lease_until_ms=view.when.recorded_time_ms + self.lease_ms,
-        )  # fmt: skip
-        if not (yield from write_requests(self._stored)):
-            raise KeyTakenError("a key was stored by another writer")
+            queries += self.participant.write(view.book, self._decided)
+        slot = self.slot
+        if self._entries:
+            lease_until_ms = view.when.recorded_time_ms + self.lease_ms
+            posting, slot = entry_queries(
+                slot, self._entries, view.when, lease_until_ms=lease_until_ms
+            )
+            queries += posting
+        if queries:
+            advanced = yield together(queries)
+            if self._entries and not advanced:
+                raise SlotLostError(f"slot {slot.slot} is no longer ours")
         return slot
 
 

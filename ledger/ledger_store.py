@@ -13,7 +13,7 @@ from msgspec import msgpack
 
 from ledger import tables
 from ledger.accounts import Account
-from ledger.bulk_store import Row, add, insert, plain, put, select, update
+from ledger.bulk_store import Query, Row, add, insert, plain, put, select, together, update
 from ledger.database_store import Database
 from ledger.entries import Draft, Posting, entry_number
 from ledger.scripts import Script
@@ -86,7 +86,7 @@ _KEY = ("month", "institution_no", "terminal_no", "msgid")
 _STORED = StoredRequest._fields
 
 FIND_REQUESTS = select(tables.request, columns=_STORED, by=_KEY)
-_INSERT_REQUESTS = insert(tables.request, (*_KEY, *_STORED), ignore_existing=True)
+_INSERT_REQUESTS = insert(tables.request, (*_KEY, *_STORED))
 FIND_BALANCES = select(tables.account_balance, ("account", "balance_fen"), ("owner",))
 PUT_BALANCES = put(tables.account_balance, set=("balance_fen",), by=("owner", "account"))
 OPEN_BALANCES = insert(
@@ -163,13 +163,9 @@ def read_requests(keys: Iterable[RequestKey]) -> Script[dict[RequestKey, StoredR
     return {RequestKey(*row[:4]): StoredRequest(*row[4:]) for row in rows}
 
 
-def write_requests(stored: dict[RequestKey, StoredRequest]) -> Script[bool]:
-    """Store outcomes in key order; tell whether all keys were still free."""
-    rows = [(*key, *stored[key]) for key in sorted(stored)]
-    if not rows:
-        return True
-    added = yield _INSERT_REQUESTS(rows)
-    return len(added) == len(rows)
+def request_queries(stored: dict[RequestKey, StoredRequest]) -> list[Query]:
+    """Store outcomes in key order; a key that is taken breaks the transaction."""
+    return [_INSERT_REQUESTS([(*key, *stored[key]) for key in sorted(stored)])] if stored else []
 
 
 def read_balances(owners: Iterable[int]) -> Script[dict[tuple[int, int], int]]:
@@ -178,10 +174,9 @@ def read_balances(owners: Iterable[int]) -> Script[dict[tuple[int, int], int]]:
     return {(owner, account): balance for owner, account, balance in rows}
 
 
-def write_balances(balances: dict[tuple[int, int], int]) -> Script[None]:
+def balance_queries(balances: dict[tuple[int, int], int]) -> list[Query]:
     """Write balances in key order."""
-    if balances:
-        yield PUT_BALANCES([(*key, balances[key]) for key in sorted(balances)])
+    return [PUT_BALANCES([(*key, balances[key]) for key in sorted(balances)])] if balances else []
 
 
 def read_drafts(entry_numbers: Iterable[int]) -> Script[dict[int, Draft]]:
@@ -208,33 +203,47 @@ def make_draft(entry: Row, postings: Iterable[Row]) -> Draft:
     )
 
 
+def entry_queries(
+    slot: Slot, entries: Sequence[PostedEntry], when: GroupTime, *, lease_until_ms: int
+) -> tuple[list[Query], Slot]:
+    """Store entries numbered from the slot's next on, with totals and seal; advance the slot.
+
+    The last query returns a row if the slot is still ours; else the transaction must not commit.
+    """
+    assert entries
+    entry_rows, posting_rows = _rows(entries, when)
+    first = slot.sequence + 1
+    last = slot.sequence + len(entries)
+    assert entries[0].entry_no == entry_number(slot=slot.slot, sequence=first)
+    assert entries[-1].entry_no == entry_number(slot=slot.slot, sequence=last)
+    head = digest(slot.chain_head, entry_rows, posting_rows)
+    queries = [_INSERT_ENTRIES(entry_rows)]
+    if posting_rows:
+        queries += [
+            _INSERT_POSTINGS(posting_rows),
+            _ADD_TOTALS(_totals(slot.slot, entries, when)),
+        ]
+    queries += [
+        _INSERT_SEALS([(slot.slot, last, first, head)]),
+        _ADVANCE_SLOT([(last, head, lease_until_ms, slot.slot, slot.owner, slot.sequence)]),
+    ]
+    return queries, Slot(slot.slot, slot.owner, last, head)
+
+
 def write_entries(
     slot: Slot, entries: Sequence[PostedEntry], when: GroupTime, *, lease_until_ms: int
 ) -> Script[Slot]:
-    """Store entries numbered from the slot's next on, with totals and seal; advance the slot.
+    """Run `entry_queries`.
 
     Raises:
         SlotLostError: If the slot has another owner or has advanced since.
     """
     if not entries:
         return slot
-    entry_rows, posting_rows = _rows(entries, when)
-    yield _INSERT_ENTRIES(entry_rows)
-    if posting_rows:
-        yield _INSERT_POSTINGS(posting_rows)
-        yield _ADD_TOTALS(_totals(slot.slot, entries, when))
-    first = slot.sequence + 1
-    last = slot.sequence + len(entries)
-    assert entries[0].entry_no == entry_number(slot=slot.slot, sequence=first)
-    assert entries[-1].entry_no == entry_number(slot=slot.slot, sequence=last)
-    head = digest(slot.chain_head, entry_rows, posting_rows)
-    yield _INSERT_SEALS([(slot.slot, last, first, head)])
-    advanced = yield _ADVANCE_SLOT(
-        [(last, head, lease_until_ms, slot.slot, slot.owner, slot.sequence)]
-    )
-    if not advanced:
+    queries, advanced = entry_queries(slot, entries, when, lease_until_ms=lease_until_ms)
+    if not (yield together(queries)):
         raise SlotLostError(f"slot {slot.slot} is no longer ours")
-    return Slot(slot.slot, slot.owner, last, head)
+    return advanced
 
 
 def lease_slot(owner: str, *, now_ms: int, lease_until_ms: int) -> Script[Slot]:

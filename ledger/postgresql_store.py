@@ -296,7 +296,11 @@ async def _execute(connection: _Asyncpg, query: Query) -> list[Row]:
         return []
     if statement.key_count and len(rows) > 1:
         rows = list(dict.fromkeys(rows))
-    columns = list(map(list, zip(*rows, strict=True)))
+    columns = [
+        list(column)
+        for part_rows in (rows if statement.parts else (rows,))
+        for column in zip(*part_rows, strict=True)
+    ]
     found = await _guard(connection.fetch(statement.postgresql, *columns))
     return list(map(tuple, found))
 

@@ -171,6 +171,11 @@ def _check_settings(journal_mode: str, synchronous: str) -> None:
 
 def _execute(connection: sqlite3.Connection, query: Query) -> list[Row]:
     statement, rows = query
+    found: list[Row] = []
+    if statement.parts:
+        for part, part_rows in zip(statement.parts, rows, strict=True):
+            found = _execute(connection, Query(part, part_rows))
+        return found
     text = statement.sqlite
     if statement.is_plain:
         assert len(rows) <= 1, "a plain statement takes one row of parameters"
@@ -180,7 +185,7 @@ def _execute(connection: sqlite3.Connection, query: Query) -> list[Row]:
         return []
     if statement.key_count:
         rows = list(dict.fromkeys(rows)) if len(rows) > 1 else rows
-    found: list[Row] = []
+    found = []
     for row in rows:
         found.extend(connection.execute(text, row).fetchall())
     return found

@@ -53,7 +53,14 @@ entry = Table(
     Column("undoes", BigInteger),
     Column("recorded_time_ms", BigInteger, nullable=False),
 )
-Index("entry_undoes", entry.c.undoes, unique=True)
+# An entry is undone at most once. Partial: most undo nothing, and need no place in it.
+Index(
+    "entry_undoes",
+    entry.c.undoes,
+    unique=True,
+    postgresql_where=entry.c.undoes.is_not(None),
+    sqlite_where=entry.c.undoes.is_not(None),
+)
 
 posting = Table(
     "posting",

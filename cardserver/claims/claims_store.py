@@ -29,7 +29,7 @@ from cardserver.claims.values import (
 )
 from cardserver.registry import tables as registry
 from cardserver.registry.values import Insurance, InsuranceState
-from ledger.bulk_store import Row, Statement, insert, put, select
+from ledger.bulk_store import Query, Row, Statement, insert, put, select
 from ledger.database_store import Database
 from ledger.decisions import Answer, Decided, GroupView
 from ledger.entries import Draft
@@ -184,8 +184,8 @@ class ClaimsParticipant:
             reports, copies = book.printed.get(printed.claim_no, (0, 0))
             book.printed[printed.claim_no] = (reports + 1, copies + printed.is_printed)
 
-    def write(self, book: Book, decided: Collection[Decided[Record]]) -> Script[None]:
-        """Write claims, accumulators, printers' reports and the audit."""
+    def write(self, book: Book, decided: Collection[Decided[Record]]) -> list[Query]:
+        """Return what is to be written: claims, accumulators, printers' reports, the audit."""
         claims: list[Row] = []
         prints: dict[tuple[int, int], Row] = {}
         audit: list[Row] = []
@@ -209,14 +209,13 @@ class ClaimsParticipant:
                 prints[printed.claim_no, copy] = (
                     printed.claim_no, copy, int(printed.is_printed), one.when.recorded_time_ms,
                 )  # fmt: skip
+        queries = [_INSERT_AUDIT(audit)]
         if claims:
-            yield _INSERT_CLAIMS(claims)
-            yield _PUT_ACCUMULATORS(
-                [(*key, *_amounts(book.accumulators[key])) for key in sorted(moved)]
-            )
+            used = [(*key, *_amounts(book.accumulators[key])) for key in sorted(moved)]
+            queries += [_INSERT_CLAIMS(claims), _PUT_ACCUMULATORS(used)]
         if prints:
-            yield _INSERT_PRINTS(list(prints.values()))
-        yield _INSERT_AUDIT(audit)
+            queries.append(_INSERT_PRINTS(list(prints.values())))
+        return queries
 
 
 def claims_participants() -> ClaimsParticipant:

@@ -45,7 +45,14 @@ claim = Table(
     Column("list_version", Integer, nullable=False),
     Column("detail", LargeBinary, nullable=False),  # MessagePack: bill, splits, accumulators moved
 )
-Index("claim_undoes", claim.c.undoes, unique=True)
+# Partial: most claims undo nothing, and need no place in it.
+Index(
+    "claim_undoes",
+    claim.c.undoes,
+    unique=True,
+    postgresql_where=claim.c.undoes.is_not(None),
+    sqlite_where=claim.c.undoes.is_not(None),
+)
 Index("claim_person", claim.c.person_no, claim.c.entry_no)
 
 accumulator = Table(
