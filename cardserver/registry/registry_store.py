@@ -24,7 +24,7 @@ from cardserver.registry.values import (
     SignOn,
     Terminal,
 )
-from ledger.bulk_store import Query, Row, insert, plain, select, update
+from ledger.bulk_store import Query, Row, Statement, insert, plain, select, update
 from ledger.database_store import Database
 
 ACTIVE = 1
@@ -60,10 +60,21 @@ _TERMINAL_BY_CODE = select(tables.terminal, TERMINAL_COLUMNS, by=("institution_n
 _OPERATOR_BY_CODE = select(tables.operator, OPERATOR_COLUMNS, by=("institution_no", "code"))
 _OPERATOR = select(tables.operator, OPERATOR_COLUMNS, by=("operator_no",))
 
-_SIGN_ON = select(
-    tables.sign_on,
-    ("terminal_no", "operator_no", "batch_no", "begins_time_ms", "ends_time_ms"),
-    by=("sign_no",),
+# Asked before money moves: one round trip for all that a sign-on rests on, shared like the others.
+_SIGN_ON_TEXT = (
+    "SELECT s.sign_no, s.batch_no, s.begins_time_ms, s.ends_time_ms, i.state,"
+    " t.terminal_no, t.institution_no, t.code, t.certificate_sha256, t.state,"
+    " o.operator_no, o.institution_no, o.code, o.name, o.role, o.password_hash, o.state"
+    " FROM sign_on s JOIN terminal t ON t.terminal_no = s.terminal_no"
+    " JOIN institution i ON i.institution_no = t.institution_no"
+    " JOIN operator o ON o.operator_no = s.operator_no WHERE s.sign_no = "
+)
+_SIGN_ON = Statement(
+    "select sign_on with all that it rests on",
+    postgresql=_SIGN_ON_TEXT + "ANY($1::text[])",
+    sqlite=_SIGN_ON_TEXT + "?",
+    has_result=True,
+    key_count=1,
 )
 _OPEN_SIGN_ON = insert(
     tables.sign_on,
@@ -185,17 +196,12 @@ class Registry:
         rows = await self._database.fetch(_SIGN_ON([(sign_no,)]))
         if not rows:
             return None
-        _, terminal_no, operator_no, batch_no, begins_time_ms, ends_time_ms = rows[0]
-        terminal = await self.terminal_by_no(terminal_no)
-        operator = await self.operator_by_no(operator_no)
-        if terminal is None or operator is None:
-            return None
-        institution = await self.institution(terminal.institution_no)
+        _, batch_no, begins_time_ms, ends_time_ms, institution_state, *rest = rows[0]
         return SignOn(
             sign_no=sign_no,
-            terminal=terminal,
-            operator=operator,
-            institution_is_active=institution is not None and institution.is_active,
+            terminal=_terminal(tuple(rest[: len(TERMINAL_COLUMNS)])),
+            operator=_operator(tuple(rest[len(TERMINAL_COLUMNS) :])),
+            institution_is_active=institution_state == ACTIVE,
             batch_no=batch_no,
             begins_time_ms=begins_time_ms,
             ends_time_ms=ends_time_ms,

@@ -226,6 +226,8 @@ async def test_a_sign_on_tells_the_present_state_of_all_it_rests_on(
     assert not found.operator.is_active
     assert found.ends_time_ms == 7
     assert await registry.sign_on("s9") is None
+    several = await asyncio.gather(*(registry.sign_on(number) for number in ("s2", "s9", "s1")))
+    assert [one and one.sign_no for one in several] == ["s2", None, "s1"]
 
 
 async def test_five_wrong_passwords_lock_and_a_right_one_forgives(registry: Registry) -> None:
