@@ -107,14 +107,16 @@ class CardOpening:
     Attributes:
         answer: CARD_OPEN's.
         atr: The card's ATR.
+        prepare_ms: Connecting to the centre and getting a challenge, where neither stood.
         connect_ms: Powering the card up.
         card_ms: In reader and card, relayed batches included.
-        total_ms: From before powering up to the answer.
+        total_ms: From before powering up to the answer; without `prepare_ms`.
         relays: Batches that the centre relayed.
     """
 
     answer: Answer
     atr: bytes
+    prepare_ms: float
     connect_ms: float
     card_ms: float
     total_ms: float
@@ -353,6 +355,8 @@ class TerminalClient:
             ReaderError: The reader has no card or fails before the centre is asked.
         """
         clock = asyncio.get_running_loop().time
+        begun = clock()
+        await self.prepare_card()
         started = clock()
         atr = await reader.connect()
         connected = clock()
@@ -379,11 +383,23 @@ class TerminalClient:
         return CardOpening(
             answer=answer,
             atr=atr,
+            prepare_ms=(started - begun) * 1000,
             connect_ms=(connected - started) * 1000,
             card_ms=card_time_us / 1000,
             total_ms=(clock() - started) * 1000,
             relays=relays,
         )
+
+    async def prepare_card(self) -> None:
+        """Connect and get a challenge, unless both are there; `open_card` does it too.
+
+        On a new connection of an earlier sign-on a STATUS brings the first challenges: it needs
+        the sign-on, in whose replies they are renewed, and changes nothing.
+        """
+        is_ready = self.is_connected and len(self._wallet) > 0
+        if not is_ready and self._sign_on is not None and self._sign_on.openings:
+            unused = Status(self.config.terminal.code, self.msgid())
+            await self.request(MessageType.STATUS, unused)
 
     # --- private ------------------------------------------------------------------------------
 
@@ -485,7 +501,8 @@ class TerminalClient:
         opening = opening_of(self._sign_on.openings if self._sign_on else (), atr)
         challenge: Challenge | None = None
         if opening is not None:
-            challenge = await self._challenge()
+            await self.prepare_card()
+            challenge = self._wallet.take()
         if opening is None or challenge is None:
             # Nothing in hand: the centre relays the whole opening.
             return CardOpen(reader.name, atr, 0, 0, RelayOutcome.COMPLETED, (), wants_holder, 0)
@@ -500,16 +517,6 @@ class TerminalClient:
             wants_holder,
             batch.card_time_us,
         )
-
-    async def _challenge(self) -> Challenge | None:
-        """Take a challenge; on a new connection of an earlier sign-on a STATUS brings the first.
-
-        STATUS needs the sign-on, in whose replies challenges are renewed, and changes nothing.
-        """
-        if not self.is_connected or len(self._wallet) == 0:
-            unused = Status(self.config.terminal.code, self.msgid())
-            await self.request(MessageType.STATUS, unused)
-        return self._wallet.take()
 
     async def _sign_on_again(self, sign_no_used: str) -> bool:
         async with self._signing_on:

@@ -226,10 +226,14 @@ def _opening_result(opening: CardOpening) -> Result:
         if body.holder_name:
             console.print(f"卡内姓名 on the card: {escape(body.holder_name)} {body.holder_id}")
         _render_person(console, body.person)
+        if answer.stages_us:
+            rest = f"网络 wire {times['wire']:.1f} ms, 中心 centre {times['centre']:.1f} ms"
+        else:
+            rest = f"网络和中心 wire and centre {times['wire']:.1f} ms"
         console.print(
-            f"往返 round trips {body.round_trips};"
-            f" 上电 power-up {times['power_up']:.1f} ms, 卡 card {times['card']:.1f} ms,"
-            f" 网络 wire {times['wire']:.1f} ms, 中心 centre {times['centre']:.1f} ms"
+            f"往返 round trips {body.round_trips}; 共 total {times['total']:.1f} ms:"
+            f" 上电 power-up {times['power_up']:.1f} ms, 卡 card {times['card']:.1f} ms, {rest}"
+            f"  (此前连接中心 connecting before {times['prepare']:.1f} ms)"
         )
 
     return result_of(answer, values, render)
@@ -243,6 +247,7 @@ def _times(opening: CardOpening) -> dict[str, float]:
     wire_ms = opening.total_ms - opening.connect_ms - opening.card_ms - centre_ms
     return {
         "total": round(opening.total_ms, 3),
+        "prepare": round(opening.prepare_ms, 3),
         "power_up": round(opening.connect_ms, 3),
         "card": round(opening.card_ms, 3),
         "wire": round(max(wire_ms, 0.0), 3),

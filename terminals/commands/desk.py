@@ -1,6 +1,7 @@
 """The desk behind a command: configuration, kept state, outbox, client and reader, and its end."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -118,6 +119,10 @@ class Desk:
         wanted = reader_name or self.config.reader.name
         names = [name for name in await list_readers() if wanted in name]
         failure: ReaderError | None = None
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        await self.client.prepare_card()
+        prepare_ms = (clock() - begun) * 1000
         for name in names:
             async with PCSCReader(name) as reader:
                 try:
@@ -128,7 +133,7 @@ class Desk:
                     failure = error
                     continue
             self._keep_card(opening)
-            return opening
+            return dataclasses.replace(opening, prepare_ms=prepare_ms + opening.prepare_ms)
         raise failure or NoCardError(", ".join(names) or "no reader")
 
     def forget_card(self) -> None:

@@ -16,6 +16,7 @@ from terminals.attempts import Outcome
 from terminals.outbox import AttemptState
 
 JSON: TypeAlias = object
+_COLUMNS_MIN: Final = 150
 Render = Callable[[Console], None]
 
 
@@ -165,19 +166,25 @@ def show(command: str, result: Result, *, as_json: bool) -> None:
         sys.stdout.write(msgspec.json.encode(_document(command, result)).decode() + "\n")
         sys.stdout.flush()
         return
-    console = Console(highlight=False, soft_wrap=True)
+    screen = console()
     if result.render is not None:
-        result.render(console)
+        result.render(screen)
     colour, status_zh, status_en = _STATUS_WORDS[result.status]
     code = f" {result.code}" if result.code >= 0 else ""
-    console.print(f"[{colour}]{status_zh} {status_en}{code}[/]", end="")
+    screen.print(f"[{colour}]{status_zh} {status_en}{code}[/]", end="")
     if result.status is not ExitStatus.APPROVED:
-        console.print(f"  {escape(result.text_zh)} / {escape(result.text_en)}", end="")
+        screen.print(f"  {escape(result.text_zh)} / {escape(result.text_en)}", end="")
     for detail in (result.detail_zh, result.detail_en):
         if detail:
-            console.print(f"\n  {escape(detail)}", end="")
+            screen.print(f"\n  {escape(detail)}", end="")
     duplicate = "  重复应答 duplicate" if result.is_duplicate else ""
-    console.print(f"\n[dim]{result.took_ms:.1f} ms{_stages(result)}  {result.msgid}{duplicate}[/]")
+    took = f"{result.took_ms:.1f} ms{_stages(result)}  " if result.took_ms else ""
+    screen.print(f"\n[dim]{took}{result.msgid}{duplicate}[/]")
+
+
+def console() -> Console:
+    """Give a screen on which no table is cut: a narrow one wraps by itself."""
+    return Console(highlight=False, soft_wrap=True, width=max(Console().width, _COLUMNS_MIN))
 
 
 def _stages(result: Result) -> str:

@@ -33,6 +33,7 @@ from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, Ye
 from terminals.commands.result import (
     ExitStatus,
     Result,
+    console,
     fault,
     plain,
     result_of,
@@ -240,7 +241,7 @@ async def _settled(
     if not isinstance(shown, Previewed):
         return result_of(answer)
     if asks:
-        _render_preview(Console(highlight=False), shown, bill)
+        _render_preview(console(), shown, bill)
         if not typer.confirm("确认结算 settle this?", err=True):
             return _declined(as_json=False)
     split = shown.split
@@ -277,20 +278,20 @@ def _settlement_result(
             "cancels": settled.cancels,
         }
 
-        def render(console: Console) -> None:
+        def render(screen: Console) -> None:
             if outcome.is_taken_up or is_taken_up:
-                console.print("[yellow]同一账单此前已提交 the same bill had been sent before[/]")
+                screen.print("[yellow]同一账单此前已提交 the same bill had been sent before[/]")
             cancels = f"  撤销 cancels {settled.cancels}" if settled.cancels else ""
-            console.print(f"结算编号 settlement [bold]{settled.setl_id}[/]{cancels}")
-            _render_split(console, settled.split)
-            console.print(f"账户余额 balance after [bold]{yuan(settled.balance_after_fen)}[/]")
+            screen.print(f"结算编号 settlement [bold]{settled.setl_id}[/]{cancels}")
+            _render_split(screen, settled.split)
+            screen.print(f"账户余额 balance after [bold]{yuan(settled.balance_after_fen)}[/]")
 
         return result_of_attempt(outcome, values, render)
     if isinstance(body, Previewed):
         changed = body
         values |= {"split": plain(changed.split)}
         return result_of_attempt(
-            outcome, values, lambda console: _render_split(console, changed.split)
+            outcome, values, lambda screen: _render_split(screen, changed.split)
         )
     return result_of_attempt(outcome, values)
 
@@ -306,7 +307,7 @@ def _preview_result(answer: Answer, bill: Bill) -> Result:
         "balance_after_fen": body.balance_after_fen,
         "explanation": plain(body.explanation),
     }
-    return result_of(answer, values, lambda console: _render_preview(console, body, bill))
+    return result_of(answer, values, lambda screen: _render_preview(screen, body, bill))
 
 
 def _status_result(answer: Answer, found: StatusFound, msgid: str) -> Result:
@@ -321,12 +322,12 @@ def _status_result(answer: Answer, found: StatusFound, msgid: str) -> Result:
         "body": plain(original),
     }
 
-    def render(console: Console) -> None:
-        console.print(f"{msgid}: {_STATUS_WORDS[found.state]}")
+    def render(screen: Console) -> None:
+        screen.print(f"{msgid}: {_STATUS_WORDS[found.state]}")
         if found.state in {StatusState.SETTLED, StatusState.REFUSED, StatusState.UNDONE}:
-            console.print(f"{values['type']} {found.code} {zh} / {en}  {found.setl_id}")
+            screen.print(f"{values['type']} {found.code} {zh} / {en}  {found.setl_id}")
         if isinstance(original, Settled | Previewed):
-            _render_split(console, original.split)
+            _render_split(screen, original.split)
 
     return result_of(answer, values, render)
 
@@ -341,7 +342,7 @@ def _original_body(found: StatusFound) -> Struct | None:
 _TYPES: Final = frozenset(type_.value for type_ in MessageType)
 
 
-def _render_preview(console: Console, body: Previewed, bill: Bill) -> None:
+def _render_preview(screen: Console, body: Previewed, bill: Bill) -> None:
     lines = Table(box=None, pad_edge=False)
     lines.add_column("项目 item")
     for heading in (
@@ -365,17 +366,17 @@ def _render_preview(console: Console, body: Previewed, bill: Bill) -> None:
             yuan(split.pre_self_pay_fen),
             yuan(split.in_scope_fen),
         )
-    console.print(lines)
+    screen.print(lines)
     if body.explanation:
-        console.rule("计算过程 how it comes to this", style="dim")
+        screen.rule("计算过程 how it comes to this", style="dim")
     for step in body.explanation:
-        console.print(f"{yuan(step.amount_fen):>12}  {escape(step.text_zh)}")
-        console.print(f"{'':>12}  [dim]{escape(step.text_en)}  \\[{escape(step.rule)}][/]")
-    _render_split(console, body.split)
-    console.print(f"结算后账户余额 balance after [bold]{yuan(body.balance_after_fen)}[/]")
+        screen.print(f"{yuan(step.amount_fen):>12}  {escape(step.text_zh)}")
+        screen.print(f"{'':>12}  [dim]{escape(step.text_en)}  \\[{escape(step.rule)}][/]")
+    _render_split(screen, body.split)
+    screen.print(f"结算后账户余额 balance after [bold]{yuan(body.balance_after_fen)}[/]")
 
 
-def _render_split(console: Console, split: Split) -> None:
+def _render_split(screen: Console, split: Split) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -398,7 +399,7 @@ def _render_split(console: Console, split: Split) -> None:
     if split.mutual_aid_fen:
         table.add_row("家庭共济 family account", yuan(split.mutual_aid_fen))
     table.add_row("[bold]现金 cash[/]", f"[bold]{yuan(split.cash_fen)}[/]")
-    console.print(table)
+    screen.print(table)
 
 
 def _exception(name: str, certificate_type: str, number: str) -> CardException | None:
