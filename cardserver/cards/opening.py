@@ -235,12 +235,12 @@ def _check_answers(batch: Batch, answers: tuple[bytes, ...]) -> None:
             Reason.CARD_RELAY_VIOLATION, en=f"{len(answers)} answers to {len(batch)} commands"
         )
     for index, (step, answer) in enumerate(zip(batch, answers, strict=True)):
-        is_sent = step.condition is None or is_condition_met(step.condition, answers[:index])
-        if not is_sent and answer:
-            raise _RefusedError(
-                Reason.CARD_RELAY_VIOLATION, en=f"step {index + 1} was to be skipped"
-            )
-        if is_sent and int.from_bytes(answer[-2:], "big") not in step.expected:
+        if step.condition is not None and not is_condition_met(step.condition, answers):
+            if answer:
+                raise _RefusedError(
+                    Reason.CARD_RELAY_VIOLATION, en=f"step {index + 1} was to be skipped"
+                )
+        elif int.from_bytes(answer[-2:], "big") not in step.expected:
             raise _RefusedError(
                 Reason.CARD_RELAY_VIOLATION, en=f"step {index + 1} did not end as it should"
             )

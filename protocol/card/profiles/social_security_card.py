@@ -7,6 +7,7 @@ trusted (`cardserver/cards/opening.py`).
 
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
+from functools import lru_cache
 
 from protocol.card.apdu import CommandAPDU, Instruction
 from protocol.card.atr import decode_atr
@@ -14,7 +15,7 @@ from protocol.card.errors import CardDataError
 from protocol.card.profiles.social_security_keys import Algorithm
 from protocol.card.script import Batch, Condition, Script, Span, Step
 from protocol.card.status_word import VERIFY_TRIES, StatusWord, tries_left
-from protocol.card.tlv import find, parse_ber, parse_simple
+from protocol.card.tlv import find, parse_ber
 
 PROFILE = "social_security_card"
 CHALLENGE_SIZE = 16
@@ -394,13 +395,22 @@ def _pin_state(answer: bytes) -> tuple[PINState, int]:
 
 
 def _declared_algorithm(fci: bytes, region: str) -> Algorithm:
-    """Read which cipher the directory declares: 6F, A5, 9F0C, 86 (part 2).
+    """Say which cipher the directory declares (part 2).
 
     Where it declares none, a region that begins with 11 means SSF33 and any other 3DES.
     """
-    declared = find(parse_ber(fci), 0x6F, 0xA5, 0x9F0C, 0x86)
+    declared = _declared_in(fci)
     if declared is None:
         return Algorithm.SSF33 if region.startswith("11") else Algorithm.TRIPLE_DES
+    return declared
+
+
+@lru_cache(maxsize=64)  # all cards of one maker and cipher answer SELECT alike
+def _declared_in(fci: bytes) -> Algorithm | None:
+    """Read 6F, A5, 9F0C, 86."""
+    declared = find(parse_ber(fci), 0x6F, 0xA5, 0x9F0C, 0x86)
+    if declared is None:
+        return None
     try:
         return Algorithm(int.from_bytes(declared, "big"))
     except ValueError:
@@ -408,11 +418,14 @@ def _declared_algorithm(fci: bytes, region: str) -> Algorithm:
 
 
 def _record(answer: bytes, item: Item) -> bytes:
-    """Take one record's value out of a READ RECORD answer: tag, length, value (part 6)."""
-    objects = parse_simple(answer[:-2])
-    if len(objects) != 1 or objects[0].tag != item:
-        raise CardDataError(f"record {item:02X} is not what was read")
-    return _exactly(objects[0].value, ITEM_SIZES[item])
+    """Take one record's value out of a READ RECORD answer: tag, length, value (part 6).
+
+    Every item has one length, so that its whole head is known beforehand.
+    """
+    size = ITEM_SIZES[item]
+    if len(answer) != 2 + size + 2 or answer[0] != item or answer[1] != size:
+        raise CardDataError(f"record {item:02X} of {size} bytes is not what was read")
+    return answer[2:-2]
 
 
 def _exactly(value: bytes, size: int) -> bytes:
