@@ -55,6 +55,7 @@ class Listener(Section, frozen=True):
         frame_time_max_ms: How long a frame may take from its first byte to its last.
         idle_time_max_ms: How long a connection may be silent.
         handshake_time_max_ms: How long the TLS handshake may take.
+        handshakes_max: TLS handshakes under way; above, the oldest is broken off.
         drain_time_max_ms: How long shutting down waits for requests in flight.
     """
 
@@ -69,6 +70,7 @@ class Listener(Section, frozen=True):
     frame_time_max_ms: Positive = 10_000
     idle_time_max_ms: Positive = 900_000
     handshake_time_max_ms: Positive = 10_000
+    handshakes_max: Positive = 512
     drain_time_max_ms: Positive = 10_000
 
 
@@ -136,9 +138,12 @@ class SignOn(Section, frozen=True):
     Attributes:
         life_ms: How long a sign-on holds.
         failures_max: Wrong passwords in a row that lock an operator.
+        recheck_ms: How long a sign-on that was seen is believed, except before a settlement is
+            undone.
     """
 
     life_ms: Positive = 43_200_000
+    recheck_ms: Positive = 10_000
     failures_max: Annotated[int, Meta(ge=1, le=100)] = 5
 
 

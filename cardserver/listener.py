@@ -1,11 +1,15 @@
 """The port that terminals connect to: TLS, frames, limits; one `TerminalLink` a connection.
 
+Connections are counted from the moment they are accepted. When too many are still at their TLS
+handshake the oldest is broken off, for an honest handshake is short.
+
 Not here: what a request means (`dispatch.py`), what a connection remembers (`session.py`), and the
 order in which messages may come (`protocol/terminal/connection.py`).
 """
 
 import asyncio
 import hashlib
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -28,9 +32,11 @@ from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import Goodbye, Relay, Relayed, Reply, Request
 
 ALPN = "cardserver/1"
+_BACKLOG = 1024  # as many as connect again at once when a worker has gone
+_ACCEPT_PAUSE_S = 0.1
 _SWEEP_S = 0.5  # how often slow and idle connections are looked for
 _POLL_S = 0.01  # how often a stopping worker looks whether it may go
-_LAST_WORDS_S = 1.0  # for the goodbyes to go out
+_LAST_WORDS_S = 1.0  # for the goodbyes to go out, and for the peer's end of TLS
 
 log = structlog.get_logger("cardserver.listener")
 
@@ -63,6 +69,8 @@ def terminal_tls_context(section: Listener, path: Callable[[str], Path]) -> ssl.
     context.load_cert_chain(path(section.certificate_file), path(section.key_file))
     context.load_verify_locations(path(section.terminal_ca_file))
     context.set_alpn_protocols([ALPN])
+    # Each connection shows its certificate anew: a session resumed would not be looked at again.
+    context.num_tickets = 0
     return context
 
 
@@ -77,9 +85,11 @@ class TerminalLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._admission: asyncio.Task[None] | None = None
         self._is_reading = True
+        self._is_ending = False
         self._early = b""  # what came before the registry admitted the terminal
         self.active_at = time.monotonic()
         self.frame_began_at = 0.0  # 0: between frames
+        self.stalled_at = 0.0  # 0: the terminal reads its replies
         self.peer = ""
 
     # --- asyncio.Protocol ----------------------------------------------------------------
@@ -117,12 +127,14 @@ class TerminalLink(asyncio.Protocol):
         """Take bytes as they come."""
         self.active_at = time.monotonic()
         self._listener.log_traffic(self.peer, "<", data)
-        if self._session is None:
-            self._early += data
-            if len(self._early) > self._listener.section.frame_size_max:
-                self.close(ResponseCode.FRAME_TOO_LARGE, "too much before the first reply")
+        if self._is_ending:
             return
-        self._deliver(data)
+        if self._session is not None:
+            self._deliver(data)
+            return
+        self._early += data
+        if len(self._early) > self._listener.section.frame_size_max:
+            self.close(ResponseCode.FRAME_TOO_LARGE, "too much before the first reply")
 
     def eof_received(self) -> bool:
         """Close when the terminal does."""
@@ -130,10 +142,12 @@ class TerminalLink(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop reading from a terminal that doesn't read its replies."""
+        self.stalled_at = time.monotonic()
         self._pause()
 
     def resume_writing(self) -> None:
         """Go on when it does."""
+        self.stalled_at = 0.0
         self._resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -154,7 +168,7 @@ class TerminalLink(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether a message can still be sent."""
-        return self._transport is not None and not self._transport.is_closing()
+        return self._transport is not None and not self._is_ending
 
     @property
     def in_flight(self) -> int:
@@ -172,7 +186,7 @@ class TerminalLink(asyncio.Protocol):
 
     def close(self, code: ResponseCode, detail: str) -> None:
         """Say why, and close."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._is_ending:
             return
         self._listener.metrics.connection_refused(code.name.lower())
         log.warning("connection closed", peer=self.peer, code=code.name, detail=detail)
@@ -180,24 +194,40 @@ class TerminalLink(asyncio.Protocol):
             self._transport.write(self._connection.send(Goodbye(code, detail[:200])))
         self._end()
 
+    def give_up(self, code: ResponseCode, detail: str) -> None:
+        """Break off a connection that takes no more bytes, so that nothing can be said either."""
+        self._listener.metrics.connection_refused(code.name.lower())
+        log.warning("connection broken off", peer=self.peer, code=code.name, detail=detail)
+        self._is_ending = True
+        if self._transport is not None:
+            self._transport.abort()
+
     # --- private -------------------------------------------------------------------------
 
     async def _admit(self, institution: str, terminal: str, digest: bytes) -> None:
-        admitted = await self._listener.admit(self, institution, terminal, digest)
+        try:
+            admitted = await self._listener.admit(self, institution, terminal, digest)
+        except Exception:  # the boundary: a fault of ours ends this connection and no other
+            log.exception("fault at admission", peer=self.peer)
+            admitted = ResponseCode.SYSTEM_ERROR
         if isinstance(admitted, ResponseCode):
             self.close(admitted, admitted.text_en)
             return
+        if not self.is_open:
+            return
         self._session = admitted
-        self._deliver(self._early)
-        self._early = b""
+        early, self._early = self._early, b""
+        self._deliver(early)
         self._resume()
 
     def _deliver(self, data: bytes) -> None:
         assert self._session is not None
         received_ns = time.perf_counter_ns()
+        is_frame_complete = False
         try:
             self._connection.receive_data(data)
             while (event := self._connection.next_event()) is not NEED_DATA:
+                is_frame_complete = True
                 match event:
                     case Request():
                         self._session.on_request(event, received_ns)
@@ -212,10 +242,12 @@ class TerminalLink(asyncio.Protocol):
             return
         if not self._connection.is_mid_frame:
             self.frame_began_at = 0.0
-        elif self.frame_began_at == 0.0:
+        elif is_frame_complete or self.frame_began_at == 0.0:
+            # What is unfinished now began in this read, also where others were completed by it.
             self.frame_began_at = self.active_at
 
     def _end(self) -> None:
+        self._is_ending = True
         if self._transport is not None:
             self._transport.close()
 
@@ -252,48 +284,90 @@ class TerminalListener:
             frame_size_max=section.frame_size_max, in_flight_max=section.in_flight_max
         )
         self._context = context
-        self._server: asyncio.Server | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sockets: list[socket.socket] = []
+        self._background: list[asyncio.Task[None]] = []
+        self._handshakes: dict[asyncio.Task[None], None] = {}  # in the order of their coming
         self._logs_traffic = False
 
     @property
     def port(self) -> int:
         """The port bound."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return int(self._sockets[0].getsockname()[1])
 
     async def start(self, *, shares_port: bool, logs_traffic: bool) -> None:
-        """Bind and listen."""
+        """Bind and listen.
+
+        Raises:
+            OSError: The address can't be bound.
+        """
         self._logs_traffic = logs_traffic
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: TerminalLink(self),
-            self.section.host,
-            self.section.port,
-            ssl=self._context,
-            ssl_handshake_timeout=self.section.handshake_time_max_ms / 1000,
-            ssl_shutdown_timeout=1.0,
-            reuse_port=shares_port or None,
-            backlog=1024,
+        section = self.section
+        addresses = await asyncio.get_running_loop().getaddrinfo(
+            section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        self._sweeper = self.tasks.create_task(self._sweep())
+        for family, _, _, _, address in addresses:
+            listening = socket.create_server(
+                address[:2], family=family, backlog=_BACKLOG, reuse_port=shares_port
+            )
+            listening.settimeout(0)
+            self._sockets.append(listening)
+        accepting = [self.tasks.create_task(self._accept(one)) for one in self._sockets]
+        self._background = [*accepting, self.tasks.create_task(self._sweep())]
 
     async def drain(self) -> None:
         """Refuse what is new, wait for what is in flight within the limit, close."""
-        assert self._server is not None
-        assert self._sweeper is not None
         self.is_draining = True
-        self._server.close()
-        self._sweeper.cancel()
+        for task in (*self._background[:-1], *self._handshakes):
+            task.cancel()
+        for listening in self._sockets:
+            listening.close()
         give_up_at = time.monotonic() + self.section.drain_time_max_ms / 1000
         await _until(lambda: not any(link.in_flight for link in self.links), give_up_at)
         for link in tuple(self.links):
             link.close(ResponseCode.SHUTTING_DOWN, "this server is stopping")
-        await _until(lambda: not self.links, give_up_at + _LAST_WORDS_S)
+        await _until(lambda: not self.links, time.monotonic() + _LAST_WORDS_S)
+        self._background[-1].cancel()
 
     def log_traffic(self, peer: str, direction: str, data: bytes) -> None:
         """Log wire bytes, where the configuration asks for it."""
         if self._logs_traffic:
             log.debug("traffic", peer=peer, direction=direction, data=data.hex())
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listening)
+            except OSError as error:  # out of descriptors, say: connections that end give them back
+                log.warning("can't accept connections", error=str(error))
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            if len(self._handshakes) >= self.section.handshakes_max:
+                self.metrics.connection_refused("handshakes_max")
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                oldest.cancel()
+            task = self.tasks.create_task(self._shake_hands(accepted, str(address)))
+            self._handshakes[task] = None
+            task.add_done_callback(lambda done: self._handshakes.pop(done, None))
+
+    async def _shake_hands(self, accepted: socket.socket, peer: str) -> None:
+        """Do the TLS handshake; what follows is for the link to do."""
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: TerminalLink(self),
+                accepted,
+                ssl=self._context,
+                ssl_handshake_timeout=self.section.handshake_time_max_ms / 1000,
+                ssl_shutdown_timeout=_LAST_WORDS_S,
+            )
+        except OSError as error:  # ssl.SSLError and time-outs are such
+            self.metrics.connection_refused("handshake")
+            log.info("handshake failed", peer=peer, error=str(error))
+            accepted.close()
+        except asyncio.CancelledError:  # broken off
+            accepted.close()
+            raise
 
     async def _sweep(self) -> None:
         frame_s = self.section.frame_time_max_ms / 1000
@@ -302,7 +376,9 @@ class TerminalListener:
             await asyncio.sleep(_SWEEP_S)
             now = time.monotonic()
             for link in tuple(self.links):
-                if link.frame_began_at and now - link.frame_began_at > frame_s:
+                if link.stalled_at and now - link.stalled_at > frame_s:
+                    link.give_up(ResponseCode.TOO_SLOW, "the terminal does not read its replies")
+                elif link.frame_began_at and now - link.frame_began_at > frame_s:
                     link.close(ResponseCode.TOO_SLOW, "the frame did not arrive in time")
                 elif now - link.active_at > idle_s and not link.in_flight:
                     link.close(ResponseCode.TOO_SLOW, "nothing was heard for too long")

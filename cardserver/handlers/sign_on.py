@@ -22,7 +22,6 @@ from protocol.terminal.messages import (
 )
 
 COUNTER_ROLES = frozenset({"cashier", "supervisor"})
-_RECHECK_MS = 10_000  # how long a sign-on that was seen is believed
 _UNDOING = frozenset({MessageType.CANCEL, MessageType.REVERSE})
 
 _OPENINGS = tuple(
@@ -115,7 +114,7 @@ async def check_sign_on(exchange: Exchange) -> Answer | None:
         known is None
         or known.sign_no != request.sign_no
         or exchange.type in _UNDOING
-        or centre.clock.monotonic_ms() - known.seen_ms > _RECHECK_MS
+        or centre.clock.monotonic_ms() - known.seen_ms > centre.config.sign_on.recheck_ms
     )
     if is_stale:
         found = await centre.registry.sign_on(request.sign_no)

@@ -2,18 +2,15 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from simulators.card.population_cards import iterate_cards
-from simulators.centre_process import CentreProcess, City, enrol, make_city
-from terminals.client import TerminalClient
-from terminals.config import load_config
+from simulators.centre_process import CentreProcess, City, make_city
+from tests.cardserver.desk import Desk, configure
 
 PERSONS = 300
-INSTITUTION = "H63990000001"
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +19,17 @@ def made_city(tmp_path_factory: pytest.TempPathFactory) -> City:
     return asyncio.run(make_city(tmp_path_factory.mktemp("city"), persons=PERSONS))
 
 
+def copy_city(made: City, directory: Path) -> City:
+    """Give a test its own copy of a city, in a folder of its own."""
+    folder = directory / "centre"
+    shutil.copytree(made.directory, folder)
+    return City(folder, made.population, made.password_file)
+
+
 @pytest.fixture
 def city(made_city: City, tmp_path: Path) -> City:
     """A city of this test's own."""
-    folder = tmp_path / "centre"
-    shutil.copytree(made_city.directory, folder)
-    return City(folder, made_city.population, made_city.password_file)
+    return copy_city(made_city, tmp_path)
 
 
 @pytest.fixture
@@ -37,3 +39,37 @@ async def centre(city: City) -> AsyncIterator[CentreProcess]:
     await process.start()
     yield process
     await process.stop()
+
+
+@pytest.fixture(scope="session")
+def desk(made_city: City, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A running centre that tests share: none may stop it or change what others rely on."""
+    city = copy_city(made_city, tmp_path_factory.mktemp("shared"))
+    configure(city, "listener", frame_time_max_ms=800, handshake_time_max_ms=3000, in_flight_max=8)
+    configure(city, "sign_on", failures_max=3, recheck_ms=400)
+    with city.config_file.open("a", encoding="utf-8") as file:
+        file.write(
+            '\n[[exceptions]]\nname = "reader-broken"\nmed_types = ["11"]\ntotal_max_fen = 20000\n'
+        )
+    process = CentreProcess(city.config_file)
+    asyncio.run(process.start())
+    yield Desk(city, process)
+    assert asyncio.run(process.stop()) == 0
+
+
+@pytest.fixture
+async def desk_with(city: City) -> AsyncIterator[Callable[..., "asyncio.Future[Desk]"]]:
+    """Start a centre of this test's own, configured as it asks: section=dict(key=value)."""
+    started: list[CentreProcess] = []
+
+    async def start(*, workers: int = 1, **sections: dict[str, float | str]) -> Desk:
+        for section, settings in sections.items():
+            configure(city, section, **settings)
+        process = CentreProcess(city.config_file, workers=workers)
+        await process.start()
+        started.append(process)
+        return Desk(city, process)
+
+    yield start
+    for process in started:
+        await process.stop()
