@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import typer
 
@@ -81,14 +81,8 @@ def init(  # noqa: PLR0913 - one parameter an option
 
     建立中心：证书机构、服务证书、卡根密钥、配置文件和数据库。
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ConfigError(f"{directory} is not empty: choose a new folder, nothing was changed")
-    if urlsplit(database).password:
-        raise ConfigError(
-            "the database's password does not belong into the URL: --database-password-file"
-        )
-    if len(region) != 6 or not (region.isascii() and region.isdecimal()):  # noqa: PLR2004
-        raise ConfigError("the region has six digits, as 110199")
+    directory = directory.resolve()
+    _check(directory, database, region)
     wish = Wish(
         url=database,
         password_file=database_password_file,
@@ -99,17 +93,33 @@ def init(  # noqa: PLR0913 - one parameter an option
         names=tuple(dict.fromkeys((*(name or ()), "localhost", "127.0.0.1", "::1"))),
     )
     # Made beside and moved into place: a failure leaves nothing half made.
-    directory.parent.mkdir(parents=True, exist_ok=True)
     made = directory.parent / f".{directory.name}.{secrets.token_hex(8)}"
-    made.mkdir(mode=0o700)
     try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        made.mkdir(mode=0o700)
         config = _write_files(made, wish)
         policies = asyncio.run(_fill_database(config, made))
         made.replace(directory)
+    except OSError as error:
+        shutil.rmtree(made, ignore_errors=True)
+        raise ConfigError(f"{directory} can't be made: {error.strerror}") from error
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
     _tell(directory, config, policies)
+
+
+def _check(directory: Path, database: str, region: str) -> None:
+    """Refuse what can't be made, before anything is."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} is not empty: choose a new folder, nothing was changed")
+    url = urlsplit(database)
+    if url.password or "password" in parse_qs(url.query):
+        raise ConfigError(
+            "the database's password does not belong into the URL: --database-password-file"
+        )
+    if len(region) != 6 or not (region.isascii() and region.isdecimal()):  # noqa: PLR2004
+        raise ConfigError("the region has six digits, as 110199")
 
 
 def _write_files(directory: Path, wish: Wish) -> Config:

@@ -155,6 +155,7 @@ def test_a_folder_in_use_is_left_alone(centre: Path, tmp_path: Path) -> None:
     ("options", "expected"),
     [
         (["--database", "postgresql+asyncpg://me:secret@host/db"], "does not belong into the URL"),
+        (["--database", "postgresql+asyncpg://me@/db?password=secret"], "into the URL"),
         (["--region", "11019"], "six digits"),
         (["--name", "中心"], "ASCII"),
         (["--database", "postgresql+asyncpg://me@/db?host=/nowhere"], "onnect"),
@@ -167,6 +168,32 @@ def test_a_failed_init_leaves_nothing(tmp_path: Path, options: list[str], expect
     assert "secret" not in result.output
     assert not directory.exists()
     assert not list(tmp_path.rglob("*.key"))
+
+
+def test_a_folder_that_can_not_be_made_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "can't be made" in run("init", tmp_path / "file" / "centre", status=1).output
+
+
+def test_an_empty_folder_that_is_there_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "centre").mkdir()
+    monkeypatch.chdir(tmp_path / "centre")
+    run("init", ".")
+    assert load_config(tmp_path / "centre" / "cardserver.toml").listener.port == 7443
+
+
+def test_the_centre_is_called_by_the_names_that_were_given(tmp_path: Path) -> None:
+    names = ["--name", "centre.example", "--name", "192.0.2.7"]
+    run("init", tmp_path / "centre", *names, "--host", "0.0.0.0", "--port", "7000")
+    config = load_config(tmp_path / "centre" / "cardserver.toml")
+    assert (config.listener.host, config.listener.port) == ("0.0.0.0", 7000)
+    certificate = x509.load_pem_x509_certificate((tmp_path / "centre/server.crt").read_bytes())
+    called = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {str(name.value) for name in called} == {
+        "centre.example", "192.0.2.7", "localhost", "127.0.0.1", "::1",
+    }  # fmt: skip
 
 
 def test_a_centre_on_postgresql(
