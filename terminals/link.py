@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.connection import Limits, NeedData, TerminalConnection
@@ -67,6 +67,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._exchanges: dict[int, Exchange] = {}
         self._exchange_last = 0
+        self._outgoing: list[bytes] = []
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.is_open = False
         self.lost: LinkLost | None = None
@@ -88,13 +89,13 @@ class Link(asyncio.Protocol):
         data = self._connection.send(_numbered(request, number))
         exchange = Exchange(number, self._loop)
         self._exchanges[number] = exchange
-        self._transport.write(data)
+        self._write(data)
         return exchange
 
     def answer(self, relayed: Relayed) -> None:
         """Send a card's answers; without effect once the exchange or the connection has ended."""
         if self.is_open and self._transport is not None and relayed.exchange in self._exchanges:
-            self._transport.write(self._connection.send(relayed))
+            self._write(self._connection.send(relayed))
 
     async def close(self, code: ResponseCode = ResponseCode.APPROVED, detail: str = "") -> None:
         """Say goodbye and wait until the transport is gone, at most a second."""
@@ -111,12 +112,12 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; refuse a peer that did not agree to our protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports do not inherit from asyncio's, they only behave like them.
+        self._transport = cast("asyncio.Transport", transport)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != ALPN:
             self._fail(f"the peer did not agree to ALPN {ALPN}")
-            transport.abort()
+            self._transport.abort()
             return
         self.is_open = True
 
@@ -167,6 +168,7 @@ class Link(asyncio.Protocol):
     def _leave(self, code: ResponseCode, detail: str) -> None:
         if self._transport is None or self._transport.is_closing():
             return
+        self._flush()
         try:
             self._transport.write(self._connection.send(Goodbye(int(code), detail[:200])))
         except ProtocolError:
@@ -174,6 +176,17 @@ class Link(asyncio.Protocol):
         else:
             self._transport.close()
         self.is_open = False
+
+    def _write(self, data: bytes) -> None:
+        """Send with whatever else this turn of the loop sends: one system call for all."""
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if outgoing and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(outgoing))
 
     def _exchange_free(self) -> int:
         number = self._exchange_last

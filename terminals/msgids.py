@@ -37,6 +37,8 @@ class Msgids:
         self._next = 0
         self._end = 0
         self._reserved_ms = 0
+        self._second = -1
+        self._prefix = ""
 
     def take(self) -> str:
         """Give the next one."""
@@ -49,8 +51,11 @@ class Msgids:
         position = self._next
         self._next += 1
         second, sequence = divmod(position, _SECOND)
-        local_time = _EPOCH + dt.timedelta(seconds=second)
-        return msgid_form.make(institution=self._institution, time=local_time, sequence=sequence)
+        if second != self._second:
+            local_time = _EPOCH + dt.timedelta(seconds=second)
+            first = msgid_form.make(institution=self._institution, time=local_time, sequence=0)
+            self._second, self._prefix = second, first[: -len(f"{_SECOND - 1}")]
+        return f"{self._prefix}{sequence:04d}"
 
     def _position(self, now_ms: int) -> int:
         utc = _EPOCH + dt.timedelta(milliseconds=now_ms)

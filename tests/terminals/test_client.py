@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 
 from protocol.terminal import messages as m
 from protocol.terminal.codes import ResponseCode
@@ -31,6 +32,15 @@ async def test_signs_on_and_echoes(centre: Any, config: TerminalConfig) -> None:
         assert echoed.body == m.Echoed(b"are you there")
         assert echoed.stages_us == {"decode": 12, "commit": 850}
     assert centre.connections == 1
+
+
+@pytest.mark.usefixtures("centre")
+async def test_runs_on_the_loop_that_it_is_given(config: TerminalConfig) -> None:
+    async def echo() -> bool:
+        async with TerminalClient(config) as client:
+            return (await client.echo(b"x" * 4096)).is_approved
+
+    assert await asyncio.to_thread(uvloop.run, echo())
 
 
 async def test_wrong_password_is_an_answer_and_leaves_no_sign_on(
