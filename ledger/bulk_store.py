@@ -10,9 +10,10 @@ Not here: connections and transactions (`database_store.py`).
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, LargeBinary, SmallInteger, String, Table
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, SmallInteger, String, Table
 from sqlalchemy.types import TypeEngine
 
 # A row's columns have the types of the schema, which mypy can't see; whoever reads says them.
@@ -26,6 +27,7 @@ class Query(NamedTuple):
     rows: Sequence[Row]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """One statement's text for both databases; calling it with rows gives a `Query`.
 
@@ -33,32 +35,21 @@ class Statement:
         name: What it does to which table, for errors and logs.
         postgresql: Text with one array parameter a column, or as given to `plain`.
         sqlite: Text with one parameter a column; runs once a row.
+        sqlite_many: Text with one parameter, a JSON array of whole-number keys; or empty.
         is_plain: Parameters are those of the text itself: at most one row.
         has_result: Whether rows come back.
         key_count: For a `select` by key, how many leading columns of a result are its key.
         parts: For statements put `together`, which; the rows of a query are then each part's.
     """
 
-    __slots__ = ("has_result", "is_plain", "key_count", "name", "parts", "postgresql", "sqlite")
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        postgresql: str,
-        sqlite: str,
-        has_result: bool,
-        is_plain: bool = False,
-        key_count: int = 0,
-        parts: tuple["Statement", ...] = (),
-    ) -> None:
-        self.name = name
-        self.postgresql = postgresql
-        self.sqlite = sqlite
-        self.has_result = has_result
-        self.is_plain = is_plain
-        self.key_count = key_count
-        self.parts = parts
+    name: str
+    postgresql: str
+    sqlite: str
+    has_result: bool
+    sqlite_many: str = ""
+    is_plain: bool = False
+    key_count: int = 0
+    parts: tuple["Statement", ...] = ()
 
     def __call__(self, rows: Sequence[Row] = ()) -> Query:
         """Return the query of this statement for these rows.
@@ -67,9 +58,6 @@ class Statement:
         the statement was made.
         """
         return Query(self, rows)
-
-    def __repr__(self) -> str:
-        return f"<Statement {self.name}>"
 
 
 def select(
@@ -89,8 +77,14 @@ def select(
     name = _quoted(table.name)
     wanted = ", ".join(f"t.{_quoted(column)}" for column in [*by, *columns])
     tail = f" ORDER BY {_each('t.{}', by)} FOR NO KEY UPDATE OF t" if lock else ""
+    sqlite_many = ""
     if len(by) == 1:
         key = table.c[by[0]]
+        if isinstance(key.type, Integer):
+            sqlite_many = (
+                f"SELECT {wanted} FROM json_each(?) k"
+                f" CROSS JOIN {name} t ON t.{_quoted(key.name)} = k.value"
+            )
         postgresql = (
             f"SELECT {wanted} FROM {name} t"
             f" WHERE t.{_quoted(key.name)} = ANY($1::{_type_name(key.type)}[]){tail}"
@@ -109,6 +103,7 @@ def select(
         f"select {table.name}",
         postgresql=postgresql,
         sqlite=sqlite,
+        sqlite_many=sqlite_many,
         has_result=True,
         key_count=len(by),
     )

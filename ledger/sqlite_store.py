@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from msgspec import json
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
@@ -29,6 +30,9 @@ T = TypeVar("T")
 # How long to wait for another process (administration writes in transactions under 50 ms).
 _BUSY_TIMEOUT_S = 5.0
 _ATTEMPTS_MAX = 5
+# From here on one query with a JSON array of keys is faster than one query a key (measured: 1.7
+# against 5.2 microseconds a key at 64).
+_MANY_MIN = 4
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")  # as SQLite numbers them
 
 
@@ -183,8 +187,11 @@ def _execute(connection: sqlite3.Connection, query: Query) -> list[Row]:
     if not statement.has_result:
         connection.executemany(text, rows)
         return []
-    if statement.key_count:
-        rows = list(dict.fromkeys(rows)) if len(rows) > 1 else rows
+    if statement.key_count and len(rows) > 1:
+        rows = list(dict.fromkeys(rows))
+        if statement.sqlite_many and len(rows) >= _MANY_MIN:
+            keys = json.encode([row[0] for row in rows]).decode()
+            return connection.execute(statement.sqlite_many, (keys,)).fetchall()
     found = []
     for row in rows:
         found.extend(connection.execute(text, row).fetchall())

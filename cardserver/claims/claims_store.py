@@ -3,6 +3,8 @@
 Not here: what is decided (`settlement.py`, `undoing.py`).
 """
 
+# ruff: noqa: S608 - every name in a text is the schema's own, every value is a parameter
+
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,16 +69,13 @@ _READ_CLAIM = (
 
 _LOCK_PERSONS = select(registry.person, _PERSON, ("person_no",), lock=True)
 _FIND_PERSONS = select(registry.person, _PERSON, ("person_no",))
+_PAYER = "p.person_no, f.family_no, f.payer_person_no FROM person p"
+_FAMILY = "JOIN family f ON f.family_no = p.family_no"
 _FIND_PAYERS = Statement(
     "select payers",
-    postgresql=(
-        "SELECT p.person_no, f.family_no, f.payer_person_no FROM person p"
-        " JOIN family f ON f.family_no = p.family_no WHERE p.person_no = ANY($1::bigint[])"
-    ),
-    sqlite=(
-        "SELECT p.person_no, f.family_no, f.payer_person_no FROM person p"
-        " JOIN family f ON f.family_no = p.family_no WHERE p.person_no = ?"
-    ),
+    postgresql=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no = ANY($1::bigint[])",
+    sqlite=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no = ?",
+    sqlite_many=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no IN (SELECT value FROM json_each(?))",
     has_result=True,
     key_count=1,
 )
@@ -189,13 +188,14 @@ class ClaimsParticipant:
         claims: list[Row] = []
         prints: dict[tuple[int, int], Row] = {}
         audit: list[Row] = []
-        moved: set[AccumulatorKey] = set()
+        moved: dict[AccumulatorKey, Accumulated] = {}
         reports: dict[int, int] = {}
         for one in decided:
             record = one.record
             if record.claim is not None and one.posted is not None:
                 claims.append(_claim_row(one.posted.entry_no, record.claim, one.when))
-                moved.add(record.claim.accumulator_key)
+                key = record.claim.accumulator_key
+                moved[key] = book.accumulators[key]
             if record.printed is not None:
                 number = record.printed.claim_no
                 reports[number] = reports.get(number, 0) + 1
@@ -211,7 +211,7 @@ class ClaimsParticipant:
                 )  # fmt: skip
         queries = [_INSERT_AUDIT(audit)]
         if claims:
-            used = [(*key, *_amounts(book.accumulators[key])) for key in sorted(moved)]
+            used = [(*key, *_amounts(moved[key])) for key in sorted(moved)]
             queries += [_INSERT_CLAIMS(claims), _PUT_ACCUMULATORS(used)]
         if prints:
             queries.append(_INSERT_PRINTS(list(prints.values())))
