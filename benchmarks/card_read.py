@@ -106,7 +106,7 @@ def main() -> None:
         keys = _write_keys(Path(scratch) / "keys")
         card = subprocess.Popen(
             [sys.executable, "-c", "from simulators.cli import app; app()",
-             "card", "--keys", str(keys)],
+             "card", "--no-turn", "--keys", str(keys)],
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:

@@ -76,6 +76,14 @@ def card(  # noqa: PLR0913 - each is an option of the command
         int, typer.Option(min=0, help="How long it takes over each command; a chip about 40.")
     ] = 0,
     trace: Annotated[bool, typer.Option("--trace", help="Print commands and answers.")] = False,
+    takes_turn: Annotated[
+        bool,
+        typer.Option(
+            "--turn/--no-turn",
+            help="Wait until no other program uses the virtual reader; --no-turn is for one that"
+            " was started by the program that does.",
+        ),
+    ] = True,
     slot: Annotated[int, typer.Option(min=1, max=2, help="Of the virtual reader.")] = 1,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Then take it out; else at SIGINT or SIGTERM.")
@@ -89,11 +97,6 @@ def card(  # noqa: PLR0913 - each is an option of the command
     console = Console(stderr=True, highlight=False)
     stopped = threading.Event()
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, stop)
     try:
         data = _choose(population, number, version, algorithm, pin)
         simulated = _print(data, keys, is_clone=clone)
@@ -103,7 +106,8 @@ def card(  # noqa: PLR0913 - each is an option of the command
             simulated = RemovedCard(simulated, remove_after)
         if trace:
             simulated = TracedCard(simulated, console.print)
-        with virtual_reader(takes_turn=False) as reader:
+        with virtual_reader(takes_turn=takes_turn) as reader:
+            _stop_by_signal(stopped)
             if reader.is_ours:
                 console.print("pcscd started")
             inserted = VirtualReaderCard(simulated, PORT + slot - 1)
@@ -114,6 +118,14 @@ def card(  # noqa: PLR0913 - each is an option of the command
     except (CardNotFoundError, PCSCDError, ReaderError, OSError, ValueError) as fault:
         console.print(f"[red]{fault}[/red]")
         raise typer.Exit(1) from fault
+
+
+def _stop_by_signal(stopped: threading.Event) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, stop)
 
 
 def _choose(

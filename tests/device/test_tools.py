@@ -29,7 +29,14 @@ def opensc_tool(*arguments: str) -> str:
 
 
 def cardsim(*arguments: str) -> subprocess.Popen[str]:
-    program = [sys.executable, "-c", "from simulators.cli import app; app()", "card", *arguments]
+    program = [
+        sys.executable,
+        "-c",
+        "from simulators.cli import app; app()",
+        "card",
+        "--no-turn",
+        *arguments,
+    ]
     return subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
 
 
@@ -133,3 +140,13 @@ def test_an_installation_without_the_virtual_reader_is_named(
     monkeypatch.setattr(pcscd, "_DRIVERS", (Path("/nowhere/libifdvpcd.so"),))
     with pytest.raises(pcscd.PCSCDError, match="apt-get install"), pcscd.virtual_reader():
         raise AssertionError("nothing can have been started")
+
+
+def test_cardsim_by_itself_takes_its_turn_and_starts_what_it_needs() -> None:
+    program = [sys.executable, "-c", "from simulators.cli import app; app()", "card"]
+    done = subprocess.run(
+        [*program, "--clone", "--seconds", "0.2"], capture_output=True, text=True, timeout=175,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "clone X00000019 (1.00, TRIPLE_DES) is in Virtual PCD" in done.stderr
