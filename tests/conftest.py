@@ -84,3 +84,37 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.start()
     yield opened
     await opened.close()
+
+
+# --- skipped is failed, where the part could be installed ------------------------------------
+
+ABSENT_VECTORS = "../shared/vectors is absent"
+"""The one reason for which a test may be skipped: independent data that is not the project's."""
+
+_skipped: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fail-on-skip",
+        action="store_true",
+        help="fail when a test was skipped for another reason than absent independent vectors",
+    )
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if ABSENT_VECTORS not in reason:
+            _skipped.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--fail-on-skip") and _skipped:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.config.getoption("--fail-on-skip"):
+        for line in _skipped:
+            terminalreporter.write_line(f"skipped, and could have run: {line}", red=True)
