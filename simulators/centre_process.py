@@ -97,7 +97,8 @@ async def make_city(
         command("cardserver", "init", str(city.directory), *database),
         command(
             "cardsim", "population", "--seed", str(seed), "--persons", str(persons),
-            "--operator-password-file", str(city.password_file), "--region", REGION, "--out", str(city.population),
+            "--operator-password-file", str(city.password_file), "--region", REGION,
+            "--out", str(city.population),
         ),
     )  # fmt: skip
     await command(
