@@ -42,7 +42,7 @@ from terminals.config import REPLY_GRACE_MS, TerminalConfig
 from terminals.link import Connector, Exchange, Link, LinkLost, tls_connector
 from terminals.msgids import MemoryReserve, Msgids
 from terminals.openings import ChallengeWallet, opening_of
-from terminals.readers.channel import BatchAnswers, ReaderError
+from terminals.readers.channel import BatchAnswers, BatchOutcome, ReaderError
 
 SOFTWARE: Final = "cardterminal 0.1.0"
 OPENINGS_MAX: Final = 3
@@ -90,6 +90,8 @@ class SignOnState:
         openings: The opening batches.
         fund_zh: The fund's name.
         fund_en: The same in English.
+        in_flight_max: What the centre allows on one connection.
+        frame_size_max: What it allows in one frame, in bytes.
     """
 
     operator: str
@@ -98,6 +100,8 @@ class SignOnState:
     openings: tuple[OpeningBatch, ...] = field(repr=False)
     fund_zh: str
     fund_en: str
+    in_flight_max: int
+    frame_size_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +181,9 @@ class TerminalClient:
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._signing_on = asyncio.Lock()
-        self._limits = Limits(config.limits.frame_size_max, config.limits.in_flight_max)
-        self._in_flight = asyncio.Semaphore(config.limits.in_flight_max)
+        # Before the centre has named its limits, one request may be in flight.
+        self._limits = Limits(config.limits.frame_size_max, in_flight_max=1)
+        self._in_flight = asyncio.Semaphore(1)
         self._wallet = ChallengeWallet(lambda: asyncio.get_running_loop().time() * 1000)
         self._sign_on: SignOnState | None = None
         self._password = ""
@@ -259,7 +264,9 @@ class TerminalClient:
             wants_stages,
         )
         previous = self._sign_on
-        self._sign_on = SignOnState(operator, "", 0, (), "", "")
+        self._sign_on = SignOnState(
+            operator, "", 0, (), "", "", self._limits.in_flight_max, self._limits.frame_size_max
+        )
         try:
             answer = await self.request(MessageType.SIGN_ON, body)
         except ClientError:
@@ -293,6 +300,7 @@ class TerminalClient:
         """
         self._sign_on = state
         self._password = password
+        self._adopt_limits(state)
 
     async def echo(self, payload: bytes = b"") -> Answer:
         """Ask whether the centre is there."""
@@ -493,7 +501,23 @@ class TerminalClient:
                 if self._link is link:
                     self.drop()
                 raise NoAnswerError(sending.msgid, event.reason, None)
-            link.answer(await _relayed(event, sending.relaying))
+            link.answer(await self._relayed(event, sending.relaying))
+
+    async def _relayed(self, relay: Relay, relaying: _Relaying | None) -> Relayed:
+        if relaying is None:
+            return Relayed(relay.exchange, relay.sequence, RelayOutcome.READER_FAULT, (), 0)
+        timeout_ms = min(relay.time_left_ms, self.config.reader.batch_timeout_ms)
+        # A relayed command carries its challenge; spans are for batches held in advance.
+        batch = await _run_batch(relaying.reader, relay.steps, b"", timeout_ms)
+        relaying.count += 1
+        relaying.card_time_us += batch.card_time_us
+        return Relayed(
+            relay.exchange,
+            relay.sequence,
+            RelayOutcome(batch.outcome),
+            batch.answers,
+            batch.card_time_us,
+        )
 
     async def _card_open_of(
         self, reader: CardReader, atr: bytes, *, wants_holder: bool
@@ -506,7 +530,9 @@ class TerminalClient:
         if opening is None or challenge is None:
             # Nothing in hand: the centre relays the whole opening.
             return CardOpen(reader.name, atr, 0, 0, RelayOutcome.COMPLETED, (), wants_holder, 0)
-        batch = await reader.run_batch(opening.steps, challenge.value)
+        batch = await _run_batch(
+            reader, opening.steps, challenge.value, self.config.reader.batch_timeout_ms
+        )
         return CardOpen(
             reader.name,
             atr,
@@ -541,17 +567,24 @@ class TerminalClient:
             openings=body.openings,
             fund_zh=body.fund_zh,
             fund_en=body.fund_en,
+            in_flight_max=body.in_flight_max,
+            frame_size_max=body.frame_size_max,
         )
         self._wallet.add(body.challenges)
+        self._adopt_limits(self._sign_on)
+
+    def _adopt_limits(self, state: SignOnState) -> None:
+        ours = self.config.limits
         limits = Limits(
-            max(1, min(self.config.limits.frame_size_max, body.frame_size_max)),
-            max(1, min(self.config.limits.in_flight_max, body.in_flight_max)),
+            max(1, min(ours.frame_size_max, state.frame_size_max)),
+            max(1, min(ours.in_flight_max, state.in_flight_max)),
         )
-        if limits != self._limits:
-            self._limits = limits
-            self._in_flight = asyncio.Semaphore(limits.in_flight_max)
-            if self._link is not None:
-                self._link.adopt_limits(limits)
+        if limits == self._limits:
+            return
+        self._limits = limits
+        self._in_flight = asyncio.Semaphore(limits.in_flight_max)
+        if self._link is not None:
+            self._link.adopt_limits(limits)
 
     def _envelope(self, sending: _Sending, time_left_ms: int) -> Request:
         state = self._sign_on
@@ -590,20 +623,17 @@ def _may_be_repeated(sending: _Sending, fault: ClientError) -> bool:
     return isinstance(fault, NotSentError)
 
 
-async def _relayed(relay: Relay, relaying: _Relaying | None) -> Relayed:
-    outcome, answers, card_time_us = RelayOutcome.READER_FAULT, tuple[bytes, ...](), 0
-    if relaying is not None:
-        relaying.count += 1
-        try:
-            async with asyncio.timeout(relay.time_left_ms / 1000):
-                # A relayed command carries its challenge; spans are for batches held in advance.
-                batch = await relaying.reader.run_batch(relay.steps, b"")
-            outcome, answers = RelayOutcome(batch.outcome), batch.answers
-            card_time_us = batch.card_time_us
-        except (TimeoutError, ReaderError):
-            outcome = RelayOutcome.READER_FAULT
-        relaying.card_time_us += card_time_us
-    return Relayed(relay.exchange, relay.sequence, outcome, answers, card_time_us)
+async def _run_batch(
+    reader: CardReader, steps: Sequence[CardStep], challenge: bytes, timeout_ms: int
+) -> BatchAnswers:
+    """Run a batch; a reader that fails or hangs is an outcome that the centre is told."""
+    started = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            return await reader.run_batch(steps, challenge)
+    except (TimeoutError, ReaderError):
+        spent_us = round((asyncio.get_running_loop().time() - started) * 1_000_000)
+        return BatchAnswers(BatchOutcome.READER_FAULT, (), spent_us)
 
 
 def _raw(body: Struct | Raw) -> Raw:

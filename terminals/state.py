@@ -29,6 +29,8 @@ class KeptSignOn(Struct, frozen=True):
     openings: tuple[OpeningBatch, ...]
     fund_zh: str
     fund_en: str
+    in_flight_max: int
+    frame_size_max: int
 
 
 class KeptCard(Struct, frozen=True):
@@ -102,6 +104,8 @@ def kept_sign_on(state: SignOnState) -> KeptSignOn:
         state.openings,
         state.fund_zh,
         state.fund_en,
+        state.in_flight_max,
+        state.frame_size_max,
     )
 
 
@@ -114,4 +118,6 @@ def sign_on_state(kept: KeptSignOn) -> SignOnState:
         kept.openings,
         kept.fund_zh,
         kept.fund_en,
+        kept.in_flight_max,
+        kept.frame_size_max,
     )

@@ -117,6 +117,7 @@ class Desk:
             ClientError: As in `TerminalClient.open_card`.
         """
         wanted = reader_name or self.config.reader.name
+        self.forget_card()  # whatever comes of this, the patient before is not meant any more
         names = [name for name in await list_readers() if wanted in name]
         failure: ReaderError | None = None
         clock = asyncio.get_running_loop().time

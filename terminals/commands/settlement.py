@@ -240,8 +240,11 @@ async def _settled(
     shown = answer.body
     if not isinstance(shown, Previewed):
         return result_of(answer)
+    holder = desk.card.holder if desk.card is not None and not exception else ""
     if asks:
-        _render_preview(console(), shown, bill)
+        screen = console()
+        _render_preview(screen, shown, bill)
+        screen.print(f"参保人 patient [bold]{escape(holder)} {shown.psn_no}[/]")
         if not typer.confirm("确认结算 settle this?", err=True):
             return _declined(as_json=False)
     split = shown.split
@@ -256,7 +259,7 @@ async def _settled(
         body,
         card_session=b"" if exception else desk.card_session,
         psn_no=psn_no,
-        holder=desk.card.holder if desk.card is not None and not exception else "",
+        holder=holder,
     )
     return _settlement_result(outcome, preview_ms=answer.took_ms)
 

@@ -406,6 +406,8 @@ class Centre:
     ) -> tuple[int, Struct | None]:
         round_trips = 1
         answers = body.answers
+        if body.outcome is m.RelayOutcome.READER_FAULT:
+            return int(ResponseCode.CARD_READER_FAULT), None
         if body.opening == 0:
             challenge = bytes(range(8))
             command = bytes.fromhex("0088000008") + challenge

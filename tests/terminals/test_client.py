@@ -68,9 +68,11 @@ async def test_many_requests_in_flight_get_their_own_replies(
         assert isinstance(answer.body, m.Echoed)
         done.append(answer.body.payload)
 
-    async with TerminalClient(config) as client, asyncio.TaskGroup() as tasks:
-        for payload in (b"first", b"second", b"third"):
-            tasks.create_task(ask(payload))
+    async with TerminalClient(config) as client:
+        await client.sign_on(OPERATOR, PASSWORD)
+        async with asyncio.TaskGroup() as tasks:
+            for payload in (b"first", b"second", b"third"):
+                tasks.create_task(ask(payload))
     assert done == [b"second", b"third", b"first"]
 
 
@@ -93,6 +95,22 @@ async def test_a_clone_is_refused(config: TerminalConfig, fake_reader: Any) -> N
         await client.sign_on(OPERATOR, PASSWORD)
         opening = await client.open_card(fake_reader)
     assert opening.answer.code == ResponseCode.CARD_NOT_GENUINE
+
+
+@pytest.mark.usefixtures("centre")
+async def test_a_reader_that_hangs_is_told_as_a_fault(
+    config: TerminalConfig, fake_reader: Any
+) -> None:
+    async def hang(_steps: Any, _challenge: bytes) -> Any:
+        await asyncio.sleep(30)
+
+    fake_reader.run_batch = hang
+    replace = msgspec.structs.replace
+    impatient = replace(config, reader=replace(config.reader, batch_timeout_ms=50))
+    async with TerminalClient(impatient) as client:
+        await client.sign_on(OPERATOR, PASSWORD)
+        opening = await client.open_card(fake_reader)
+    assert opening.answer.code == ResponseCode.CARD_READER_FAULT
 
 
 async def test_without_a_challenge_the_centre_relays(
@@ -209,6 +227,38 @@ async def test_a_query_whose_connection_broke_is_repeated(
     assert answer.is_approved
     assert answer.sends == 2
     assert centre.connections == 2
+
+
+async def test_never_more_in_flight_than_the_centre_allows(
+    centre: Any, config: TerminalConfig
+) -> None:
+    open_now = most = 0
+
+    async def count(_peer: Any, _request: m.Request) -> Any:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0.01)
+        open_now -= 1
+        return 0, m.Echoed(b"")
+
+    async def burst(client: TerminalClient) -> int:
+        nonlocal most
+        most = 0
+        centre.rule(MessageType.ECHO, *[count] * 100)
+        answers = await asyncio.gather(*(client.echo() for _ in range(100)))
+        assert all(answer.is_approved and answer.sends == 1 for answer in answers)
+        return most
+
+    async with TerminalClient(config) as client:
+        assert await burst(client) == 1, "before sign-on"
+        await client.sign_on(OPERATOR, PASSWORD)
+        assert await burst(client) == 32
+        state = client.sign_on_state
+    assert state is not None
+    async with TerminalClient(config) as client:
+        client.resume(state)
+        assert await burst(client) == 32
 
 
 @dataclass
