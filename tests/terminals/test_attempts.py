@@ -1,3 +1,5 @@
+"""Attempts through lost, late, garbled and refused replies: one settlement, and its end known."""
+
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Bills from files: exact amounts, and mistakes with their path."""
+
 import contextlib
 import json
 from pathlib import Path

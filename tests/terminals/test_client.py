@@ -1,3 +1,5 @@
+"""The client against a centre over real TLS: order, retries, renewal, challenges, faults."""
+
 import asyncio
 from dataclasses import dataclass
 from typing import Any

@@ -1,3 +1,5 @@
+"""Configuration, key and state files: closed, private, with the path of each mistake."""
+
 import dataclasses
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Challenges are used once and in time; an opening batch is found by ATR and mask."""
+
 from protocol.terminal.messages import Challenge, OpeningBatch
 from terminals.openings import LIFE_MARGIN_MS, ChallengeWallet, opening_of
 

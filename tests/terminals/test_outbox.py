@@ -1,3 +1,5 @@
+"""The outbox through kills, two processes and clocks that jump."""
+
 import signal
 import stat
 import subprocess

@@ -1,3 +1,5 @@
+"""Receipts to the column, masked, exact."""
+
 import datetime as dt
 
 import pytest
