@@ -8,6 +8,7 @@ the ATR (04); anything else is a command. Only ATR and commands are answered.
 import asyncio
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,12 @@ _LENGTH_SIZE = 2
 _CONNECT_TIMEOUT_MS = 2_000
 # vpcd looks for a card every 400 ms; a loaded machine may take some more.
 INSERT_TIMEOUT_MS = 10_000
+# A reader that finds a new card powers it at once; one that still has another card in mind never.
+_POWER_ON_WAIT_MS = 1_000
+# How long a slot stays empty between two cards, so that the reader sees that they are two.
+_EMPTY_MS = 600
+_emptied: dict[int, float] = {}
+"""When this process took a card out of a port's slot, by the monotonic clock."""
 
 
 class VirtualReaderCard:
@@ -49,6 +56,8 @@ class VirtualReaderCard:
         self._insert_timeout_ms = insert_timeout_ms
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
+        # Set when the reader asks whether a card is there.
+        self._asked = threading.Event()
         # Set when the reader has powered the card and asks who it is, as it does on insertion.
         self._noticed = threading.Event()
         self._is_powered = False
@@ -61,6 +70,21 @@ class VirtualReaderCard:
         Raises:
             ReaderError: Nobody listens, or another card is in the slot.
         """
+        _leave_empty_a_while(self._port)
+        deadline = time.monotonic() + self._insert_timeout_ms / 1000
+        while time.monotonic() < deadline:
+            self._connect()
+            if not self._asked.wait(deadline - time.monotonic()):
+                break
+            if self._noticed.wait(_POWER_ON_WAIT_MS / 1000):
+                return
+            # Put in so soon after another program's card that the reader takes it for that one.
+            self.remove()
+            _leave_empty_a_while(self._port)
+        self.remove()
+        raise ReaderError(f"the slot on port {self._port} holds another card")
+
+    def _connect(self) -> None:
         assert self._socket is None
         try:
             self._socket = socket.create_connection(
@@ -72,6 +96,7 @@ class VirtualReaderCard:
                 " vsmartcard-vpcd installed?"
             ) from refused
         self._socket.settimeout(None)
+        self._asked.clear()
         self._noticed.clear()
         self._is_powered = False
         self.fault = None
@@ -79,15 +104,13 @@ class VirtualReaderCard:
             target=self._serve, args=(self._socket,), name=f"card {self._port}", daemon=True
         )
         self._thread.start()
-        if not self._noticed.wait(self._insert_timeout_ms / 1000):
-            self.remove()
-            raise ReaderError(f"the slot on port {self._port} holds another card")
 
     def remove(self) -> None:
         """Take the card out; where it is out already, nothing happens."""
         connection, self._socket = self._socket, None
         if connection is None:
             return
+        _emptied[self._port] = time.monotonic()
         try:
             connection.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -142,6 +165,7 @@ class VirtualReaderCard:
             self.commands_count += 1
             return self._card.transmit(message)
         if message == _ATR:
+            self._asked.set()
             if self._is_powered:
                 self._noticed.set()
             return self._card.atr
@@ -149,6 +173,11 @@ class VirtualReaderCard:
             self._is_powered = message != _POWER_OFF
             self._card.reset()
         return None
+
+
+def _leave_empty_a_while(port: int) -> None:
+    empty_s = time.monotonic() - _emptied.get(port, -_EMPTY_MS / 1000)
+    time.sleep(max(0, _EMPTY_MS / 1000 - empty_s))
 
 
 def _receive(connection: socket.socket) -> bytes | None:

@@ -215,6 +215,15 @@ async def test_a_card_pulled_and_put_back_is_another_visit(slots: Any, connect: 
             assert (await reader.run_batch(ssc.OPENING, CHALLENGE)).outcome == 0
 
 
+async def test_cards_swapped_at_once_are_two_cards(slots: Any, connect: Any) -> None:
+    """A reader that polls takes a card put in too soon for the one before."""
+    async with PCSCReader(slots[0]) as reader:
+        for index in range(3):
+            data = replace(FICTITIOUS, historical=bytes([index]) * 13)
+            async with VirtualReaderCard(print_card(data, RootKeys.draw())):
+                assert await connect(reader) == data.atr
+
+
 async def test_what_was_proven_to_a_card_does_not_outlast_the_connection(
     slots: Any, connect: Any
 ) -> None:
