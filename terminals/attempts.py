@@ -12,12 +12,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from protocol.terminal.bodies import NIL, decode_reply_body, decode_request_body, encode_body
+from protocol.terminal.bodies import decode_reply_body, decode_request_body, encode_body
 from protocol.terminal.codes import ResponseCode, Retry
 from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import (
@@ -44,6 +44,7 @@ from terminals.answer import (
     advice_of,
     is_stored,
 )
+from terminals.attempt_endings import CopyCounter, ending_of, kept_body, reply_body_of, state_of
 from terminals.client import TerminalClient
 from terminals.link import Exchange
 from terminals.outbox import Attempt, AttemptState, Ending, Outbox
@@ -231,7 +232,7 @@ class AttemptRunner:
         return None
 
     async def _begin(self, attempt: Attempt, started: float) -> Outcome:
-        watcher = _Watcher(self._outbox, attempt.msgid, self._now_ms, is_first_counted=True)
+        watcher = CopyCounter(self._outbox, attempt.msgid, self._now_ms, is_first_counted=True)
         exchanges: list[Exchange] = []
         try:
             answer = await self._client.request(
@@ -319,7 +320,7 @@ class AttemptRunner:
         )
         if not isinstance(answer.body, StatusFound):
             return answer
-        ending = _ending_of(answer.body)
+        ending = ending_of(answer.body)
         if ending is not None:
             self._outbox.end(attempt.msgid, self._now_ms(), ending)
             return answer
@@ -343,7 +344,7 @@ class AttemptRunner:
         return repeated
 
     async def _repeat(self, attempt: Attempt, left_ms: int) -> Answer:
-        watcher = _Watcher(self._outbox, attempt.msgid, self._now_ms)
+        watcher = CopyCounter(self._outbox, attempt.msgid, self._now_ms)
         answer = await self._client.request(
             attempt.type,
             Raw(attempt.body),
@@ -367,9 +368,9 @@ class AttemptRunner:
             return self._conclude_refused(attempt, reply, by)
         setl_id = answer.body.setl_id if isinstance(answer.body, Settled) else ""
         ending = Ending(
-            state=_state_of(attempt.type, reply.code),
+            state=state_of(attempt.type, reply.code),
             code=reply.code,
-            reply_body=_kept(reply.body),
+            reply_body=kept_body(reply.body),
             setl_id=setl_id,
             business_date=reply.business_date,
             by=by,
@@ -451,44 +452,6 @@ class AttemptRunner:
         return 2 * (self._client.config.limits.request_timeout_ms + self._config.resolve_timeout_ms)
 
 
-class _Watcher:
-    """Counts the copies of one attempt in the outbox."""
-
-    def __init__(
-        self,
-        outbox: Outbox,
-        msgid: str,
-        now_ms: Callable[[], int],
-        *,
-        is_first_counted: bool = False,
-    ) -> None:
-        self._outbox = outbox
-        self._msgid = msgid
-        self._now_ms = now_ms
-        self._is_counted = is_first_counted
-
-    def before_send(self) -> None:
-        """Count a copy, unless writing the attempt has counted it."""
-        if not self._is_counted:
-            self._outbox.note_send(self._msgid, self._now_ms())
-        self._is_counted = False
-
-    def not_sent(self) -> None:
-        """Take the copy back that was counted last."""
-        self._outbox.note_unsent(self._msgid, self._now_ms(), "not allowed by the protocol")
-
-    def after_reply(self, reply: Reply, /) -> None:
-        """Count the answer of a copy, where it doesn't end the attempt."""
-        if not is_stored(reply.code) and advice_of(reply.code) is not Retry.ASK_STATUS:
-            self._outbox.note_refused_copy(self._msgid, self._now_ms(), reply)
-
-    def close(self, reason: str) -> None:
-        """Take back the copy that was counted by writing the attempt and never sent."""
-        if self._is_counted:
-            self._is_counted = False
-            self._outbox.note_unsent(self._msgid, self._now_ms(), reason)
-
-
 def _is_hopeless(answer: Answer | None) -> bool:
     """Say whether asking again at once would be answered the same."""
     if answer is None or answer.is_approved:
@@ -498,49 +461,3 @@ def _is_hopeless(answer: Answer | None) -> bool:
 
 def _time() -> float:
     return asyncio.get_running_loop().time()
-
-
-def reply_body_of(attempt: Attempt) -> Struct | None:
-    """Decode the reply's body that an attempt ended with."""
-    if not attempt.reply_body:
-        return None
-    # A settlement undone later keeps the reply of its own, approved as it then was.
-    code = ResponseCode.APPROVED if attempt.setl_id else attempt.code
-    try:
-        return decode_reply_body(attempt.type, code, attempt.reply_body)
-    except RemoteProtocolError:
-        return None
-
-
-def _kept(body: Raw) -> bytes:
-    return b"" if bytes(body) == NIL else bytes(body)
-
-
-def _state_of(type_: MessageType, code: int) -> AttemptState:
-    if code == ResponseCode.APPROVED:
-        return AttemptState.SETTLED
-    if code == ResponseCode.TOMBSTONED and type_ is MessageType.SETTLE:
-        return AttemptState.REVERSED
-    return AttemptState.REFUSED
-
-
-def _ending_of(found: StatusFound) -> Ending | None:
-    """Give the ending that STATUS tells of a settlement; None while there is none."""
-    match found.state:
-        case StatusState.NOT_SEEN | StatusState.IN_PROGRESS:
-            return None
-        case StatusState.SETTLED:
-            state = AttemptState.SETTLED
-        case StatusState.REFUSED:
-            state = AttemptState.REFUSED
-        case StatusState.UNDONE | StatusState.TOMBSTONED:
-            state = AttemptState.REVERSED
-        case _:
-            assert_never(found.state)
-    return Ending(
-        state=state,
-        code=found.code,
-        reply_body=_kept(found.body),
-        setl_id=found.setl_id,
-        by="status",
-    )

@@ -8,7 +8,7 @@ attempts must survive a crash (`outbox.py`) and what becomes of one in doubt (`a
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, Self
 from zoneinfo import ZoneInfo
@@ -22,13 +22,10 @@ from protocol.terminal.errors import LocalProtocolError, RemoteProtocolError
 from protocol.terminal.messages import (
     PROTOCOL_VERSION,
     CardOpen,
-    CardStep,
     Challenge,
     Echo,
     MessageType,
     OpeningBatch,
-    Relay,
-    Relayed,
     RelayOutcome,
     Reply,
     Request,
@@ -38,11 +35,11 @@ from protocol.terminal.messages import (
     Status,
 )
 from terminals.answer import Answer, ClientError, NoAnswerError, NotSentError, advice_of
+from terminals.card_reader import CardReader, Relaying, relayed, run_batch
 from terminals.config import REPLY_GRACE_MS, TerminalConfig
 from terminals.link import Connector, Exchange, Link, LinkLost, tls_connector
 from terminals.msgids import MemoryReserve, Msgids
 from terminals.openings import ChallengeWallet, opening_of
-from terminals.readers.channel import BatchAnswers, BatchOutcome, ReaderError
 
 SOFTWARE: Final = "cardterminal 0.1.0"
 OPENINGS_MAX: Final = 3
@@ -50,20 +47,6 @@ OPENINGS_MAX: Final = 3
 
 _UINT32_MAX: Final = 2**32 - 1
 _TIME_LEFT_MS_MAX: Final = 600_000
-
-
-class CardReader(Protocol):
-    """What the client needs of a reader; `readers/pcsc.py` has one."""
-
-    @property
-    def name(self) -> str:
-        """Its name, as the operating system gives it."""
-
-    async def connect(self) -> bytes:
-        """Power the card up and give its ATR."""
-
-    async def run_batch(self, steps: Sequence[CardStep], challenge: bytes, /) -> BatchAnswers:
-        """Send the commands, the challenge's bytes put in, and give the answers."""
 
 
 class SendWatcher(Protocol):
@@ -127,15 +110,6 @@ class CardOpening:
     relays: int
 
 
-@dataclass(slots=True)
-class _Relaying:
-    """The reader behind one CARD_OPEN, and what its batches took."""
-
-    reader: CardReader
-    card_time_us: int = 0
-    count: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Sending:
     """What stays the same in every copy of a request."""
@@ -145,7 +119,7 @@ class _Sending:
     msgid: str
     card_session: bytes = b""
     watcher: SendWatcher | None = None
-    relaying: _Relaying | None = None
+    relaying: Relaying | None = None
 
 
 class TerminalClient:
@@ -372,7 +346,7 @@ class TerminalClient:
         while True:
             tries += 1
             body = await self._card_open_of(reader, atr, wants_holder=wants_holder)
-            relaying = _Relaying(reader, body.card_time_us)
+            relaying = Relaying(reader, self.config.reader.batch_timeout_ms, body.card_time_us)
             sending = _Sending(
                 MessageType.CARD_OPEN, encode_body(body), self.msgid(), relaying=relaying
             )
@@ -501,23 +475,7 @@ class TerminalClient:
                 if self._link is link:
                     self.drop()
                 raise NoAnswerError(sending.msgid, event.reason, None)
-            link.answer(await self._relayed(event, sending.relaying))
-
-    async def _relayed(self, relay: Relay, relaying: _Relaying | None) -> Relayed:
-        if relaying is None:
-            return Relayed(relay.exchange, relay.sequence, RelayOutcome.READER_FAULT, (), 0)
-        timeout_ms = min(relay.time_left_ms, self.config.reader.batch_timeout_ms)
-        # A relayed command carries its challenge; spans are for batches held in advance.
-        batch = await _run_batch(relaying.reader, relay.steps, b"", timeout_ms)
-        relaying.count += 1
-        relaying.card_time_us += batch.card_time_us
-        return Relayed(
-            relay.exchange,
-            relay.sequence,
-            RelayOutcome(batch.outcome),
-            batch.answers,
-            batch.card_time_us,
-        )
+            link.answer(await relayed(event, sending.relaying))
 
     async def _card_open_of(
         self, reader: CardReader, atr: bytes, *, wants_holder: bool
@@ -530,7 +488,7 @@ class TerminalClient:
         if opening is None or challenge is None:
             # Nothing in hand: the centre relays the whole opening.
             return CardOpen(reader.name, atr, 0, 0, RelayOutcome.COMPLETED, (), wants_holder, 0)
-        batch = await _run_batch(
+        batch = await run_batch(
             reader, opening.steps, challenge.value, self.config.reader.batch_timeout_ms
         )
         return CardOpen(
@@ -621,19 +579,6 @@ def _may_be_repeated(sending: _Sending, fault: ClientError) -> bool:
     if isinstance(fault, NoAnswerError):
         return sending.watcher is None and sending.relaying is None and fault.exchange is None
     return isinstance(fault, NotSentError)
-
-
-async def _run_batch(
-    reader: CardReader, steps: Sequence[CardStep], challenge: bytes, timeout_ms: int
-) -> BatchAnswers:
-    """Run a batch; a reader that fails or hangs is an outcome that the centre is told."""
-    started = asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout(timeout_ms / 1000):
-            return await reader.run_batch(steps, challenge)
-    except (TimeoutError, ReaderError):
-        spent_us = round((asyncio.get_running_loop().time() - started) * 1_000_000)
-        return BatchAnswers(BatchOutcome.READER_FAULT, (), spent_us)
 
 
 def _raw(body: Struct | Raw) -> Raw:

@@ -16,7 +16,7 @@ from protocol.terminal.messages import (
     Status,
     StatusFound,
 )
-from terminals.attempts import reply_body_of
+from terminals.attempt_endings import reply_body_of
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, now_ms, run
 from terminals.commands.result import ExitStatus, Result, fault, result_of, result_of_attempt
 from terminals.commands.settlement import LAST
