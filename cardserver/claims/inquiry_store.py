@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, msgpack
 
+from cardserver.benefits.values import Accumulated, LineSplit, Split
 from cardserver.claims import tables
 from cardserver.claims.values import ClaimDetail, request_key
 from cardserver.registry import tables as registry
@@ -47,6 +48,17 @@ class Posted(Struct, frozen=True):
     amount_fen: int
 
 
+class LineFound(Struct, frozen=True):
+    """One line of the bill, and how it was divided."""
+
+    item: str
+    name: str
+    price_microyuan: int
+    quantity_e4: int
+    gross_fen: int
+    divided: LineSplit
+
+
 class Printed(Struct, frozen=True):
     """One report of a printer."""
 
@@ -81,7 +93,12 @@ class ClaimFound(Struct, frozen=True):
     undone_by: str
     undone_by_msgid: str
     period: int
-    detail: ClaimDetail
+    reason: str
+    scheme: str
+    year: int
+    moved: Accumulated
+    split: Split
+    lines: tuple[LineFound, ...]
     postings: tuple[Posted, ...]
     prints: tuple[Printed, ...]
 
@@ -155,6 +172,7 @@ def _claim(entry_no: int) -> Script[ClaimFound | None]:
         exception, list_version, detail,
     ) = rows[0]  # fmt: skip
     ((_, _, _, _, _, undoes, period, _, _),) = yield FIND_ENTRIES([(entry_no,)])
+    kept = msgpack.decode(detail, type=ClaimDetail)
     undoing = yield _UNDOING([(entry_no,)])
     postings = yield FIND_POSTINGS([(entry_no,)])
     prints = yield _PRINTS([(entry_no,)])
@@ -174,11 +192,27 @@ def _claim(entry_no: int) -> Script[ClaimFound | None]:
         undone_by=str(undoing[0][1]) if undoing else "",
         undone_by_msgid=undoing[0][2] if undoing else "",
         period=period,
-        detail=msgpack.decode(detail, type=ClaimDetail),
+        reason=kept.reason,
+        scheme=kept.scheme,
+        year=kept.year,
+        moved=kept.moved,
+        split=kept.split,
+        lines=_lines(kept),
         postings=_postings(postings),
         prints=tuple(
             Printed(bool(is_printed), time_ms) for _, _, is_printed, time_ms in sorted(prints)
         ),
+    )
+
+
+def _lines(kept: ClaimDetail) -> tuple[LineFound, ...]:
+    if kept.bill is None:
+        return ()
+    return tuple(
+        LineFound(
+            line.item, line.name, line.price_microyuan, line.quantity_e4, line.gross_fen, divided
+        )
+        for line, divided in zip(kept.bill.lines, kept.line_splits, strict=True)
     )
 
 

@@ -79,7 +79,7 @@ def _print_claim(console: Console, config: Config, claim: ClaimFound) -> None:
     how = f"exception 例外 {claim.exception}" if claim.exception else f"card 卡 {claim.card_no}"
     console.print(f"operator 操作员 {claim.operator_no}, {how}, proof 验证级别 {claim.proof}")
     if claim.undoes:
-        console.print(f"undoes 撤销 {claim.undoes}: {claim.detail.reason}")
+        console.print(f"undoes 撤销 {claim.undoes}: {claim.reason}")
     if claim.undone_by:
         console.print(f"undone by 已被撤销 {claim.undone_by} ({claim.undone_by_msgid})")
     _print_split(console, claim)
@@ -99,7 +99,7 @@ def _print_claim(console: Console, config: Config, claim: ClaimFound) -> None:
 
 
 def _print_split(console: Console, claim: ClaimFound) -> None:
-    split, bill = claim.detail.split, claim.detail.bill
+    split = claim.split
     parts = (
         ("funds 基金", split.fund_pay_fen),
         ("account 个账", split.account_pay_fen),
@@ -109,13 +109,13 @@ def _print_split(console: Console, claim: ClaimFound) -> None:
     )
     division = " + ".join(f"{name} {_yuan(amount_fen)}" for name, amount_fen in parts)
     console.print(f"total 总额 {_yuan(split.total_fen)} = {division}")
-    if bill is None:
+    if not claim.lines:
         return
     table = Table("item 项目", "name 名称", "class 类别", "amount 金额", "in scope 范围内")
-    for line, divided in zip(bill.lines, claim.detail.line_splits, strict=True):
+    for line in claim.lines:
         table.add_row(
-            line.item, line.name, _CLASSES[divided.item_class], _yuan(line.gross_fen),
-            _yuan(divided.in_scope_fen),
+            line.item, line.name, _CLASSES[line.divided.item_class], _yuan(line.gross_fen),
+            _yuan(line.divided.in_scope_fen),
         )  # fmt: skip
     console.print(table)
 
