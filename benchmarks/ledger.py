@@ -10,9 +10,9 @@ import itertools
 import sqlite3
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,10 @@ from protocol.terminal import messages
 from simulators.postgres import PostgreSQLCluster
 
 TIMEZONE = ZoneInfo("Asia/Shanghai")
-SECONDS = 2.0
+SECONDS = 0.7  # a round
+ROUNDS = 3  # ours and the bare one take turns, so that other load hits both
 IN_FLIGHT = (1, 16, 64)
-PERSONS = 60_000
+PERSONS = 80_000
 LINES = 10
 BALANCE_FEN = 10_000_000
 INSTITUTIONS = 20
@@ -63,26 +64,36 @@ class Measured:
     p99_ms: float
 
 
-async def measure(submit: Submit, numbers: Iterator[int], in_flight: int) -> Measured:
-    """Let clients submit one after the other for a while."""
-    times: list[float] = []
-    ends = time.perf_counter() + SECONDS
+class Run:
+    """Rounds of one kind at one number in flight."""
 
-    async def client() -> None:
-        while True:
-            began = time.perf_counter()
-            if began > ends:
-                return
-            await submit(next(numbers))
-            times.append(time.perf_counter() - began)
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._took = 0.0
 
-    began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(in_flight)))
-    took = time.perf_counter() - began
-    times.sort()
-    return Measured(
-        len(times) / took, times[len(times) // 2] * 1000, times[int(len(times) * 0.99)] * 1000
-    )
+    async def round(self, submit: Submit, numbers: Iterator[int], in_flight: int) -> None:
+        """Let clients submit one after the other for a while."""
+        began = time.perf_counter()
+        ends = began + SECONDS
+
+        async def client() -> None:
+            at = time.perf_counter()
+            while at < ends:
+                await submit(next(numbers))
+                before, at = at, time.perf_counter()
+                self._times.append(at - before)
+
+        await asyncio.gather(*(client() for _ in range(in_flight)))
+        self._took += time.perf_counter() - began
+
+    def measured(self) -> Measured:
+        """Return all rounds together."""
+        times = sorted(self._times)
+        return Measured(
+            len(times) / self._took,
+            times[len(times) // 2] * 1000,
+            times[int(len(times) * 0.99)] * 1000,
+        )
 
 
 # --- ours ------------------------------------------------------------------------------------
@@ -145,8 +156,9 @@ BILL = messages.Bill(
 )
 
 
-async def ours(database: Database, rules: Rules, numbers: Iterator[int]) -> list[Measured]:
-    """Measure the posting writer."""
+@asynccontextmanager
+async def ours(database: Database, rules: Rules) -> AsyncIterator[Submit]:
+    """Start the posting writer."""
     clock = SystemClock()
     today = business_date(clock.now_ms(), TIMEZONE)
     shown = await preview(
@@ -176,9 +188,8 @@ async def ours(database: Database, rules: Rules, numbers: Iterator[int]) -> list
         assert isinstance(outcome, Outcome)
         assert outcome.code == 0, outcome
 
-    results = [await measure(submit, numbers, in_flight) for in_flight in IN_FLIGHT]
+    yield submit
     await writer.stop()
-    return results
 
 
 # --- the bare writer -------------------------------------------------------------------------
@@ -224,7 +235,7 @@ def renumbered(template: BareRows, number: int) -> list[list[Row]]:
     return [
         [(entry_no, *row[1:]) for row in entry],
         [(entry_no, *row[1:]) for row in posting],
-        [(number, *row[1:]) for row in balance],
+        [(number % PERSONS, *row[1:]) for row in balance],
         [(entry_no, entry_no, *row[2:]) for row in claim],
         [(entry_no, *row[1:]) for row in accumulator],
         list(audit),
@@ -273,8 +284,9 @@ class BareWriter:
                 future.set_result(None)
 
 
-async def bare_postgresql(url: str, template: BareRows, numbers: Iterator[int]) -> list[Measured]:
-    """Measure asyncpg alone."""
+@asynccontextmanager
+async def bare_postgresql(url: str, template: BareRows) -> AsyncIterator[Submit]:
+    """Start asyncpg alone."""
     parsed = make_url(url)
     connection = await asyncpg.connect(
         host=parsed.query["host"], user=parsed.username, database=parsed.database
@@ -287,14 +299,14 @@ async def bare_postgresql(url: str, template: BareRows, numbers: Iterator[int]) 
         await connection.execute("COMMIT")
 
     writer = BareWriter(template, write)
-    results = [await measure(writer.submit, numbers, in_flight) for in_flight in IN_FLIGHT]
+    yield writer.submit
     await writer.stop()
     await connection.close()
-    return results
 
 
-async def bare_sqlite(path: Path, template: BareRows, numbers: Iterator[int]) -> list[Measured]:
-    """Measure sqlite3 alone, in a thread."""
+@asynccontextmanager
+async def bare_sqlite(path: Path, template: BareRows) -> AsyncIterator[Submit]:
+    """Start sqlite3 alone, in a thread."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -310,11 +322,10 @@ async def bare_sqlite(path: Path, template: BareRows, numbers: Iterator[int]) ->
         await asyncio.get_running_loop().run_in_executor(thread, work, tables)
 
     writer = BareWriter(template, write)
-    results = [await measure(writer.submit, numbers, in_flight) for in_flight in IN_FLIGHT]
+    yield writer.submit
     await writer.stop()
     thread.shutdown()
     connection.close()
-    return results
 
 
 # --- both ------------------------------------------------------------------------------------
@@ -329,30 +340,39 @@ def databases() -> Iterator[tuple[str, str, Path]]:
             yield f"sqlite:///{path}", cluster.create_database("bench"), path
 
 
-async def compare(url: str, path: Path) -> tuple[list[Measured], list[Measured]]:
-    """Measure ours and the bare writer on one database, one after the other."""
+async def compare(url: str, path: Path) -> list[tuple[Measured, Measured]]:
+    """Measure ours and the bare writer on one database, in turns."""
     await migrate(url)
     database = Database.open(url)
     await database.start()
     await fill(database)
-    result = await ours(database, make_rules(), iter(range(1, PERSONS)))
-    template = await bare_rows(database)
-    dialect = database.dialect
+    numbers, bare_numbers = itertools.count(2), itertools.count(1)
+    results: list[tuple[Measured, Measured]] = []
+    async with ours(database, make_rules()) as submit:
+        await submit(1)
+        template = await bare_rows(database)
+        bare = bare_sqlite(path, template) if database.dialect == "sqlite" else (
+            bare_postgresql(url, template)
+        )  # fmt: skip
+        async with bare as submit_bare:
+            for in_flight in IN_FLIGHT:
+                one, other = Run(), Run()
+                for _ in range(ROUNDS):
+                    await one.round(submit, numbers, in_flight)
+                    await other.round(submit_bare, bare_numbers, in_flight)
+                results.append((one.measured(), other.measured()))
     await database.close()
-    numbers = iter(range(1, PERSONS))
-    if dialect == "sqlite":
-        return result, await bare_sqlite(path, template, numbers)
-    return result, await bare_postgresql(url, template, numbers)
+    return results
 
 
 def main() -> None:
     """Measure and print."""
     with databases() as (sqlite_url, postgresql_url, path):
         for name, url in (("SQLite", sqlite_url), ("PostgreSQL", postgresql_url)):
-            result, bare = uvloop.run(compare(url, path))
+            results = uvloop.run(compare(url, path))
             print(f"{name}: settlements a second, {LINES} lines each")
             print("  in flight      ours    p50 ms   p99 ms      bare    ratio")
-            for in_flight, one, other in zip(IN_FLIGHT, result, bare, strict=True):
+            for in_flight, (one, other) in zip(IN_FLIGHT, results, strict=True):
                 print(
                     f"  {in_flight:9}  {one.per_second:8,.0f}  {one.p50_ms:8.2f} {one.p99_ms:8.2f}"
                     f"  {other.per_second:8,.0f}  {one.per_second / other.per_second:7.2f}"
