@@ -13,10 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from simulators.card.simulated_card import PoweredCard
+from simulators.pcscd import PORT
 from terminals.readers.channel import ReaderError
-
-PORT = 35963
-"""vpcd's first slot; the second listens one higher."""
 
 HOST = "127.0.0.1"
 _POWER_OFF = b"\x00"

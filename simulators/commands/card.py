@@ -22,8 +22,8 @@ from simulators.card.social_security_card import (
     print_card,
     print_clone,
 )
-from simulators.card.virtual_reader import PORT, VirtualReaderCard
-from simulators.pcscd import PCSCDError, virtual_reader
+from simulators.card.virtual_reader import VirtualReaderCard
+from simulators.pcscd import PORT, PCSCDError, virtual_reader
 from terminals.readers.channel import ReaderError
 
 _LOOK_MS = 100

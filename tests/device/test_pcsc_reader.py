@@ -26,8 +26,8 @@ from simulators.card.social_security_card import (
     RootKeys,
     print_card,
 )
-from simulators.card.virtual_reader import PORT, VirtualReaderCard
-from simulators.pcscd import virtual_reader
+from simulators.card.virtual_reader import VirtualReaderCard
+from simulators.pcscd import PORT, virtual_reader
 from terminals.readers.channel import (
     BatchAnswers,
     BatchOutcome,

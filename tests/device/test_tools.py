@@ -137,7 +137,7 @@ def test_an_installation_without_the_virtual_reader_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pcscd, "_virtual_slots", tuple)
-    monkeypatch.setattr(pcscd, "_DRIVERS", (Path("/nowhere/libifdvpcd.so"),))
+    monkeypatch.setattr(pcscd, "_DRIVER", Path("/nowhere/libifdvpcd.so"))
     with pytest.raises(pcscd.PCSCDError, match="apt-get install"), pcscd.virtual_reader():
         raise AssertionError("nothing can have been started")
 
