@@ -11,6 +11,7 @@ class StatusWord(IntEnum):
     """A status word by its meaning."""
 
     OK = 0x9000
+    DATA_MAY_BE_CORRUPT = 0x6281
     END_OF_FILE = 0x6282
     AUTHENTICATION_FAILED = 0x6300
     MEMORY_FAILURE = 0x6581
