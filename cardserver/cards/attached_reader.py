@@ -6,8 +6,9 @@ from typing import Protocol
 
 from cardserver.cards.challenges import CHALLENGE_SIZE
 from cardserver.cards.keystore import KeyStore
-from cardserver.cards.opening import CardRegistry, FirstAnswers, OpenedCard, open_card
+from cardserver.cards.opening import OpenedCard, open_card
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
+from cardserver.cards.visit import CardRegistry, FirstAnswers
 from protocol.card.script import Batch
 from terminals.readers.channel import (
     BatchAnswers,

@@ -4,9 +4,10 @@ Not here: what makes a card genuine (`cards/opening.py`), who a person is (`hand
 """
 
 from cardserver.cards.challenges import CHALLENGE_SIZE
-from cardserver.cards.opening import BatchRunner, FirstAnswers, OpenedCard, open_card
+from cardserver.cards.opening import OpenedCard, open_card
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
 from cardserver.cards.session_token import CardSession
+from cardserver.cards.visit import BatchRunner, FirstAnswers
 from cardserver.centre import Answer, Exchange, day_number
 from cardserver.handlers.member import find_member
 from cardserver.observe.stages import Stage, StageClock

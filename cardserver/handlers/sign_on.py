@@ -2,11 +2,11 @@
 
 import secrets
 
-from cardserver.cards.opening import OPENINGS
 from cardserver.centre import Answer, Centre, Exchange, day_number
 from cardserver.observe.stages import Stage
 from cardserver.registry.passwords import verify_password
 from cardserver.session import SignedOnOperator, TerminalSession, card_steps
+from protocol.card.catalogue import OPENINGS
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import (
     PROTOCOL_VERSION,

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from cardserver.cards.opening import OPENINGS, FirstAnswers, OpenedCard
+from cardserver.cards.opening import OpenedCard
 from cardserver.cards.refusals import CardRefusal
 from cardserver.cards.refusals import CardRefusalReason as Reason
+from cardserver.cards.visit import FirstAnswers
 from cardserver.registry.values import CardState
+from protocol.card.catalogue import OPENINGS
 from protocol.card.profiles.social_security_keys import Algorithm
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import PINState, ProofLevel, RelayOutcome

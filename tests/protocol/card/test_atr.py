@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.card.atr import decode_atr, matches_atr
-from protocol.card.catalogue import PROFILES, find_opening
+from protocol.card.catalogue import OPENINGS, find_opening
 from protocol.card.errors import CardDataError
 
 
@@ -84,6 +84,6 @@ def test_a_mask_compares_the_bits_that_it_has() -> None:
 
 
 def test_every_profile_is_found_by_its_own_atr() -> None:
-    for opening in PROFILES:
+    for opening in OPENINGS:
         assert find_opening(opening.atr) is opening
         assert opening.challenge_size <= 32
