@@ -33,6 +33,7 @@ PASSWORD_HASH_SIZE_MAX = 200
 SOCIAL_SECURITY_CARD = "social_security_card"
 IDENTITY_START = 5  # historical bytes 6-13 are what the card's key proves (CARDS.md 1.4)
 HISTORICAL_SIZE = 13
+NO_ALGORITHM = 0  # cards without a key that the fund's root keys give
 
 # A column of codes holds few different ones, and to look one up costs less than to check it again.
 FEW = 256
@@ -261,8 +262,12 @@ def _card_fault(values: Values) -> str | None:
     profile, identity, historical = values[1], values[2], values[14]
     if values[12] < values[11]:
         return "it ends before it begins"
-    if profile == SOCIAL_SECURITY_CARD and historical[IDENTITY_START:] != identity:
+    if profile != SOCIAL_SECURITY_CARD:
+        return None
+    if historical is None or historical[IDENTITY_START:] != identity:
         return "identity is not bytes 6 to 13 of historical"
+    if values[8] == NO_ALGORITHM:
+        return "a social security card has an algorithm"
     return None
 
 
@@ -348,13 +353,13 @@ CARDS = FileSpec(
         "card_id": _hex(1, 16),
         "person_no": _number,
         "version": _code(r"[0-9]\.[0-9]{2}", "a version such as 3.00"),
-        "algorithm": _one_of(1, 2, 3),
+        "algorithm": _one_of(NO_ALGORITHM, 1, 2, 3),
         "card_class": _code(r"[0-9A-Z]", "one digit or capital letter"),
         "issuer": lru_cache(maxsize=FEW)(_hex(12, 12)),
         "begins": _date,
         "ends": _date,
         "state": _one_of(1, 2, 3, 4),
-        "historical": _hex(HISTORICAL_SIZE, HISTORICAL_SIZE),
+        "historical": _optional(_hex(HISTORICAL_SIZE, HISTORICAL_SIZE)),
     },
     _card_fault,
 )

@@ -98,10 +98,11 @@ class Card:
     """A card as issued.
 
     Attributes:
-        identity: What its key proves: historical bytes 6-13, or the ICCSN.
+        identity: What its key proves: historical bytes 6-13, or the ICCSN; on cards that prove
+            nothing, what they claim: card number (Taiwan) or citizen's number (Thailand) in ASCII.
         region: GB/T 2260 code whose root key it was diversified from; empty for other profiles.
         version: "1.00", "2.00" or "3.00".
-        algorithm: 1 3DES, 2 SSF33, 3 SM4.
+        algorithm: 1 3DES, 2 SSF33, 3 SM4; 0 on cards without a key of the fund's.
     """
 
     card_no: int
