@@ -12,6 +12,7 @@ _SIZE_MAX = 33
 _T0 = 0
 _TS_DIRECT = 0x3B
 _TS_INVERSE = 0x3F
+_OLD_THAI = b"\x3b\x67"  # as readers of these cards tell them apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ def matches_atr(atr: bytes, *, pattern: bytes, mask: bytes) -> bool:
     return len(atr) == len(pattern) and all(
         one & bits == other & bits for one, other, bits in zip(atr, pattern, mask, strict=True)
     )
+
+
+def get_response_p2(atr: bytes) -> int:
+    """Give P2 of GET RESPONSE: 00 (ISO/IEC 7816-4:2020, 11.8.1), but 01 on old Thai cards."""
+    return 0x01 if atr.startswith(_OLD_THAI) else 0x00
 
 
 def _read_interface(atr: bytes) -> tuple[dict[str, int], tuple[int, ...], int]:

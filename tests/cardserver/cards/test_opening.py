@@ -343,7 +343,8 @@ async def test_what_the_reader_reports_is_refused(
     for outcome, answers, reason in (
         (BatchOutcome.READER_FAULT, (), Reason.CARD_READER_FAULT),
         (BatchOutcome.CARD_REMOVED, good.answers[:3], Reason.CARD_REMOVED),
-        (BatchOutcome.UNEXPECTED_STATUS, (b"\x6a\x82",), Reason.CARD_UNEXPECTED_STATUS),
+        (BatchOutcome.UNEXPECTED_STATUS, (b"\x65\x81",), Reason.CARD_UNEXPECTED_STATUS),
+        (BatchOutcome.UNEXPECTED_STATUS, (b"\x6a\x82",), Reason.CARD_UNKNOWN),
         (BatchOutcome.UNEXPECTED_STATUS, (), Reason.CARD_UNEXPECTED_STATUS),
     ):
         first = replace(good, outcome=outcome, answers=answers)
@@ -396,7 +397,8 @@ def test_reasons_are_named_as_the_codes_that_tell_them() -> None:
     assert [int(each) for each in BatchOutcome] == [int(each) for each in RelayOutcome]
 
 
-def test_openings_are_numbered_once() -> None:
-    numbers = [opening.number for opening in OPENINGS]
-    assert len(set(numbers)) == len(numbers)
-    assert 0 not in numbers
+def test_a_number_names_one_batch() -> None:
+    named = {opening.number: opening.batch for opening in OPENINGS}
+    assert all(opening.batch == named[opening.number] for opening in OPENINGS)
+    assert len(set(named.values())) == len(named)
+    assert 0 not in named
