@@ -16,6 +16,9 @@ from protocol.terminal.errors import LocalProtocolError
 from protocol.terminal.messages import (
     CardStep,
     ChallengeSpan,
+    PINFormat,
+    PINKind,
+    PINPlace,
     Relay,
     Relayed,
     Reply,
@@ -23,6 +26,9 @@ from protocol.terminal.messages import (
     StepCondition,
 )
 from terminals.readers.channel import BatchAnswers, BatchOutcome
+
+PIN_TIME_MAX_MS = 60_000
+"""How long a holder may take over a PIN; a pinpad gives up after about half of it."""
 
 
 class Link(Protocol):
@@ -144,9 +150,12 @@ class RelayRunner:
     async def run(self, batch: Batch) -> BatchAnswers:
         """Run a batch; a terminal that is gone or late is a reader fault."""
         self.sequence += 1
+        wait_ms = self._wait_ms
+        if any(step.pins for step in batch):
+            wait_ms += PIN_TIME_MAX_MS
         try:
             relayed = await self._session.relay(
-                self._exchange, self.sequence, batch, wait_ms=self._wait_ms
+                self._exchange, self.sequence, batch, wait_ms=wait_ms
             )
         except (TimeoutError, ConnectionResetError):
             return BatchAnswers(BatchOutcome.READER_FAULT, (), 0)
@@ -166,6 +175,15 @@ def card_steps(batch: Batch) -> tuple[CardStep, ...]:
             None
             if step.condition is None
             else StepCondition(step.condition.step, step.condition.offset, step.condition.value),
+            tuple(
+                PINPlace(
+                    place.command_offset,
+                    PINKind(place.kind),
+                    PINFormat(place.form),
+                    place.tries_left,
+                )
+                for place in step.pins
+            ),
         )
         for step in batch
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, Self
 from zoneinfo import ZoneInfo
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from protocol.terminal.bodies import decode_reply_body, encode_body
 from protocol.terminal.codes import ResponseCode, Retry
@@ -26,6 +26,7 @@ from protocol.terminal.messages import (
     Echo,
     MessageType,
     OpeningBatch,
+    PINAction,
     RelayOutcome,
     Reply,
     Request,
@@ -35,7 +36,13 @@ from protocol.terminal.messages import (
     Status,
 )
 from terminals.answer import Answer, ClientError, NoAnswerError, NotSentError, advice_of
-from terminals.card_reader import CardReader, Relaying, relayed, run_batch
+from terminals.card_reader import (
+    CardReader,
+    PINEntry,
+    Relaying,
+    relayed,
+    run_batch,
+)
 from terminals.config import REPLY_GRACE_MS, TerminalConfig
 from terminals.link import Connector, Exchange, Link, LinkLost, tls_connector
 from terminals.msgids import MemoryReserve, Msgids
@@ -44,6 +51,8 @@ from terminals.openings import ChallengeWallet, opening_of
 SOFTWARE: Final = "cardterminal 0.1.0"
 OPENINGS_MAX: Final = 3
 """How often a card is opened anew when its challenge had died on the way."""
+PIN_TIME_MS: Final = 60_000
+"""How much longer a request may take in which the holder is asked for a PIN."""
 
 _UINT32_MAX: Final = 2**32 - 1
 _TIME_LEFT_MS_MAX: Final = 600_000
@@ -99,6 +108,8 @@ class CardOpening:
         card_ms: In reader and card, relayed batches included.
         total_ms: From before powering up to the answer; without `prepare_ms`.
         relays: Batches that the centre relayed.
+        exchanges: Commands sent to the card, GET RESPONSE and repetitions of length counted.
+        pin_entry_ms: How long the holder took over a PIN; in `total_ms` too.
     """
 
     answer: Answer
@@ -108,6 +119,8 @@ class CardOpening:
     card_ms: float
     total_ms: float
     relays: int
+    exchanges: int = 0
+    pin_entry_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,38 +341,68 @@ class TerminalClient:
         sending = _Sending(type_, _raw(body), msgid or self.msgid(), card_session)
         return await self._send(sending, time_left_ms or self.config.limits.request_timeout_ms)
 
-    async def open_card(self, reader: CardReader, *, wants_holder: bool = True) -> CardOpening:
+    async def open_card(
+        self,
+        reader: CardReader,
+        *,
+        wants_holder: bool = True,
+        wants_medical: bool = False,
+        pin_action: PINAction = PINAction.NONE,
+        pin_entry: PINEntry | None = None,
+    ) -> CardOpening:
         """Open the card in the reader, in one round trip where a challenge and a batch are held.
+
+        Args:
+            reader: The reader.
+            wants_holder: Whether to read the holder's file too.
+            wants_medical: Whether to read the medical file too.
+            pin_action: What a PIN may be asked for.
+            pin_entry: Asks the holder; needed with a `pin_action`.
 
         Raises:
             NotSentError: As in `request`.
             NoAnswerError: As in `request`.
             ReaderError: The reader has no card or fails before the centre is asked.
         """
+        assert (pin_entry is not None) == (pin_action is not PINAction.NONE)
         clock = asyncio.get_running_loop().time
         begun = clock()
         await self.prepare_card()
         started = clock()
         atr = await reader.connect()
         connected = clock()
-        card_time_us = relays = tries = 0
+        time_limit_ms = self.config.limits.request_timeout_ms
+        if pin_entry is not None:
+            time_limit_ms += PIN_TIME_MS
+        card_time_us = relays = tries = exchanges = 0
+        pin_entry_ms = 0.0
         while True:
             tries += 1
-            body = await self._card_open_of(reader, atr, wants_holder=wants_holder)
-            relaying = Relaying(reader, self.config.reader.batch_timeout_ms, body.card_time_us)
+            body, sent_count = await self._card_open_of(reader, atr, wants_holder=wants_holder)
+            body = structs.replace(body, wants_medical=wants_medical, pin_action=pin_action)
+            exchanges += sent_count
+            relaying = Relaying(
+                reader,
+                self.config.reader.batch_timeout_ms,
+                body.card_time_us,
+                pin_entry=pin_entry,
+            )
             sending = _Sending(
                 MessageType.CARD_OPEN, encode_body(body), self.msgid(), relaying=relaying
             )
             try:
-                answer = await self._request(sending, self.config.limits.request_timeout_ms)
+                answer = await self._request(sending, time_limit_ms)
             except NoAnswerError as lost:
-                # Opening a card commits nothing: where the connection broke, begin anew.
-                if lost.exchange is not None or tries == OPENINGS_MAX:
+                # Opening a card commits nothing: where the connection broke, begin anew. Not so
+                # where a PIN was asked for: another time takes another try, if it was wrong.
+                if lost.exchange is not None or tries == OPENINGS_MAX or relaying.has_asked_pin:
                     raise
                 continue
             finally:
                 card_time_us += relaying.card_time_us
                 relays += relaying.count
+                exchanges += relaying.exchanges_count
+                pin_entry_ms += relaying.pin_entry_ms
             if answer.code != ResponseCode.CHALLENGE_NOT_VALID or tries == OPENINGS_MAX:
                 break
         return CardOpening(
@@ -370,6 +413,8 @@ class TerminalClient:
             card_ms=card_time_us / 1000,
             total_ms=(clock() - started) * 1000,
             relays=relays,
+            exchanges=exchanges,
+            pin_entry_ms=pin_entry_ms,
         )
 
     async def prepare_card(self) -> None:
@@ -407,7 +452,8 @@ class TerminalClient:
                 await self._pause(sends, time_left_ms)
                 continue
             advice = advice_of(answer.code)
-            if is_last or advice not in {Retry.SAME_MSGID, Retry.SIGN_ON}:
+            has_asked_pin = sending.relaying is not None and sending.relaying.has_asked_pin
+            if is_last or has_asked_pin or advice not in {Retry.SAME_MSGID, Retry.SIGN_ON}:
                 break
             if advice is Retry.SIGN_ON:
                 may_sign_on = sending.type is not MessageType.SIGN_ON and not has_signed_on_again
@@ -479,7 +525,8 @@ class TerminalClient:
 
     async def _card_open_of(
         self, reader: CardReader, atr: bytes, *, wants_holder: bool
-    ) -> CardOpen:
+    ) -> tuple[CardOpen, int]:
+        """Run the opening batch, if one is held; give the request and how many commands it took."""
         opening = opening_of(self._sign_on.openings if self._sign_on else (), atr)
         challenge: Challenge | None = None
         if opening is not None:
@@ -487,11 +534,12 @@ class TerminalClient:
             challenge = self._wallet.take()
         if opening is None or challenge is None:
             # Nothing in hand: the centre relays the whole opening.
-            return CardOpen(reader.name, atr, 0, 0, RelayOutcome.COMPLETED, (), wants_holder, 0)
+            unopened = CardOpen(reader.name, atr, 0, 0, RelayOutcome.COMPLETED, (), wants_holder, 0)
+            return unopened, 0
         batch = await run_batch(
             reader, opening.steps, challenge.value, self.config.reader.batch_timeout_ms
         )
-        return CardOpen(
+        opened = CardOpen(
             reader.name,
             atr,
             opening.opening,
@@ -501,6 +549,7 @@ class TerminalClient:
             wants_holder,
             batch.card_time_us,
         )
+        return opened, batch.exchanges_count
 
     async def _sign_on_again(self, sign_no_used: str) -> bool:
         async with self._signing_on:

@@ -6,6 +6,7 @@ of a batch that ran to its end; where a batch stops early, its driver closes it.
 """
 
 from collections.abc import Generator
+from enum import IntEnum, unique
 from typing import TypeVar
 
 from msgspec import Struct
@@ -41,6 +42,41 @@ class Condition(Struct, frozen=True):
     value: bytes
 
 
+@unique
+class PINKind(IntEnum):
+    """Which PIN is put into a command; the numbers are the wire's."""
+
+    CURRENT = 1
+    NEW = 2
+
+
+@unique
+class PINFormat(IntEnum):
+    """How a PIN is written into a command; the numbers are the wire's."""
+
+    BCD = 1
+    """Two digits a byte, an odd one padded with F."""
+    BLOCK_2 = 2
+    """Eight bytes: 2, how many digits, the digits, F (ISO 9564-1:2017, format 2)."""
+
+
+class PINPlace(Struct, frozen=True):
+    """Where whoever asks the holder for a PIN puts it; the centre never sees one.
+
+    Attributes:
+        command_offset: Index in the template before which the PIN is inserted; Lc, the fifth byte,
+            grows with it.
+        kind: Which PIN, a `PINKind`.
+        form: How it is written, a `PINFormat`.
+        tries_left: What the card said last; -1 unknown. To be shown to the holder.
+    """
+
+    command_offset: int
+    kind: PINKind
+    form: PINFormat
+    tries_left: int = -1
+
+
 class Step(Struct, frozen=True):
     """One command of a batch.
 
@@ -49,12 +85,16 @@ class Step(Struct, frozen=True):
         expected: Status words on which the batch goes on.
         spans: Places for challenge bytes.
         condition: When to skip the step; a skipped step's answer is empty.
+        pins: Places for PINs. Such a step is sent once at most, whatever the card answers, and of
+            its answer only the status word is kept. Where the holder gives no PIN, its answer is
+            empty and the batch ends with it.
     """
 
     command: bytes
     expected: tuple[int, ...]
     spans: tuple[Span, ...] = ()
     condition: Condition | None = None
+    pins: tuple[PINPlace, ...] = ()
 
 
 Batch = tuple[Step, ...]
@@ -72,7 +112,8 @@ def fill_challenge(batch: Batch, challenge: bytes) -> Batch:
     """Put a challenge into its places, so that whoever runs the batch needs none."""
     assert len(challenge) >= challenge_size(batch)
     return tuple(
-        Step(_filled(step, challenge), step.expected, (), step.condition) for step in batch
+        Step(_filled(step, challenge), step.expected, (), step.condition, step.pins)
+        for step in batch
     )
 
 

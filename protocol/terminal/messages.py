@@ -173,6 +173,40 @@ class StepCondition(Struct, frozen=True, array_like=True):
     value: CardBytes
 
 
+@unique
+class PINKind(IntEnum):
+    """Which PIN a command carries."""
+
+    CURRENT = 1
+    NEW = 2
+
+
+@unique
+class PINFormat(IntEnum):
+    """How a PIN is written into a command."""
+
+    BCD = 1
+    """Two digits a byte, an odd one padded with F."""
+    BLOCK_2 = 2
+    """Eight bytes: 2, how many digits, the digits, F (ISO 9564-1:2017, format 2)."""
+
+
+class PINPlace(Struct, frozen=True, array_like=True):
+    """Where the terminal puts a PIN that it asked the holder for.
+
+    Attributes:
+        command_offset: Index in the template before which the PIN is inserted.
+        kind: Which PIN, a `PINKind`.
+        form: How it is written, a `PINFormat`.
+        tries_left: What the card said last, to be shown to the holder; -1 unknown.
+    """
+
+    command_offset: UInt32
+    kind: PINKind
+    form: PINFormat
+    tries_left: Annotated[int, Meta(ge=-1, le=15)]
+
+
 class CardStep(Struct, frozen=True, array_like=True):
     """One command of a batch.
 
@@ -181,12 +215,14 @@ class CardStep(Struct, frozen=True, array_like=True):
         expected: Status words on which the batch goes on.
         spans: Places for challenge bytes.
         condition: When to skip the step; a skipped step's answer is empty.
+        pins: Places for PINs, in a Relay only; the command is then a template without them.
     """
 
     command: CardBytes
     expected: Annotated[tuple[StatusWord, ...], Meta(max_length=64)]
     spans: Annotated[tuple[ChallengeSpan, ...], Meta(max_length=16)] = ()
     condition: StepCondition | None = None
+    pins: Annotated[tuple[PINPlace, ...], Meta(max_length=2)] = ()
 
 
 @unique
@@ -342,6 +378,15 @@ class Echoed(Struct, frozen=True, array_like=True):
 # --- card and person -------------------------------------------------------------------------
 
 
+@unique
+class PINAction(IntEnum):
+    """What the terminal is ready to ask the holder's PIN for."""
+
+    NONE = 0
+    VERIFY = 1
+    CHANGE = 2
+
+
 class CardOpen(Struct, frozen=True, array_like=True):
     """CARD_OPEN (1602): a card is in the reader.
 
@@ -354,6 +399,8 @@ class CardOpen(Struct, frozen=True, array_like=True):
         answers: Its answers.
         wants_holder: Whether to read the holder's file where that needs external authentication.
         card_time_us: Time spent in reader and card so far, in microseconds.
+        wants_medical: Whether to read the card's medical file.
+        pin_action: A `PINAction`; with NONE no Relay has places for PINs.
     """
 
     reader: Text
@@ -364,6 +411,8 @@ class CardOpen(Struct, frozen=True, array_like=True):
     answers: Annotated[tuple[CardBytes, ...], Meta(max_length=STEPS_MAX)]
     wants_holder: bool
     card_time_us: UInt32
+    wants_medical: bool = False
+    pin_action: PINAction = PINAction.NONE
 
 
 @unique
@@ -464,6 +513,71 @@ class PINState(IntEnum):
     UNKNOWN = 3
 
 
+@unique
+class PINResult(IntEnum):
+    """What became of the PIN that CARD_OPEN asked for."""
+
+    NOT_ASKED = 0
+    """None was wanted, or none is needed, or the card's PIN was blocked before."""
+    RIGHT = 1
+    WRONG = 2
+    """`pin_tries` says how often it may be tried yet."""
+    BLOCKED = 3
+    """It was the last try."""
+    NOT_GIVEN = 4
+    CHANGED = 5
+    FAILED = 6
+    """The card refused for another reason than the PIN."""
+
+
+class MedicalItem(Struct, frozen=True, array_like=True):
+    """One data item of the card's medical file (EF05 of DF04).
+
+    Attributes:
+        tag: The data item's number in 社会保障卡文件结构和数据项 V2.0.
+        text: Its value as text: digits, ASCII or GB18030, without padding.
+    """
+
+    tag: Annotated[int, Meta(ge=0, le=255)]
+    text: Text
+
+
+class CardLogRecord(Struct, frozen=True, array_like=True):
+    """One record of the card's own settlement log (EF08 of DF04).
+
+    Attributes:
+        sequence: The card's count.
+        kind: 1 credit, 2 medical settlement.
+        terminal: Number of the terminal that wrote it, as digits.
+        time: YYYYMMDDhhmmss by that terminal's clock.
+        account_fen: Personal account.
+        own_pay_fen: Paid by the person.
+        pool_fen: Paid by the pooled fund.
+    """
+
+    sequence: UInt32
+    kind: Code
+    terminal: Code
+    time: Code
+    account_fen: UInt32
+    own_pay_fen: UInt32
+    pool_fen: UInt32
+
+
+class MedicalFile(Struct, frozen=True, array_like=True):
+    """What the card says about its holder's insurance; nothing is decided by it.
+
+    Attributes:
+        items: Data items that are on the card.
+        log: Newest first.
+        marks: Records of EF15, newest first, as they are on the card.
+    """
+
+    items: Annotated[tuple[MedicalItem, ...], Meta(max_length=32)]
+    log: Annotated[tuple[CardLogRecord, ...], Meta(max_length=30)]
+    marks: Annotated[tuple[CardBytes, ...], Meta(max_length=30)]
+
+
 class CardOpened(Struct, frozen=True, array_like=True):
     """CARD_OPEN's reply.
 
@@ -480,6 +594,8 @@ class CardOpened(Struct, frozen=True, array_like=True):
         person: The person that the registry binds to the card.
         round_trips: Round trips between centre and terminal that this took.
         card_time_us: Time in reader and card, in microseconds.
+        pin_result: A `PINResult`.
+        medical: The card's medical file, where it was wanted and could be read; else nil.
     """
 
     card_session: Annotated[bytes, Meta(max_length=512)]
@@ -494,6 +610,8 @@ class CardOpened(Struct, frozen=True, array_like=True):
     person: Person
     round_trips: UInt32
     card_time_us: UInt32
+    pin_result: PINResult = PINResult.NOT_ASKED
+    medical: MedicalFile | None = None
 
 
 class MemberQuery(Struct, frozen=True, array_like=True):

@@ -5,15 +5,17 @@ exact length on `6Cxx`, stopping at an unexpected status word. Not here: PC/SC (
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, unique
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
 from protocol.card.apdu import SHORT_LE_MAX, decode_command
+from protocol.card.atr import get_response_p2
 from protocol.card.errors import CardDataError, StatusWordError
+from protocol.card.pin import PINDigits, PINPlaceLike, fill_pins
 from protocol.card.script import Script
 
 T = TypeVar("T")
@@ -85,6 +87,23 @@ class StepLike(Protocol):
     def spans(self) -> Sequence[SpanLike]: ...  # noqa: D102 - as in Step
     @property
     def condition(self) -> ConditionLike | None: ...  # noqa: D102 - as in Step
+    @property
+    def pins(self) -> Sequence[PINPlaceLike]: ...  # noqa: D102 - as in Step
+
+
+@dataclass(frozen=True, slots=True)
+class PINStep:
+    """A step whose PINs are in: sent once at most, of its answer only the status word is kept.
+
+    Attributes:
+        command: What is sent; empty where the holder gave no PIN, and the batch ends here.
+    """
+
+    command: bytes = field(repr=False)
+    expected: Sequence[int]
+    condition: ConditionLike | None
+    spans: tuple[SpanLike, ...] = ()
+    pins: tuple[PINPlaceLike, ...] = ()
 
 
 @unique
@@ -105,11 +124,13 @@ class BatchAnswers(Struct, frozen=True):
             last one holds the unexpected word.
         answers: Response APDUs in the order of the steps, empty for a skipped step.
         card_time_us: Time spent in reader and card, in microseconds.
+        exchanges_count: Commands sent, GET RESPONSE and repetitions of length counted.
     """
 
     outcome: BatchOutcome
     answers: tuple[bytes, ...]
     card_time_us: int
+    exchanges_count: int = 0
 
 
 class BatchError(ReaderError):
@@ -125,9 +146,11 @@ def run_batch(channel: CardChannel, batch: Sequence[StepLike], challenge: bytes)
         challenge: What fills the steps' places.
 
     Raises:
-        BatchError: A place or condition points outside the batch; nothing was sent of that step.
+        BatchError: A place or condition points outside the batch, or a PIN is not in its place;
+            nothing was sent of that step.
     """
     started = time.perf_counter_ns()
+    counted = _CountedChannel(channel)
     answers: list[bytes] = []
     outcome = BatchOutcome.COMPLETED
     try:
@@ -135,8 +158,7 @@ def run_batch(channel: CardChannel, batch: Sequence[StepLike], challenge: bytes)
             if step.condition is not None and not is_condition_met(step.condition, answers):
                 answers.append(b"")
                 continue
-            command = _filled(step, challenge) if step.spans else step.command
-            answer = _exchange(channel, command)
+            answer = _answer_to(counted, step, challenge)
             answers.append(answer)
             if int.from_bytes(answer[-2:], "big") not in step.expected:
                 outcome = BatchOutcome.UNEXPECTED_STATUS
@@ -148,7 +170,25 @@ def run_batch(channel: CardChannel, batch: Sequence[StepLike], challenge: bytes)
     except ReaderError:
         outcome = BatchOutcome.READER_FAULT
     card_time_us = (time.perf_counter_ns() - started) // 1000
-    return BatchAnswers(outcome, tuple(answers), card_time_us)
+    return BatchAnswers(outcome, tuple(answers), card_time_us, counted.count)
+
+
+def put_pins(
+    batch: Sequence[StepLike], pins: Mapping[int, PINDigits] | None
+) -> tuple[StepLike, ...]:
+    """Put PINs into the steps that have places for them.
+
+    Args:
+        batch: Steps.
+        pins: By `PINKind`; None where the holder gave none, and the batch will end there.
+
+    Raises:
+        BatchError: A template is malformed, or is of a command that no PIN goes into.
+    """
+    try:
+        return tuple(_with_pins(step, pins) if step.pins else step for step in batch)
+    except CardDataError as malformed:
+        raise BatchError(str(malformed)) from malformed
 
 
 def run_script(channel: CardChannel, script: Script[T], challenge: bytes = b"") -> T:
@@ -195,6 +235,40 @@ def _complete(ran: BatchAnswers) -> tuple[bytes, ...]:
             raise ReaderError("the reader failed")
 
 
+class _CountedChannel:
+    """A card whose exchanges are counted, and whose answers have a status word."""
+
+    __slots__ = ("_transmit", "atr", "count")
+
+    def __init__(self, channel: CardChannel) -> None:
+        self.atr = channel.atr
+        self._transmit = channel.transmit
+        self.count = 0
+
+    def transmit(self, command: bytes) -> bytes:
+        self.count += 1
+        answer = self._transmit(command)
+        if len(answer) < 2:  # noqa: PLR2004 - SW1 and SW2
+            raise ReaderError(f"the reader gave {len(answer)} bytes, an answer has at least 2")
+        return answer
+
+
+def _answer_to(channel: _CountedChannel, step: StepLike, challenge: bytes) -> bytes:
+    if step.pins:
+        raise BatchError("a PIN is wanted that nobody was asked for")
+    if isinstance(step, PINStep):
+        # Never repeated: each time takes a try, and a card that says otherwise is not believed.
+        return channel.transmit(step.command)[-2:] if step.command else b""
+    return _exchange(channel, _filled(step, challenge) if step.spans else step.command)
+
+
+def _with_pins(step: StepLike, pins: Mapping[int, PINDigits] | None) -> PINStep:
+    if step.spans:
+        raise CardDataError("a command has places for a challenge and for a PIN")
+    command = b"" if pins is None else fill_pins(step.command, step.pins, pins)
+    return PINStep(command, step.expected, step.condition)
+
+
 def _filled(step: StepLike, challenge: bytes) -> bytes:
     command = bytearray(step.command)
     for span in step.spans:
@@ -205,18 +279,18 @@ def _filled(step: StepLike, challenge: bytes) -> bytes:
     return bytes(command)
 
 
-def _exchange(channel: CardChannel, command: bytes) -> bytes:
+def _exchange(channel: _CountedChannel, command: bytes) -> bytes:
     """Send one command and see to `6Cxx` and `61xx` (ISO/IEC 7816-4:2020, 5.6, 11.8.1)."""
-    answer = _transmit(channel, command)
+    answer = channel.transmit(command)
     if answer[-2] == 0x6C and len(answer) == 2:  # noqa: PLR2004 - SW1 and SW2
-        answer = _transmit(channel, _with_le(command, answer[-1]))
+        answer = channel.transmit(_with_le(command, answer[-1]))
     if answer[-2] != 0x61:  # noqa: PLR2004 - the status word is its name
         return answer
     collected = bytearray(answer[:-2])
     # GET RESPONSE goes on the command's own logical channel, without secure messaging.
-    get_response = bytes((command[0] & 0x03, 0xC0, 0x00, 0x00))
+    get_response = bytes((command[0] & 0x03, 0xC0, 0x00, get_response_p2(channel.atr)))
     for _ in range(_GET_RESPONSES_MAX):
-        answer = _transmit(channel, get_response + answer[-1:])
+        answer = channel.transmit(get_response + answer[-1:])
         collected += answer[:-2]
         if answer[-2] != 0x61 or len(collected) > ANSWER_SIZE_MAX:  # noqa: PLR2004 - as above
             break
@@ -231,10 +305,3 @@ def _with_le(command: bytes, le: int) -> bytes:
     except CardDataError as malformed:
         raise BatchError("a command is malformed") from malformed
     return replace(parts, le=le or SHORT_LE_MAX, is_extended=False).encode()
-
-
-def _transmit(channel: CardChannel, command: bytes) -> bytes:
-    answer = channel.transmit(command)
-    if len(answer) < 2:  # noqa: PLR2004 - SW1 and SW2
-        raise ReaderError(f"the reader gave {len(answer)} bytes, an answer has at least 2")
-    return answer

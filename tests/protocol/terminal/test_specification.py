@@ -91,6 +91,8 @@ def default_text(field: inspect.Field) -> str:
     """Say what an optional field is when it is left out."""
     if field.required:
         return ""
+    if isinstance(field.default, IntEnum):
+        return str(field.default.value)
     words = [
         (None, "nil"),
         (False, "false"),
