@@ -7,6 +7,7 @@ machine does meets both. To be reached: at most 1.3 times the C program.
 
 import argparse
 import asyncio
+import datetime as dt
 import os
 import shutil
 import statistics
@@ -19,17 +20,20 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.report import console, print_latencies, print_machine
-from cardserver.cards.keystore import FileKeyStore
-from cardserver.cards.opening import FirstAnswers, OpenedCard, open_card
+from cardserver.cards.file_keystore import FileKeyStore
+from cardserver.cards.keystore import RootKeyName
+from cardserver.cards.opening import OpenedCard, open_card
+from cardserver.cards.visit import FirstAnswers
 from cardserver.registry.values import Card, CardNumber, CardState
-from protocol.card.catalogue import PROFILES
+from protocol.card.catalogue import OPENINGS
+from protocol.card.profiles.social_security_keys import CardKey
 from protocol.card.script import Batch
 from simulators.card.social_security_card import FICTITIOUS
 from simulators.pcscd import virtual_reader
 from terminals.readers.channel import BatchAnswers, CardChannel, run_batch
 from terminals.readers.pcsc import PCSCChannel, PCSCReader
 
-_OPENING = PROFILES[0]
+_OPENING = OPENINGS[0]
 _CHALLENGE = bytes(32)
 _TODAY = 20261121
 _ROUNDS_A_TURN = 50
@@ -165,7 +169,7 @@ def _send_raw(program: Path, slot: str, rounds: int, commands: list[str]) -> lis
 
 async def _open(slot: str, keys: Path, rounds: int) -> tuple[list[float], list[float]]:
     """Open the card again and again: seconds of reading alone, and with verification."""
-    store, cards, more = FileKeyStore(keys), _OneCard(), _NoMoreBatches()
+    store, cards, more = _store_of(keys), _OneCard(), _NoMoreBatches()
     read: list[float] = []
     whole: list[float] = []
     async with PCSCReader(slot) as reader:
@@ -198,6 +202,15 @@ def _write_keys(directory: Path) -> Path:
         path.touch(mode=0o600)
         path.write_bytes(os.urandom(16))
     return directory
+
+
+def _store_of(keys: Path) -> FileKeyStore:
+    """Put the printer's root keys into a centre's store."""
+    store = FileKeyStore.make(keys.with_name("store"), os.urandom(32))
+    for path in keys.iterdir():
+        name, value = RootKeyName.parse(path.stem), CardKey(path.read_bytes())
+        store.import_key(name, value, dt.date(2026, 11, 21))
+    return store
 
 
 def _wait_until_in(card: subprocess.Popen[str]) -> None:

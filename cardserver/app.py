@@ -20,7 +20,8 @@ import uvloop
 from cardserver.benefits.policy import PolicyBook, load_policy
 from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.challenges import Challenges
-from cardserver.cards.keystore import FileKeyStore, KeyStore
+from cardserver.cards.keystore import KeyStore
+from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cards.session_token import CardSessions
 from cardserver.centre import Centre
 from cardserver.claims.claims_store import claims_participants
@@ -105,7 +106,8 @@ class Worker:
         )
         await writer.start()
         stack.push_async_callback(writer.stop)
-        keys = FileKeyStore(config.path(config.cards.keys_directory))
+        keys = open_keystore(config)
+        stack.callback(keys.close)
         metrics = Metrics()
         metrics.watch_queue(lambda: float(writer.waiting_count))
         return Centre(

@@ -92,11 +92,27 @@ class DatabaseSection(Section, frozen=True):
     group_max: Annotated[int, Meta(ge=1, le=1024)] = 128
 
 
+class Token(Section, frozen=True):
+    """A PKCS #11 token that holds the root keys.
+
+    Attributes:
+        library: Its PKCS #11 library.
+        label: Its label.
+        pin_file: Holds its user's PIN.
+    """
+
+    library: Annotated[str, Meta(min_length=1)]
+    label: Annotated[str, Meta(min_length=1, max_length=32)]
+    pin_file: Annotated[str, Meta(min_length=1)]
+
+
 class Cards(Section, frozen=True):
     """How cards are trusted.
 
     Attributes:
-        keys_directory: Root keys, one file each.
+        keys_directory: Root keys in encrypted files; made by `cardserver init`.
+        keys_passphrase_file: Holds the passphrase that opens them.
+        token: Where the root keys are instead of in files.
         session_secret_file: Secret of the card session tokens, shared by all workers.
         issuers: Initialising organisations accepted, as hex text of 12 bytes or a prefix of it;
             empty accepts those in the registry's rows.
@@ -108,8 +124,10 @@ class Cards(Section, frozen=True):
         relay_time_max_ms: How long the centre waits for a relayed batch.
     """
 
-    keys_directory: str
     session_secret_file: str
+    keys_directory: str = ""
+    keys_passphrase_file: str = ""
+    token: Token | None = None
     issuers: tuple[Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{2}){1,12}$")], ...] = ()
     challenge_life_ms: Annotated[int, Meta(ge=1000, le=600_000)] = 120_000
     session_life_ms: Annotated[int, Meta(ge=1000, le=3_600_000)] = 600_000
@@ -241,4 +259,10 @@ def load_config(path: Path) -> Config:
         zoneinfo.ZoneInfo(config.fund.timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
         raise ConfigError(f"{path}: unknown time zone - at `$.fund.timezone`") from error
+    has_files = bool(config.cards.keys_directory and config.cards.keys_passphrase_file)
+    if has_files is (config.cards.token is not None):
+        raise ConfigError(
+            f"{path}: root keys are in files (keys_directory, keys_passphrase_file) or in a token,"
+            " one of the two - at `$.cards`"
+        )
     return msgspec.structs.replace(config, directory=str(path.resolve().parent))

@@ -29,13 +29,13 @@ def write_new(path: Path, data: bytes, *, mode: int = SECRET_MODE) -> None:
         raise KeyFileError(f"{path} exists and is not overwritten: move it away first") from error
     finally:
         temporary.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def replace(path: Path, data: bytes, *, mode: int = SECRET_MODE) -> None:
     """Write a file over the one that may be there; a reader sees the old or the new one whole."""
     _write_beside(path, data, mode).replace(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def read_secret(path: Path) -> bytes:
@@ -77,7 +77,8 @@ def _write_beside(path: Path, data: bytes, mode: int) -> Path:
     return temporary
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have a directory's entries down on the disk: names that were added, and that were removed."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -81,8 +81,8 @@ class City:
 
     @property
     def keys(self) -> Path:
-        """The root keys, which a card printer of tests reads."""
-        return self.directory / "card-keys"
+        """The root keys in the clear, which a card printer of tests reads."""
+        return self.directory / "test-card-keys"
 
 
 async def make_city(
@@ -94,7 +94,7 @@ async def make_city(
     city.password_file.chmod(0o600)
     database = ("--database", database_url) if database_url else ()
     await asyncio.gather(
-        command("cardserver", "init", str(city.directory), *database),
+        command("cardserver", "init", str(city.directory), "--with-test-card-keys", *database),
         command(
             "cardsim", "population", "--seed", str(seed), "--persons", str(persons),
             "--operator-password-file", str(city.password_file), "--region", REGION,

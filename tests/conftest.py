@@ -1,15 +1,20 @@
 """Databases for every room's tests: real ones, each empty and private to its test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import datetime as dt
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
 
+from cardserver.cards.file_keystore import FileKeyStore
+from cardserver.cards.keystore import RootKeyName
 from cardserver.migrations.schema import METADATAS, migrate
 from ledger.database_store import Database
+from protocol.card.profiles.social_security_keys import CardKey
 from simulators.postgres import PostgreSQLCluster
+from simulators.softhsm import make_token
 
 
 @pytest.fixture(scope="session")
@@ -118,3 +123,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if terminalreporter.config.getoption("--fail-on-skip"):
         for line in _skipped:
             terminalreporter.write_line(f"skipped, and could have run: {line}", red=True)
+
+
+@pytest.fixture
+def keystore_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], FileKeyStore]:
+    """Puts the root keys of test cards into an encrypted store, as `cardserver init` does."""
+
+    def take(directory: Path) -> FileKeyStore:
+        store = FileKeyStore.make(tmp_path_factory.mktemp("store"), b"made up for a test")
+        for path in sorted(directory.glob("*.key")):
+            name = RootKeyName.parse(path.stem)
+            store.import_key(name, CardKey(path.read_bytes()), dt.date(2026, 11, 21))
+        return store
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def softhsm_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The label of this run's one token, whose library is loaded into this process."""
+    configuration = make_token(tmp_path_factory.mktemp("softhsm"), "tests")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFTHSM2_CONF", str(configuration))
+        yield "tests"

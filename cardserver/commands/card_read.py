@@ -9,7 +9,7 @@ import typer
 from msgspec import json
 
 from cardserver.cards.attached_reader import AttachedReader
-from cardserver.cards.keystore import FileKeyStore
+from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cards.opening import OpenedCard
 from cardserver.cards.refusals import CardRefusal
 from cardserver.centre import day_at
@@ -59,7 +59,7 @@ async def _read(config: Config, name: str, *, wants_holder: bool) -> dict[str, s
     async with open_database(config) as database, PCSCReader(found[0]) as reader:
         attached = AttachedReader(
             reader,
-            keys=FileKeyStore(config.path(config.cards.keys_directory)),
+            keys=open_keystore(config),
             cards=Registry(database),
             issuers=config.issuers,
             random_bytes=secrets.token_bytes,

@@ -9,12 +9,14 @@ import typer
 
 from cardserver.authority import AuthorityError
 from cardserver.benefits.policy import PolicyError
+from cardserver.cards.keystore import KeyStoreError
 from cardserver.config import ConfigError
 from cardserver.key_files import KeyFileError
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.import_files import ImportFileError
 from cardserver.registry.passwords import PasswordError
 from ledger.store_errors import StoreError
+from protocol.card.errors import AlgorithmUnsupportedError
 from protocol.terminal.errors import RemoteProtocolError
 from terminals.readers.channel import ReaderError
 
@@ -23,10 +25,12 @@ T = TypeVar("T")
 
 _EXPECTED = (
     AdministrationError,
+    AlgorithmUnsupportedError,
     AuthorityError,
     ConfigError,
     ImportFileError,
     KeyFileError,
+    KeyStoreError,
     PasswordError,
     PolicyError,
     ReaderError,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import itertools
 import os
 import secrets
 import shutil
@@ -16,6 +17,8 @@ import typer
 
 from cardserver import authority, key_files
 from cardserver.benefits.policy import Policy, PolicyBook, load_policy
+from cardserver.cards.file_keystore import FileKeyStore
+from cardserver.cards.keystore import USAGES, RootKeyName
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.config import Config, ConfigError, load_config
@@ -25,6 +28,7 @@ from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.registry_store import Registry
 from ledger.database_store import Database
+from protocol.card.profiles.social_security_keys import KEY_SIZE, CardKey
 
 # A made-up region within Beijing's numbers, so that the shipped policy applies to it and none of
 # its identity numbers can be anyone's: 110199 was never given to a place (GB/T 2260).
@@ -35,10 +39,11 @@ CONFIG_FILE = "cardserver.toml"
 AUTHORITY_DIRECTORY = "authority"
 CARD_KEYS_DIRECTORY = "card-keys"
 PASSWORDS_FILE = "operators.txt"
-# Root keys by usage and algorithm (CARDS.md 1.6): internal authentication, and reading EF06.
-CARD_KEYS = ("IRK.3des.1", "IRK.sm4.1", "RKSSSE.3des.1", "RKSSSE.sm4.1")
-CARD_KEY_SIZE = 16
+PASSPHRASE_FILE = "card-keys.passphrase"  # noqa: S105 - the name of a file
+# For made-up cities only: root keys in the clear, from which simulated cards are printed.
+TEST_KEYS_DIRECTORY = "test-card-keys"
 SESSION_SECRET_SIZE = 32
+PASSPHRASE_SIZE = 32
 # Two, because a dead terminal's doubts are settled by two operators together.
 FUND_OPERATORS = ("f001", "f002")
 
@@ -54,6 +59,7 @@ class Wish:
     port: int
     observe_port: int
     names: tuple[str, ...]
+    has_test_keys: bool
 
 
 @fail_clearly
@@ -76,6 +82,14 @@ def init(  # noqa: PLR0913 - one parameter an option
         list[str] | None,
         typer.Option(help="A name or address by which terminals call this centre; repeatable."),
     ] = None,
+    with_test_card_keys: Annotated[
+        bool,
+        typer.Option(
+            "--with-test-card-keys",
+            help="For a made-up city: draw root keys, and write them in the clear as well, so that"
+            f" simulated cards can be printed; into {TEST_KEYS_DIRECTORY}/.",
+        ),
+    ] = False,
 ) -> None:
     """Make a centre: its authority, certificates, keys, configuration and database.
 
@@ -91,6 +105,7 @@ def init(  # noqa: PLR0913 - one parameter an option
         port=port,
         observe_port=observe_port,
         names=tuple(dict.fromkeys((*(name or ()), "localhost", "127.0.0.1", "::1"))),
+        has_test_keys=with_test_card_keys,
     )
     # Made beside and moved into place: a failure leaves nothing half made.
     made = directory.parent / f".{directory.name}.{secrets.token_hex(8)}"
@@ -132,16 +147,28 @@ def _write_files(directory: Path, wish: Wish) -> Config:
     key_files.write_new(directory / "server.crt", certificate, mode=key_files.PUBLIC_MODE)
     key_files.write_new(directory / "server.key", key)
     key_files.write_new(directory / "session.secret", secrets.token_bytes(SESSION_SECRET_SIZE))
-    card_keys = directory / CARD_KEYS_DIRECTORY
-    card_keys.mkdir(mode=0o700)
-    for key_name in CARD_KEYS:
-        key_files.write_new(card_keys / f"{key_name}.key", secrets.token_bytes(CARD_KEY_SIZE))
+    _make_keystore(directory, today=now.date(), has_test_keys=wish.has_test_keys)
     file = directory / CONFIG_FILE
     key_files.write_new(file, _config_text(wish).encode(), mode=key_files.PUBLIC_MODE)
     config = load_config(file)
     if config.database_url.startswith(SQLITE):  # its file holds everyone's data
         Path(config.database_url.removeprefix(SQLITE)).touch(mode=key_files.SECRET_MODE)
     return config
+
+
+def _make_keystore(directory: Path, *, today: dt.date, has_test_keys: bool) -> None:
+    """Make the store of root keys: empty, or with keys that test cards are printed from too."""
+    passphrase = secrets.token_urlsafe(PASSPHRASE_SIZE)
+    key_files.write_new(directory / PASSPHRASE_FILE, f"{passphrase}\n".encode())
+    store = FileKeyStore.make(directory / CARD_KEYS_DIRECTORY, passphrase.encode())
+    if has_test_keys:
+        folder = directory / TEST_KEYS_DIRECTORY
+        folder.mkdir(mode=0o700)
+        for usage, algorithm in itertools.product(USAGES, sorted(store.algorithms)):
+            name, value = RootKeyName(usage, algorithm, 1), CardKey(secrets.token_bytes(KEY_SIZE))
+            store.import_key(name, value, today)
+            key_files.write_new(folder / f"{name}.key", value)
+    store.close()
 
 
 def _config_text(wish: Wish) -> str:
@@ -173,10 +200,15 @@ password_file = {_toml(password_file)}               # holds the password; nothi
 # group_max = 128                # postings that share one commit
 
 [cards]
-keys_directory = "{CARD_KEYS_DIRECTORY}"    # root keys: copy them to where they are safe
+keys_directory = "{CARD_KEYS_DIRECTORY}"    # root keys, encrypted: cardserver keys --help
+keys_passphrase_file = "{PASSPHRASE_FILE}"  # opens them: keep its copy apart from theirs
 session_secret_file = "session.secret"
 issuers = ["{wish.region}"]             # initialising organisations accepted, by their first digits
 # fresh_card_above_fen = 5000000 # above this total the card must have answered just now
+# [cards.token]                  # 3DES root keys in a PKCS #11 token, not in files
+# library = "/usr/lib/softhsm/libsofthsm2.so"
+# label = "cardserver"
+# pin_file = "token.pin"
 
 [sign_on]
 # life_ms = 43200000             # a sign-on holds twelve hours
@@ -259,14 +291,20 @@ def _tell(directory: Path, config: Config, policies: list[Policy]) -> None:
         (CONFIG_FILE, "the configuration: read through it"),
         (f"{AUTHORITY_DIRECTORY}/", "signs terminals' certificates; every terminal needs its .crt"),
         ("server.crt, .key", "the centre's own certificate and key"),
-        (f"{CARD_KEYS_DIRECTORY}/", "random root keys; for real cards the issuer's go there"),
+        (
+            f"{CARD_KEYS_DIRECTORY}/",
+            "root keys, encrypted; the issuer's come by `keys import`",
+        ),
+        (PASSPHRASE_FILE, "opens them: keep a copy apart from theirs"),
+        (f"{TEST_KEYS_DIRECTORY}/", "root keys in the clear, to print made-up cards from"),
         ("session.secret", "signs card sessions"),
         (PASSWORDS_FILE, "the fund's operators, if new: hand the passwords over, delete the file"),
     )
     typer.echo(f"made {directory}")
+    optional = {PASSWORDS_FILE, f"{TEST_KEYS_DIRECTORY}/"}
     for file, purpose in made:
-        if file != PASSWORDS_FILE or (directory / file).exists():
-            typer.echo(f"  {file:<18} {purpose}")
+        if file not in optional or (directory / file).exists():
+            typer.echo(f"  {file:<20} {purpose}")
     typer.echo(f"database {config.database.url}: schema up to date, policies {names}")
     if not applies:
         typer.echo(

@@ -23,6 +23,7 @@ url = "sqlite:///centre.sqlite"
 
 [cards]
 keys_directory = "keys"
+keys_passphrase_file = "keys.passphrase"
 session_secret_file = "session.secret"
 """
 

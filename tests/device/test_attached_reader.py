@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from cardserver.cards.attached_reader import AttachedReader
-from cardserver.cards.keystore import FileKeyStore
+from cardserver.cards.file_keystore import FileKeyStore
 from cardserver.cards.opening import OpenedCard
 from cardserver.cards.refusals import CardRefusal
 from cardserver.cards.refusals import CardRefusalReason as Reason
@@ -57,55 +58,58 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def attached(reader: PCSCReader, keys: Path) -> AttachedReader:
-    return AttachedReader(
-        reader, keys=FileKeyStore(keys), cards=OneCard(), issuers=(), random_bytes=os.urandom
-    )
+@pytest.fixture
+def store(keys: Path, keystore_of: Callable[[Path], FileKeyStore]) -> FileKeyStore:
+    return keystore_of(keys)
 
 
-async def opens(slot: str, keys: Path, card: PoweredCard) -> OpenedCard | CardRefusal:
+def attached(reader: PCSCReader, store: FileKeyStore) -> AttachedReader:
+    return AttachedReader(reader, keys=store, cards=OneCard(), issuers=(), random_bytes=os.urandom)
+
+
+async def opens(slot: str, store: FileKeyStore, card: PoweredCard) -> OpenedCard | CardRefusal:
     """Open a card that was put in a moment ago; the service learns of it a little later."""
     async with VirtualReaderCard(card), PCSCReader(slot) as reader, asyncio.timeout(10):
         while True:
-            opened = await attached(reader, keys).open(today=20261121, wants_holder=True)
+            opened = await attached(reader, store).open(today=20261121, wants_holder=True)
             if isinstance(opened, OpenedCard) or "there is no card" not in opened.detail_en:
                 return opened
             await asyncio.sleep(0.02)
 
 
-async def test_a_card_is_opened(slots: Any, keys: Path) -> None:
-    opened = await opens(slots[0], keys, print_card(DATA, RootKeys.read(keys, DATA.algorithm)))
+async def test_a_card_is_opened(slots: Any, keys: Path, store: FileKeyStore) -> None:
+    opened = await opens(slots[0], store, print_card(DATA, RootKeys.read(keys, DATA.algorithm)))
     assert isinstance(opened, OpenedCard), opened
     assert (opened.holder_name, opened.round_trips) == ("张三", 2)
 
 
-async def test_a_clone_is_refused(slots: Any, keys: Path) -> None:
-    refusal = await opens(slots[0], keys, print_clone(DATA))
+async def test_a_clone_is_refused(slots: Any, store: FileKeyStore) -> None:
+    refusal = await opens(slots[0], store, print_clone(DATA))
     assert isinstance(refusal, CardRefusal)
     assert refusal.reason is Reason.CARD_NOT_GENUINE
 
 
-async def test_a_card_that_goes_is_refused(slots: Any, keys: Path) -> None:
+async def test_a_card_that_goes_is_refused(slots: Any, keys: Path, store: FileKeyStore) -> None:
     card = print_card(DATA, RootKeys.read(keys, DATA.algorithm))
-    refusal = await opens(slots[0], keys, RemovedCard(card, 5))
+    refusal = await opens(slots[0], store, RemovedCard(card, 5))
     assert isinstance(refusal, CardRefusal)
     assert refusal.reason is Reason.CARD_REMOVED
 
 
-async def test_visits_take_turns(slots: Any, connect: Any, keys: Path) -> None:
+async def test_visits_take_turns(slots: Any, connect: Any, keys: Path, store: FileKeyStore) -> None:
     card = print_card(DATA, RootKeys.read(keys, DATA.algorithm))
     async with VirtualReaderCard(card), PCSCReader(slots[0]) as pcsc:
         await connect(pcsc)
-        reader = attached(pcsc, keys)
+        reader = attached(pcsc, store)
         both = await asyncio.gather(
             *(reader.open(today=20261121, wants_holder=True) for _ in range(2))
         )
     assert all(isinstance(each, OpenedCard) for each in both), both
 
 
-async def test_an_empty_or_unknown_reader_refuses(slots: Any, keys: Path) -> None:
+async def test_an_empty_or_unknown_reader_refuses(slots: Any, store: FileKeyStore) -> None:
     for name, reason in ((slots[0], Reason.CARD_REMOVED), ("none", Reason.CARD_READER_FAULT)):
         async with PCSCReader(name) as reader:
-            refusal = await attached(reader, keys).open(today=20261121, wants_holder=True)
+            refusal = await attached(reader, store).open(today=20261121, wants_holder=True)
         assert isinstance(refusal, CardRefusal)
         assert refusal.reason is reason

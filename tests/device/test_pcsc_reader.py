@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cardserver.cards.keystore import FileKeyStore
-from cardserver.cards.opening import FirstAnswers, OpenedCard, open_card
+from cardserver.cards.opening import OpenedCard, open_card
+from cardserver.cards.visit import FirstAnswers
 from cardserver.registry.values import Card, CardNumber, CardState
 from protocol.card.catalogue import find_opening
 from protocol.card.profiles import social_security_card as ssc
@@ -90,7 +90,7 @@ def keys(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("algorithm", [Algorithm.TRIPLE_DES, Algorithm.SM4])
 @pytest.mark.parametrize("version", ["1.00", "2.00", "3.00"])
 async def test_a_card_is_verified_through_a_real_reader(
-    slots: Any, connect: Any, keys: Path, version: str, algorithm: Algorithm
+    slots: Any, connect: Any, keys: Path, keystore_of: Any, version: str, algorithm: Algorithm
 ) -> None:
     assert algorithm in ALGORITHM_NAMES
     data = replace(FICTITIOUS, version=version, algorithm=algorithm)
@@ -105,7 +105,7 @@ async def test_a_card_is_verified_through_a_real_reader(
                 atr, opening.number, CHALLENGE, ran.answers, ran.outcome, ran.card_time_us
             ),
             runner=LocalReader(reader),
-            keys=FileKeyStore(keys),
+            keys=keystore_of(keys),
             cards=OneCard(data),
             issuers=(),
             today=20261121,

@@ -1,15 +1,18 @@
 """A made-up fund's keys, cards of every version and cipher, and the registry that issued them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from cardserver.cards.keystore import FileKeyStore
-from cardserver.cards.opening import OPENINGS, FirstAnswers, OpenedCard, open_card
+from cardserver.cards.file_keystore import FileKeyStore
+from cardserver.cards.opening import OpenedCard, open_card
 from cardserver.cards.refusals import CardRefusal
+from cardserver.cards.visit import FirstAnswers
 from cardserver.registry.values import Card, CardNumber, CardState
+from protocol.card.catalogue import OPENINGS
 from protocol.card.profiles.social_security_keys import Algorithm, CardKey
 from protocol.card.script import Batch
 from simulators.card.social_security_card import FICTITIOUS, CardData, RootKeys
@@ -134,8 +137,13 @@ def registry() -> Registry:
 
 
 @pytest.fixture
-def counter(key_directory: Path, registry: Registry, random: Random) -> Counter:
-    return Counter(FileKeyStore(key_directory), registry, random)
+def counter(
+    key_directory: Path,
+    keystore_of: Callable[[Path], FileKeyStore],
+    registry: Registry,
+    random: Random,
+) -> Counter:
+    return Counter(keystore_of(key_directory), registry, random)
 
 
 @pytest.fixture

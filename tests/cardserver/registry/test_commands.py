@@ -20,12 +20,15 @@ from typer.testing import CliRunner
 
 from cardserver import authority
 from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.cards.keystore import check_value_of
+from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cli import app
 from cardserver.config import load_config
 from cardserver.registry.passwords import verify_password
 from cardserver.registry.registry_store import Registry
 from ledger.bulk_store import plain
 from ledger.database_store import Database
+from protocol.card.profiles.social_security_keys import CardKey
 from simulators.population.city import MADE_UP_REGION
 from simulators.postgres import PostgreSQLCluster
 
@@ -98,20 +101,35 @@ def test_a_new_centre_is_complete_and_its_secrets_are_its_owners(centre: Path) -
     for name in (
         config.listener.certificate_file, config.listener.key_file,
         config.listener.terminal_ca_file, config.cards.session_secret_file,
-        "cardserver.db", "operators.txt",
+        config.cards.keys_passphrase_file, "cardserver.db", "operators.txt",
     ):  # fmt: skip
         assert config.path(name).is_file()
-    keys = sorted(config.path(config.cards.keys_directory).iterdir())
-    assert [key.name for key in keys] == [
-        "IRK.3des.1.key", "IRK.sm4.1.key", "RKSSSE.3des.1.key", "RKSSSE.sm4.1.key",
-    ]  # fmt: skip
-    assert len({key.read_bytes() for key in keys}) == 4
-    assert all(len(key.read_bytes()) == 16 for key in keys)
+    store = open_keystore(config)
+    assert store.records() == []
+    store.close()
+    assert not (centre / "test-card-keys").exists()
     public = {"cardserver.toml", "server.crt", "authority.crt"}
     for path in centre.rglob("*"):
         is_public = path.name in public
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o644 if is_public else 0o600), path
+
+
+def test_a_made_up_citys_root_keys_are_in_the_store_and_in_the_clear(tmp_path: Path) -> None:
+    directory = tmp_path / "centre"
+    assert "to print made-up cards from" in run("init", directory, "--with-test-card-keys").output
+    files = sorted((directory / "test-card-keys").iterdir())
+    assert [file.name for file in files] == [
+        "IRK.3des.1.key", "IRK.sm4.1.key", "RKSSSE.3des.1.key", "RKSSSE.sm4.1.key",
+    ]  # fmt: skip
+    assert len({file.read_bytes() for file in files}) == 4
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
+    store = open_keystore(load_config(directory / "cardserver.toml"))
+    for record in store.records():
+        value = CardKey((directory / "test-card-keys" / f"{record.name}.key").read_bytes())
+        assert record.check_value == check_value_of(record.name.algorithm, value)
+    assert [f"{record.name}.key" for record in store.records()] == [file.name for file in files]
+    store.close()
 
 
 def test_the_shipped_policy_applies_to_the_made_up_city(config: Path) -> None:
