@@ -106,6 +106,37 @@ class Token(Section, frozen=True):
     pin_file: Annotated[str, Meta(min_length=1)]
 
 
+class UnverifiedCare(Section, frozen=True):
+    """Care types that an unverified card may settle.
+
+    Attributes:
+        med_types: For which care types.
+        total_max_fen: Up to which bill.
+    """
+
+    med_types: tuple[str, ...]
+    total_max_fen: Annotated[int, Meta(ge=0)]
+
+
+class Unverified(Section, frozen=True):
+    """What a card may do that was read and can't prove itself.
+
+    Attributes:
+        may: `nothing`: it is not opened at all; `look_up`: who this is and what is in force;
+            `settle`: that, and PREVIEW and SETTLE as `care` allows.
+        care: Only with `settle`, and then at least one; of several for a care type the highest
+            amount holds.
+    """
+
+    may: Literal["nothing", "look_up", "settle"] = "nothing"
+    care: tuple[UnverifiedCare, ...] = ()
+
+    def total_max_fen(self, med_type: str) -> int | None:
+        """Up to which bill of this care type it may settle; None where it may not at all."""
+        amounts = [care.total_max_fen for care in self.care if med_type in care.med_types]
+        return max(amounts) if amounts and self.may == "settle" else None
+
+
 class Cards(Section, frozen=True):
     """How cards are trusted.
 
@@ -122,6 +153,7 @@ class Cards(Section, frozen=True):
             `fresh_card_life_ms` ago.
         fresh_card_life_ms: See above.
         relay_time_max_ms: How long the centre waits for a relayed batch.
+        unverified: What cards may do that can't prove themselves.
     """
 
     session_secret_file: str
@@ -134,6 +166,7 @@ class Cards(Section, frozen=True):
     fresh_card_above_fen: Annotated[int, Meta(ge=0)] = 5_000_000
     fresh_card_life_ms: Positive = 120_000
     relay_time_max_ms: Positive = 15_000
+    unverified: Unverified = Unverified()
 
 
 class CardException(Section, frozen=True):
@@ -264,5 +297,11 @@ def load_config(path: Path) -> Config:
         raise ConfigError(
             f"{path}: root keys are in files (keys_directory, keys_passphrase_file) or in a token,"
             " one of the two - at `$.cards`"
+        )
+    unverified = config.cards.unverified
+    if (unverified.may == "settle") is not bool(unverified.care):
+        raise ConfigError(
+            f'{path}: `care` belongs to may = "settle", and that to `care`'
+            " - at `$.cards.unverified`"
         )
     return msgspec.structs.replace(config, directory=str(path.resolve().parent))

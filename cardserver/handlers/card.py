@@ -3,21 +3,38 @@
 Not here: what makes a card genuine (`cards/opening.py`), who a person is (`handlers/member.py`).
 """
 
+from dataclasses import replace
+
+from msgspec import structs
+
 from cardserver.cards.challenges import CHALLENGE_SIZE
+from cardserver.cards.medical import PINAction, visit_medical
 from cardserver.cards.opening import OpenedCard, open_card
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
 from cardserver.cards.session_token import CardSession
 from cardserver.cards.visit import BatchRunner, FirstAnswers
 from cardserver.centre import Answer, Exchange, day_number
 from cardserver.handlers.member import find_member
+from cardserver.handlers.presented import unverified_words
 from cardserver.observe.stages import Stage, StageClock
 from cardserver.outcomes import code_of_card
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Card
 from cardserver.session import RelayRunner
+from protocol.card.profiles import social_security_card
+from protocol.card.profiles.social_security_medical import MedicalRecords
 from protocol.card.script import Batch
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.messages import CardOpen, CardOpened, PINState, ProofLevel
+from protocol.terminal.messages import (
+    CardLogRecord,
+    CardOpen,
+    CardOpened,
+    MedicalFile,
+    MedicalItem,
+    PINResult,
+    PINState,
+    ProofLevel,
+)
 from terminals.readers.channel import BatchAnswers, BatchOutcome
 
 _NONCE_SIZE = 8
@@ -26,20 +43,31 @@ _CENTRE_READER = "centre:"
 
 async def card_open(exchange: Exchange, body: CardOpen) -> Answer:
     """CARD_OPEN (1602): one round trip where the terminal sent an opening batch along."""
+    relay = RelayRunner(
+        exchange.session,
+        exchange.request.exchange,
+        wait_ms=exchange.centre.config.cards.relay_time_max_ms,
+    )
+    runner = _TimedRunner(relay, exchange.clock)
     if body.reader.startswith(_CENTRE_READER):
         opened = await _open_attached(exchange, body)
     else:
-        opened = await _open_remote(exchange, body)
+        opened = await _open_remote(exchange, body, runner)
     exchange.clock.end(Stage.VERIFICATION)
     if isinstance(opened, CardRefusal):
         return Answer(
             code_of_card(opened.reason), detail_zh=opened.detail_zh, detail_en=opened.detail_en
         )
     exchange.clock.add(Stage.CHIP, opened.card_time_us * 1000)
-    return await _with_person(exchange, opened)
+    if opened.proof >= ProofLevel.GENUINE_CARD:
+        answer = await _with_person(exchange, opened)
+        return await _with_medical(exchange, body, opened, answer, runner)
+    return await _with_claimed_person(exchange, opened)
 
 
-async def _open_remote(exchange: Exchange, body: CardOpen) -> OpenedCard | CardRefusal:
+async def _open_remote(
+    exchange: Exchange, body: CardOpen, runner: BatchRunner
+) -> OpenedCard | CardRefusal:
     """Verify the card at the terminal, by what was sent along and what is relayed."""
     centre, session, clock = exchange.centre, exchange.session, exchange.clock
     challenge = (
@@ -49,9 +77,6 @@ async def _open_remote(exchange: Exchange, body: CardOpen) -> OpenedCard | CardR
     )
     if challenge is None:
         return CardRefusal(CardRefusalReason.CHALLENGE_NOT_VALID)
-    relay = RelayRunner(
-        session, exchange.request.exchange, wait_ms=centre.config.cards.relay_time_max_ms
-    )
     return await open_card(
         first=FirstAnswers(
             atr=body.atr,
@@ -61,7 +86,7 @@ async def _open_remote(exchange: Exchange, body: CardOpen) -> OpenedCard | CardR
             outcome=BatchOutcome(body.outcome),
             card_time_us=body.card_time_us,
         ),
-        runner=_TimedRunner(relay, clock),
+        runner=runner,
         keys=centre.keys,
         cards=_TimedCards(centre.registry, clock),
         issuers=centre.config.issuers,
@@ -118,6 +143,85 @@ async def _with_person(exchange: Exchange, opened: OpenedCard) -> Answer:
             card_time_us=opened.card_time_us,
         ),
     )
+
+
+async def _with_medical(
+    exchange: Exchange, body: CardOpen, opened: OpenedCard, answer: Answer, runner: BatchRunner
+) -> Answer:
+    """Read the card's medical file too where the terminal wants it, or have the PIN changed."""
+    action = PINAction(body.pin_action)
+    is_wanted = body.wants_medical or action is PINAction.CHANGE
+    has_one = opened.card.profile == social_security_card.PROFILE
+    is_remote = not body.reader.startswith(_CENTRE_READER)
+    if not (is_wanted and has_one and is_remote and isinstance(answer.body, CardOpened)):
+        return answer
+    visit = await visit_medical(
+        runner,
+        pin_state=social_security_card.PINState(opened.pin_state),
+        pin_tries=opened.pin_tries,
+        action=action,
+        wants_records=body.wants_medical,
+    )
+    if isinstance(visit, CardRefusal):
+        return Answer(
+            code_of_card(visit.reason), detail_zh=visit.detail_zh, detail_en=visit.detail_en
+        )
+    exchange.clock.add(Stage.CHIP, visit.card_time_us * 1000)
+    changed = structs.replace(
+        answer.body,
+        pin=PINState(visit.pin_state),
+        pin_tries=visit.pin_tries,
+        pin_result=PINResult(visit.pin_result),
+        medical=_medical_file(visit.records) if visit.records is not None else None,
+        round_trips=opened.round_trips + visit.round_trips,
+        card_time_us=opened.card_time_us + visit.card_time_us,
+    )
+    return replace(answer, body=changed)
+
+
+def _medical_file(records: MedicalRecords) -> MedicalFile:
+    return MedicalFile(
+        tuple(MedicalItem(tag, text) for tag, text in records.items.items()),
+        tuple(
+            CardLogRecord(
+                each.sequence,
+                each.kind,
+                each.terminal,
+                each.time,
+                each.account_fen,
+                each.own_pay_fen,
+                each.pool_fen,
+            )
+            for each in records.log
+        ),
+        records.marks,
+    )
+
+
+async def _with_claimed_person(exchange: Exchange, opened: OpenedCard) -> Answer:
+    """Open a card that proves nothing as far as the fund allows, and have the reply say so."""
+    unverified = exchange.centre.config.cards.unverified
+    detail_zh, detail_en = unverified_words(unverified)
+    if unverified.may == "nothing":
+        return Answer(ResponseCode.CARD_PROOF_TOO_WEAK, detail_zh=detail_zh, detail_en=detail_en)
+    answer = await _with_person(exchange, opened)
+    if not isinstance(answer.body, CardOpened):
+        return answer
+    born = day_number(answer.body.person.birth_date)
+    if not _is_same_birth_date(opened.birth_date, born):
+        return Answer(
+            ResponseCode.CARD_IDENTITY_MISMATCH, detail_zh="出生日期", detail_en="date of birth"
+        )
+    return replace(answer, detail_zh=detail_zh, detail_en=detail_en)
+
+
+def _is_same_birth_date(claimed: int, registered: int) -> bool:
+    """Compare what the card says with the person's; month and day may be 00 on the card."""
+    if claimed % 100 == 0:
+        claimed, registered = claimed // 100, registered // 100
+    if claimed % 100 == 0:
+        claimed, registered = claimed // 100, registered // 100
+    return claimed in {0, registered}
 
 
 class _TimedRunner:

@@ -8,7 +8,7 @@ from cardserver.claims import claims_store
 from cardserver.claims.settlement import settle_work
 from cardserver.claims.undoing import cancel_work, print_ack_work, reverse_work
 from cardserver.claims.values import Attempt, ClaimsWork
-from cardserver.handlers.presented import presented_by
+from cardserver.handlers.presented import marked, presented_by
 from cardserver.handlers.status import original_terminal, stored_answer
 from cardserver.observe.stages import Stage
 from cardserver.outcomes import code_of_not_taken, code_of_number
@@ -41,7 +41,7 @@ async def preview(exchange: Exchange, body: Preview) -> Answer:
         return Answer(
             code_of_number(shown.code), detail_zh=shown.detail_zh, detail_en=shown.detail_en
         )
-    return Answer(ResponseCode.APPROVED, shown)
+    return marked(exchange, presented, Answer(ResponseCode.APPROVED, shown))
 
 
 async def settle(exchange: Exchange, body: Settle) -> Answer:
@@ -53,9 +53,10 @@ async def settle(exchange: Exchange, body: Settle) -> Answer:
     exchange.clock.end(Stage.VERIFICATION)
     today = day_number(exchange.centre.today())
     rules = exchange.centre.rules
-    return await _post(
+    answer = await _post(
         exchange, settle_work(_attempt(exchange), body, presented, rules, today=today)
     )
+    return marked(exchange, presented, answer)
 
 
 async def cancel(exchange: Exchange, body: Cancel) -> Answer:
