@@ -6,6 +6,7 @@ from cardserver.commands.adjudicate import adjudicate
 from cardserver.commands.card_read import read_card
 from cardserver.commands.claim import claim
 from cardserver.commands.init import enrol_terminal, init
+from cardserver.commands.keys import app as keys_app
 from cardserver.commands.ledger import trial_balance
 from cardserver.commands.registry import app as registry_app
 from cardserver.commands.registry import card_app, policy_app
@@ -27,4 +28,5 @@ app.command("trial-balance")(trial_balance)
 card_app.command("read")(read_card)
 app.add_typer(registry_app, name="registry")
 app.add_typer(card_app, name="card")
+app.add_typer(keys_app, name="keys")
 app.add_typer(policy_app, name="policy")

@@ -56,6 +56,7 @@ class Role(StrEnum):
     SUPERVISOR = "supervisor"
     RESOLVER = "resolver"
     REGISTRAR = "registrar"
+    CUSTODIAN = "custodian"
 
 
 # --- registry import ----------------------------------------------------------------------------

@@ -17,10 +17,10 @@ from cardserver.claims.undoing import print_ack_work, reverse_work
 from cardserver.claims.values import Attempt, ClaimsWork, request_key
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.fund_operator import password_of, prove_operator
 from cardserver.config import Config, load_config
 from cardserver.outcomes import code_of_number
 from cardserver.registry.administration_store import AdministrationError
-from cardserver.registry.passwords import verify_password
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Operator, Terminal
 from ledger.calendar import SystemClock
@@ -37,7 +37,6 @@ from protocol.terminal.messages import (
     StatusState,
 )
 
-_FUND = 0
 _RESOLVER = "resolver"
 _TIME_LEFT_MS = 30_000
 _TRIES_MAX = 20
@@ -121,8 +120,8 @@ def resolve(  # noqa: PLR0913 - one parameter an option
     people = _People(
         operator,
         second,
-        _password(operator, password_file),
-        _password(second, second_password_file),
+        password_of(operator, password_file),
+        password_of(second, second_password_file),
     )
     said = asyncio.run(_resolve(config, _Doubt(msgid, terminal, decision, reason), people))
     if as_json:
@@ -132,18 +131,13 @@ def resolve(  # noqa: PLR0913 - one parameter an option
             typer.echo(f"{key}: {value}")
 
 
-def _password(operator: str, file: Path | None) -> str:
-    if file is not None:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    password: str = typer.prompt(f"password of {operator} 密码", hide_input=True, err=True)
-    return password
-
-
 async def _resolve(config: Config, doubt: _Doubt, people: _People) -> dict[str, str]:
     async with open_database(config) as database:
         registry = Registry(database)
-        first = await _resolver(registry, people.first, people.first_password)
-        second = await _resolver(registry, people.second, people.second_password)
+        first = await prove_operator(registry, people.first, people.first_password, role=_RESOLVER)
+        second = await prove_operator(
+            registry, people.second, people.second_password, role=_RESOLVER
+        )
         terminal = await _terminal(registry, doubt)
         key = request_key(terminal.institution_no, terminal.terminal_no, doubt.msgid)
         before = await find_status(database, key)
@@ -169,18 +163,6 @@ def _words(status: StatusRecord) -> dict[str, str]:
             "settlement": str(status.entry_no or ""),
         }
     return words
-
-
-async def _resolver(registry: Registry, code: str, password: str) -> Operator:
-    operator = await registry.operator(_FUND, code)
-    is_proven = await verify_password("" if operator is None else operator.password_hash, password)
-    if operator is None or not is_proven or not operator.is_active:
-        raise AdministrationError(
-            f"operator {code} of the fund: unknown, locked, or another password"
-        )
-    if operator.role != _RESOLVER:
-        raise AdministrationError(f"operator {code} is a {operator.role}, not a {_RESOLVER}")
-    return operator
 
 
 async def _terminal(registry: Registry, doubt: _Doubt) -> Terminal:

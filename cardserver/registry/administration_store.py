@@ -286,6 +286,22 @@ async def activate_policies(
     await database.transact(script)
 
 
+async def record_custody(
+    database: Database, custodians: Sequence[Operator], *, action: str, subject: str, actor: Actor
+) -> None:
+    """Record what custodians do together to a root key: a row for each, naming the others."""
+    rows: list[Row] = []
+    for custodian in custodians:
+        others = ", ".join(one.code for one in custodians if one is not custodian)
+        row = _audit_row(actor, action, subject, f"with {others}")
+        rows.append((*row[:3], custodian.operator_no, *row[4:]))
+
+    def script() -> Script[None]:
+        yield _AUDIT(rows)
+
+    await database.transact(script)
+
+
 def _audit(actor: Actor, action: str, subject: str, detail: str) -> Query:
     return _AUDIT([_audit_row(actor, action, subject, detail)])
 
