@@ -8,6 +8,7 @@ from cardserver.cards.challenges import CHALLENGE_SIZE
 from cardserver.cards.keystore import KeyStore
 from cardserver.cards.opening import OpenedCard, open_card
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
+from cardserver.cards.trust_anchors import TrustAnchors
 from cardserver.cards.visit import CardRegistry, FirstAnswers
 from protocol.card.script import Batch
 from terminals.readers.channel import (
@@ -44,6 +45,7 @@ class AttachedReader:
         cards: The registry.
         issuers: As in `open_card`.
         random_bytes: Where challenges come from.
+        anchors: As in `open_card`.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class AttachedReader:
         cards: CardRegistry,
         issuers: tuple[bytes, ...],
         random_bytes: Callable[[int], bytes],
+        anchors: TrustAnchors | None = None,
     ) -> None:
         self._reader = reader
         self._keys = keys
         self._cards = cards
         self._issuers = issuers
         self._random_bytes = random_bytes
+        self._anchors = anchors
         self._turn = asyncio.Lock()
 
     async def open(self, *, today: int, wants_holder: bool) -> OpenedCard | CardRefusal:
@@ -93,6 +97,7 @@ class AttachedReader:
                 issuers=self._issuers,
                 today=today,
                 wants_holder=wants_holder,
+                anchors=self._anchors,
             )
         finally:
             await self._reader.disconnect()

@@ -11,9 +11,11 @@ is talked to (`visit.py`), card sessions (`session_token.py`).
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from cardserver.cards.egk import open_egk
 from cardserver.cards.keystore import KeyStore
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
 from cardserver.cards.social_security import open_social_security_card
+from cardserver.cards.trust_anchors import TrustAnchors
 from cardserver.cards.unverified import open_taiwan_nhi, open_thai_nhso
 from cardserver.cards.verified import Verified
 from cardserver.cards.visit import (
@@ -27,7 +29,7 @@ from cardserver.cards.visit import (
 from cardserver.registry.values import Card
 from protocol.card.catalogue import Opening
 from protocol.card.errors import CardDataError
-from protocol.card.profiles import social_security_card, taiwan_nhi, thai_nhso
+from protocol.card.profiles import egk, social_security_card, taiwan_nhi, thai_nhso
 
 Verify = Callable[[Visit, Opening], Awaitable[Verified]]
 """Judges a card whose opening batch has been answered; refuses by `RefusedError`."""
@@ -36,6 +38,7 @@ VERIFIERS: Mapping[str, Verify] = {
     social_security_card.PROFILE: open_social_security_card,
     taiwan_nhi.PROFILE: open_taiwan_nhi,
     thai_nhso.PROFILE: open_thai_nhso,
+    egk.PROFILE: open_egk,
 }
 """By the profile's name: every profile of `protocol.card.catalogue` has one."""
 
@@ -70,7 +73,7 @@ class OpenedCard:
     birth_date: int = field(repr=False, default=0)
 
 
-async def open_card(
+async def open_card(  # noqa: PLR0913 - what a card is judged by, each by its name
     *,
     first: FirstAnswers,
     runner: BatchRunner,
@@ -79,6 +82,7 @@ async def open_card(
     issuers: tuple[bytes, ...],
     today: int,
     wants_holder: bool,
+    anchors: TrustAnchors | None = None,
 ) -> OpenedCard | CardRefusal:
     """Recognise a card, verify it and look it up.
 
@@ -91,8 +95,10 @@ async def open_card(
             registered.
         today: The fund's day, YYYYMMDD.
         wants_holder: Whether to read the holder's file where that takes another round trip.
+        anchors: Who is trusted to certify cards; nobody by default.
     """
-    visit = Visit(first, runner, Trust(keys, cards, issuers, today, wants_holder))
+    trust = Trust(keys, cards, issuers, today, wants_holder, anchors or TrustAnchors())
+    visit = Visit(first, runner, trust)
     try:
         opening = await visit.recognise()
         verified = await VERIFIERS[opening.profile](visit, opening)

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from cardserver.cards.keystore import KeyStore
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
+from cardserver.cards.trust_anchors import TrustAnchors
 from cardserver.registry.values import Card
 from protocol.card.catalogue import (
     NOT_THIS_APPLICATION,
@@ -77,6 +78,7 @@ class Trust:
             registered.
         today: The fund's day, YYYYMMDD.
         wants_holder: Whether to read the holder's file where that takes another round trip.
+        anchors: Who is trusted to certify cards that have certificates.
     """
 
     keys: KeyStore
@@ -84,6 +86,7 @@ class Trust:
     issuers: tuple[bytes, ...]
     today: int
     wants_holder: bool
+    anchors: TrustAnchors = field(default_factory=TrustAnchors)
 
 
 class RefusedError(Exception):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol.card.atr import matches_atr
-from protocol.card.profiles import social_security_card, taiwan_nhi, thai_nhso
+from protocol.card.profiles import egk, social_security_card, taiwan_nhi, thai_nhso
 from protocol.card.script import Batch, Step, challenge_size
 from protocol.card.status_word import StatusWord
 
@@ -89,6 +89,7 @@ PROFILES: tuple[Profile, ...] = (
         thai_nhso.PROFILE, thai_nhso.select(thai_nhso.PERSON_APPLICATION),
         (3, thai_nhso.OPENING, thai_nhso.ATR_PATTERNS),
     ),
+    _profile(egk.PROFILE, egk.select(egk.ROOT), (4, egk.OPENING, egk.ATR_PATTERNS)),
 )
 # fmt: on
 """In the order in which ATRs are compared and applications are asked for."""

@@ -94,6 +94,11 @@ class CVCertificate:
     signature: bytes = field(repr=False)
 
     @property
+    def may_certify(self) -> bool:
+        """Whether it is of an authority, whose key signs certificates."""
+        return self.key_use == SIGNING_KEY and len(self.holder) == AUTHORITY_NAME_SIZE
+
+    @property
     def iccsn(self) -> bytes:
         """The serial number of the card that it certifies: the last ten bytes of its name.
 
@@ -266,7 +271,7 @@ def verify_chain(
     """
     issuers: dict[bytes, list[CVCertificate]] = {}
     for each in known:
-        if each.key_use == SIGNING_KEY and len(each.holder) == AUTHORITY_NAME_SIZE:
+        if each.may_certify:
             issuers.setdefault(each.holder, []).append(each)
     fault: CertificateError = NoAnchorError(
         f"no trust anchor is known above {certificate.authority.hex().upper()}"
@@ -279,7 +284,7 @@ def verify_chain(
         anchor = anchors.get(last.authority)
         if anchor is not None:
             try:
-                _check_in_force(anchor, today)
+                check_in_force(anchor, today)
                 verify_certificate(last, anchor.point)
             except CertificateError as broken:
                 fault = broken
@@ -289,7 +294,7 @@ def verify_chain(
             if issuer.signature in seen or issuer.holder == issuer.authority:
                 continue
             try:
-                _check_in_force(issuer, today)
+                check_in_force(issuer, today)
                 verify_certificate(last, issuer.point)
             except CertificateError as broken:
                 fault = broken
@@ -299,25 +304,30 @@ def verify_chain(
     raise fault
 
 
-def anchor_of(root: CVCertificate) -> TrustAnchor:
-    """Make a trust anchor of a root's own certificate, after verifying its signature.
+def check_in_force(authority: CVCertificate | TrustAnchor, today: int) -> None:
+    """See that an authority, or a root, is in force on a day.
 
     Raises:
-        CertificateError: It is signed by another key than its own.
+        CertificateExpiredError: It is not yet, or no longer.
     """
-    if root.authority != root.holder or root.key_use != SIGNING_KEY:
-        raise CertificateError("this is no root's own certificate")
-    verify_certificate(root, root.point)
-    return TrustAnchor(root.holder, root.point, root.begins, root.ends)
-
-
-def _check_in_force(authority: CVCertificate | TrustAnchor, today: int) -> None:
     if not authority.begins <= today <= authority.ends:
         name = authority.holder if isinstance(authority, CVCertificate) else authority.name
         raise CertificateExpiredError(
             f"authority {name.hex().upper()} is in force from {authority.begins}"
             f" to {authority.ends}"
         )
+
+
+def anchor_of(root: CVCertificate) -> TrustAnchor:
+    """Make a trust anchor of a root's own certificate, after verifying its signature.
+
+    Raises:
+        CertificateError: It is signed by another key than its own.
+    """
+    if root.authority != root.holder or not root.may_certify:
+        raise CertificateError("this is no root's own certificate")
+    verify_certificate(root, root.point)
+    return TrustAnchor(root.holder, root.point, root.begins, root.ends)
 
 
 def _verify(point: bytes, signature: bytes, data: bytes, algorithm: ec.ECDSA) -> None:

@@ -1,0 +1,123 @@
+"""Whom the centre trusts to certify German health cards: anchors and authorities, from files.
+
+A directory holds certificates as they are published. A card-verifiable certificate that signs
+itself is a root, trusted for as long as it says; any other is a way between two authorities (a
+cross certificate, or a card authority's own) and trusted for nothing by itself. X.509 certificates
+are of authorities that certify holders. Not here: how a chain is verified
+(`protocol/card/cv_certificate.py`).
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.x509 import Certificate, load_der_x509_certificate
+
+from protocol.card.cv_certificate import (
+    CertificateError,
+    CVCertificate,
+    TrustAnchor,
+    anchor_of,
+    check_in_force,
+    decode_anchor_key,
+    decode_certificate,
+    verify_certificate,
+    verify_chain,
+)
+from protocol.card.errors import CardDataError
+
+_KEY_SUFFIX = "_ELC-PublicKey"
+_FILES_MAX = 256
+"""A few roots, their cross certificates, an authority a year and maker: more is a mistake."""
+_VERIFIED_MAX = 256
+
+
+class TrustAnchorError(Exception):
+    """The directory of trust anchors can't be used: a fault of ours, never a card's."""
+
+
+@dataclass(slots=True)
+class TrustAnchors:
+    """Whom the centre trusts.
+
+    Attributes:
+        anchors: Roots by their names.
+        certificates: Ways between authorities.
+        holder_authorities: Those that certify holders.
+    """
+
+    anchors: dict[bytes, TrustAnchor] = field(default_factory=dict)
+    certificates: tuple[CVCertificate, ...] = ()
+    holder_authorities: tuple[Certificate, ...] = ()
+    # Millions of cards come from a few authorities: each is verified once a day.
+    _verified: OrderedDict[tuple[bytes, int], None] = field(default_factory=OrderedDict)
+
+    def verify_card(
+        self, certificate: CVCertificate, authority: CVCertificate, *, today: int
+    ) -> None:
+        """Verify a card's certificate by its authority's, and that one up to a root.
+
+        Raises:
+            CertificateError: A signature is wrong, no way leads to a root, or an authority or the
+                root is not in force.
+        """
+        if certificate.authority != authority.holder:
+            raise CertificateError("the card's authority is not the one whose certificate it shows")
+        known = (authority.encode(), today)
+        if known not in self._verified:
+            check_in_force(authority, today)
+            verify_chain(authority, self.certificates, self.anchors, today=today)
+            self._verified[known] = None
+            if len(self._verified) > _VERIFIED_MAX:
+                self._verified.popitem(last=False)
+        if not authority.may_certify:
+            raise CertificateError("the certificate that a card shows is no authority's")
+        verify_certificate(certificate, authority.point)
+
+
+def load_trust_anchors(directory: Path) -> TrustAnchors:
+    """Read a directory of published certificates: `*.cvc` and `*.der`.
+
+    Raises:
+        TrustAnchorError: A file is unreadable, is no certificate, or contradicts another one.
+    """
+    anchors = TrustAnchors()
+    try:
+        paths = sorted([*directory.glob("*.cvc"), *directory.glob("*.der")])
+        contents = [(path, path.read_bytes()) for path in paths]
+    except OSError as unreadable:
+        raise TrustAnchorError(f"a trust anchor can't be read: {unreadable}") from unreadable
+    if not contents:
+        raise TrustAnchorError(f"{directory} holds no certificates (*.cvc, *.der)")
+    if len(contents) > _FILES_MAX:
+        raise TrustAnchorError(f"{directory} holds more than {_FILES_MAX} certificates")
+    keys: dict[bytes, bytes] = {}
+    for path, content in contents:
+        try:
+            _take(anchors, keys, path, content)
+        except (CardDataError, CertificateError, ValueError) as malformed:
+            raise TrustAnchorError(f"{path}: {malformed}") from malformed
+    for name, point in keys.items():
+        anchor = anchors.anchors.get(name)
+        if anchor is not None and anchor.point != point:
+            raise TrustAnchorError(f"two keys are published for the root {name.hex().upper()}")
+    return anchors
+
+
+def _take(anchors: TrustAnchors, keys: dict[bytes, bytes], path: Path, content: bytes) -> None:
+    if path.suffix == ".cvc":
+        certificate = decode_certificate(content)
+        if certificate.authority != certificate.holder:
+            anchors.certificates = (*anchors.certificates, certificate)
+            return
+        anchor = anchor_of(certificate)
+        if anchors.anchors.setdefault(anchor.name, anchor) != anchor:
+            raise TrustAnchorError(f"{path}: this root is there already, with another key")
+    elif path.stem.endswith(_KEY_SUFFIX):
+        # A root's key without its certificate says not how long it holds: it only confirms one.
+        keys[bytes.fromhex(path.stem.removesuffix(_KEY_SUFFIX))] = decode_anchor_key(content)
+    else:
+        anchors.holder_authorities = (
+            *anchors.holder_authorities,
+            load_der_x509_certificate(content),
+        )
