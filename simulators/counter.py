@@ -22,7 +22,6 @@ from protocol.terminal.codes import Retry
 from protocol.terminal.messages import (
     Cancel,
     CardOpened,
-    CardStep,
     MemberFound,
     MemberQuery,
     MessageType,
@@ -51,7 +50,7 @@ from terminals.answer import (
 )
 from terminals.client import TerminalClient
 from terminals.config import TerminalConfig
-from terminals.readers.channel import BatchAnswers, run_batch
+from terminals.readers.channel import BatchAnswers, StepLike, run_batch
 
 IDENTITY_CARD = "02"
 _LINES_MAX = 6
@@ -85,7 +84,7 @@ class SimulatedReader:
         self._card.reset()
         return self._card.atr
 
-    async def run_batch(self, steps: Sequence[CardStep], challenge: bytes, /) -> BatchAnswers:
+    async def run_batch(self, steps: Sequence[StepLike], challenge: bytes, /) -> BatchAnswers:
         """Run the commands at once."""
         return run_batch(self._card, steps, challenge)
 

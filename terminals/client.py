@@ -110,6 +110,7 @@ class CardOpening:
         relays: Batches that the centre relayed.
         exchanges: Commands sent to the card, GET RESPONSE and repetitions of length counted.
         pin_entry_ms: How long the holder took over a PIN; in `total_ms` too.
+        terminal_ms: Processor time of this program meanwhile; in `total_ms` too.
     """
 
     answer: Answer
@@ -121,6 +122,7 @@ class CardOpening:
     relays: int
     exchanges: int = 0
     pin_entry_ms: float = 0.0
+    terminal_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +373,7 @@ class TerminalClient:
         started = clock()
         atr = await reader.connect()
         connected = clock()
+        processor_began = time.thread_time()
         time_limit_ms = self.config.limits.request_timeout_ms
         if pin_entry is not None:
             time_limit_ms += PIN_TIME_MS
@@ -415,6 +418,7 @@ class TerminalClient:
             relays=relays,
             exchanges=exchanges,
             pin_entry_ms=pin_entry_ms,
+            terminal_ms=(time.thread_time() - processor_began) * 1000,
         )
 
     async def prepare_card(self) -> None:

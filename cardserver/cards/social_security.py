@@ -22,7 +22,7 @@ Reason = CardRefusalReason
 async def open_social_security_card(visit: Visit, opening: Opening) -> Verified:
     """Verify the card's answer to the centre's challenge, and that its data is the registry's."""
     trust = visit.trust
-    file = await visit.follow(social_security_card.open_card(), opening)
+    file = await visit.follow(social_security_card.open_card(opening.batch), opening)
     card = await find_card(
         trust,
         profile=opening.profile,

@@ -80,6 +80,7 @@ PROFILES: tuple[Profile, ...] = (
         social_security_card.PROFILE, social_security_card.select_ssse(),
         (1, social_security_card.OPENING,
          ((social_security_card.ATR_PATTERN, social_security_card.ATR_MASK),)),
+        (5, social_security_card.OPENING_CONTACTLESS, social_security_card.CONTACTLESS_PATTERNS),
     ),
     _profile(
         taiwan_nhi.PROFILE, taiwan_nhi.select_application(),

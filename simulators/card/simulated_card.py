@@ -1,8 +1,8 @@
 """A simulated card: commands in, answers out, with the state that a real one keeps in between.
 
-It behaves as a T=0 card does (ISO/IEC 7816-3:2006, 10): an answer to a command with data is
-fetched by GET RESPONSE, a wrong Le is answered `6Cxx`. Not here: what is on the card
-(`social_security_card.py`), how it gets into a reader (`virtual_reader.py`).
+It behaves as a T=0 card does (ISO/IEC 7816-3:2006, 10) unless told otherwise: an answer to a
+command with data is fetched by GET RESPONSE, a wrong Le is answered `6Cxx`. Not here: what is on
+the card (`social_security_card.py`), how it gets into a reader (`virtual_reader.py`).
 """
 
 from collections.abc import Callable
@@ -66,6 +66,8 @@ class SimulatedCard:
         directories: Directories below the master file; the first is selected by nothing.
         pin: The holder's PIN; None where the card asks for none.
         random_bytes: Where its challenges come from.
+        is_block_transfer: Whether it talks T=1 or contactless, where an answer comes with its
+            command; else T=0, where it waits for GET RESPONSE.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class SimulatedCard:
         directories: tuple[DedicatedFile, ...],
         pin: PIN | None,
         random_bytes: Callable[[int], bytes],
+        is_block_transfer: bool = False,
     ) -> None:
         self._atr = atr
         self._algorithm = algorithm
@@ -85,6 +88,7 @@ class SimulatedCard:
         self._pin_digits = pin.digits if pin else ""
         self._external_tries = _EXTERNAL_TRIES_MAX
         self._random_bytes = random_bytes
+        self._is_block_transfer = is_block_transfer
         self.commands_count = 0
         self._handlers: dict[tuple[int, int], Callable[[CommandAPDU], Answer]] = {
             (0x00, Instruction.SELECT): self._select,
@@ -129,7 +133,7 @@ class SimulatedCard:
             data, status_word = self._execute(parsed)
         except _RefusedError as refused:
             return _encode(b"", refused.status_word)
-        if data and parsed.data and parsed.le is None:
+        if data and parsed.data and parsed.le is None and not self._is_block_transfer:
             self._waiting = data
             return _encode(b"", 0x6100 | len(data) & 0xFF)
         return _encode(data, status_word)

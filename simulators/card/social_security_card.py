@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from protocol.card.profiles import social_security_medical as medical
 from protocol.card.profiles.social_security_card import (
+    ATS_HEADER,
     ITEM_SIZES,
     KEY_EXTERNAL,
     SSSE_NAME,
@@ -18,6 +20,7 @@ from protocol.card.profiles.social_security_card import (
     Item,
 )
 from protocol.card.profiles.social_security_keys import Algorithm, CardKey, card_key
+from protocol.card.profiles.social_security_medical import LogRecord
 from protocol.card.tlv import TLV
 from simulators.card.file_system import (
     PIN,
@@ -39,12 +42,9 @@ ALGORITHM_NAMES: Mapping[Algorithm, str] = {
 }
 INTERNAL_USAGE = "IRK"
 EXTERNAL_USAGE = "RKSSSE"
-MEDICAL_NAME = bytes.fromhex("D15600000503")
 _ATR_HEADER = bytes.fromhex("3B6D0000")
-_KEY_RK1DF04 = 0x0B
 _KEY_UK1DF04 = 0x0C
 _NAME_SIZE = 30
-_PIN_TRIES_MAX = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,11 @@ class CardData:
         ends: YYYYMMDD.
         pin: Its digits; empty for a card that asks for none.
         card_no: The registry's number; 0 for a card of no registry.
+        pin_tries: How often a wrong PIN may be given; 0 for a card that is blocked.
+        declares_algorithm: Whether the directory's FCI names the cipher; older ones don't.
+        is_contactless: Whether the card answers as through the field of a contactless reader.
+        medical_items: Data items of DF04 by tag, as text; beside those every card has.
+        log: Its settlement log, newest first.
     """
 
     historical: bytes
@@ -77,11 +82,18 @@ class CardData:
     birth_date: int
     pin: str = field(repr=False, default="")
     card_no: int = 0
+    pin_tries: int = 6
+    declares_algorithm: bool = True
+    is_contactless: bool = False
+    medical_items: tuple[tuple[int, str], ...] = ()
+    log: tuple[LogRecord, ...] = ()
 
     @property
     def atr(self) -> bytes:
         """The answer to reset (part 2)."""
-        return _ATR_HEADER + self.historical
+        header = ATS_HEADER if self.is_contactless else _ATR_HEADER
+        atr = header + self.historical
+        return atr + _check_byte(atr) if self.is_contactless else atr
 
     @property
     def identity(self) -> bytes:
@@ -139,8 +151,9 @@ def print_card(
         atr=data.atr,
         algorithm=data.algorithm,
         directories=(_ssse(data, roots), _medical(data, roots)),
-        pin=PIN(data.pin, _PIN_TRIES_MAX) if data.pin else None,
+        pin=PIN(data.pin, data.pin_tries) if data.pin else None,
         random_bytes=random_bytes,
+        is_block_transfer=data.is_contactless,
     )
 
 
@@ -161,7 +174,7 @@ def _ssse(data: CardData, roots: RootKeys) -> DedicatedFile:
     return DedicatedFile(
         fid=0x3F01,
         name=SSSE_NAME,
-        fci=_fci(SSSE_NAME, data.algorithm),
+        fci=_fci(SSSE_NAME, data.algorithm if data.declares_algorithm else None),
         files=(
             RecordFile(0xEF05, 0x05, _public_records(data), read=always, update=never),
             RecordFile(
@@ -178,38 +191,77 @@ def _ssse(data: CardData, roots: RootKeys) -> DedicatedFile:
 
 
 def _medical(data: CardData, roots: RootKeys) -> DedicatedFile:
+    may_read = any_of(pin, key(medical.KEY_READ)) if data.pin else always
     return DedicatedFile(
         fid=0xDF04,
-        name=MEDICAL_NAME,
-        fci=_fci(MEDICAL_NAME, data.algorithm),
+        name=medical.DIRECTORY_NAME,
+        fci=_fci(medical.DIRECTORY_NAME, data.algorithm),
         files=(
             RecordFile(
-                0xEF05,
-                0x05,
-                [
-                    TLV(0x81, b"310".ljust(8, b"\0")).encode_simple(),
-                    TLV(0x84, bytes.fromhex(data.region)).encode_simple(),
-                    TLV(0x80, bytes.fromhex(f"{data.begins:08d}")).encode_simple(),
-                ],
-                read=any_of(pin, key(_KEY_RK1DF04)) if data.pin else always,
-                update=key(_KEY_UK1DF04),
+                0xEF05, 0x05, _medical_records(data), read=may_read, update=key(_KEY_UK1DF04)
             ),
-            RecordFile(0xEF08, 0x08, [], update=key(_KEY_UK1DF04), cyclic_max=30),
+            RecordFile(
+                0xEF08,
+                0x08,
+                [each.encode() for each in data.log],
+                read=may_read,
+                update=key(_KEY_UK1DF04),
+                cyclic_max=medical.LOG_MAX,
+            ),
+            RecordFile(
+                0xEF15,
+                0x15,
+                [bytes((number, 0, 0)) for number in range(len(data.log), 0, -1)][
+                    : medical.MARKS_MAX
+                ],
+                read=may_read,
+                update=key(_KEY_UK1DF04),
+                cyclic_max=medical.MARKS_MAX,
+            ),
         ),
         external_keys={
-            _KEY_RK1DF04: _diversified(roots.external, data),
+            medical.KEY_READ: _diversified(roots.external, data),
             _KEY_UK1DF04: _diversified(roots.external, data),
         },
     )
 
 
-def _fci(name: bytes, algorithm: Algorithm) -> bytes:
-    """Build what SELECT answers (part 2): name, SFI of the directory file, cipher."""
-    issuer_data = TLV(0x9F0C, TLV(0x86, bytes((algorithm,))).encode_ber())
-    proprietary = TLV(0x88, b"\x1e").encode_ber() + issuer_data.encode_ber()
+def _medical_records(data: CardData) -> list[bytes]:
+    items = {0x81: "310", 0x84: data.region, 0x8C: "11", 0x80: f"{data.begins:08d}"}
+    items |= dict(data.medical_items)
+    return [_medical_record(tag, text) for tag, text in items.items()]
+
+
+def _medical_record(tag: int, text: str) -> bytes:
+    layout = medical.ITEMS.get(tag)
+    if layout is None:
+        raise ValueError(f"{tag:02X} is no data item of the medical directory")
+    if layout.coding is medical.Coding.TEXT:
+        value = text.encode("gb18030").ljust(layout.size, b"\0")
+    else:
+        value = bytes.fromhex(text.ljust(2 * layout.size, "F"))
+    if layout.size not in {0, len(value)}:
+        raise ValueError(f"data item {tag:02X} holds {layout.size} bytes, not {len(value)}")
+    return TLV(tag, value).encode_simple()
+
+
+def _fci(name: bytes, algorithm: Algorithm | None) -> bytes:
+    """Build what SELECT answers (part 2): name, SFI of the directory file, cipher if declared."""
+    proprietary = TLV(0x88, b"\x1e").encode_ber()
+    if algorithm is not None:
+        issuer_data = TLV(0x9F0C, TLV(0x86, bytes((algorithm,))).encode_ber())
+        proprietary += issuer_data.encode_ber()
     return TLV(
         0x6F, TLV(0x84, name).encode_ber() + TLV(0xA5, proprietary).encode_ber()
     ).encode_ber()
+
+
+def _check_byte(atr: bytes) -> bytes:
+    """Compute TCK, which an ATR that offers T=1 has (ISO/IEC 7816-3:2006, 8.2.5)."""
+    value = 0
+    for each in atr[1:]:
+        value ^= each
+    return bytes((value,))
 
 
 def _public_records(data: CardData) -> list[bytes]:

@@ -9,15 +9,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from protocol.card.profiles.social_security_medical import ITEMS
 from protocol.terminal.messages import (
     CardOpened,
     Eligibility,
     EligibilityFound,
     InsuranceState,
+    MedicalFile,
     MemberFound,
     MemberQuery,
     MessageType,
     Person,
+    PINAction,
+    PINResult,
     PINState,
     ProofLevel,
 )
@@ -58,6 +62,26 @@ _PINS: Final = {
     PINState.BLOCKED: "[red]密码锁定 blocked[/]",
     PINState.UNKNOWN: "未知 unknown",
 }
+_PIN_RESULTS: Final = {
+    PINResult.NOT_ASKED: "",
+    PINResult.RIGHT: "  [green]密码正确 right[/]",
+    PINResult.WRONG: "  [red]密码错误 wrong[/]",
+    PINResult.BLOCKED: "  [red]密码已锁定 now blocked[/]",
+    PINResult.NOT_GIVEN: "  [yellow]未输入密码 not given[/]",
+    PINResult.CHANGED: "  [green]密码已修改 changed[/]",
+    PINResult.FAILED: "  [red]卡片拒绝 refused by the card[/]",
+}
+_VERIFICATIONS: Final = {
+    "social_security_card": (
+        "内部认证: 卡密钥应答中心挑战, 按城市和芯片号分散",
+        "INTERNAL AUTHENTICATE over the centre's challenge, key diversified by region and chip",
+    ),
+    "egk": (
+        "证书链和内部认证",
+        "CV certificate chain, and INTERNAL AUTHENTICATE over the centre's challenge",
+    ),
+}
+_LOG_KINDS: Final = {"1": "划入 credit", "2": "医疗结算 settlement"}
 _CENTRE_WAITS: Final = frozenset({"card_round_trips", "chip"})
 """Stages in which the centre waits for this terminal; counted as card and wire here."""
 
@@ -91,12 +115,28 @@ def card(
     holder: Annotated[
         bool, typer.Option("--holder/--no-holder", help="读持卡人文件 Read the holder's file.")
     ] = True,
+    medical: Annotated[
+        bool,
+        typer.Option(
+            "--medical", help="读医保应用 Read the card's medical file; the holder types the PIN."
+        ),
+    ] = False,
+    change_pin: Annotated[
+        bool, typer.Option("--change-pin", help="修改密码 Have the holder change the PIN.")
+    ] = False,
     as_json: AsJSON = False,
 ) -> None:
     """读卡 Open the card in the reader: verified, looked up, with its times."""
+    action = PINAction.VERIFY if medical else PINAction.NONE
+    if change_pin:
+        action = PINAction.CHANGE
 
     async def act(desk: Desk) -> Result:
-        return _opening_result(await desk.open_card(reader, wants_holder=holder))
+        return _opening_result(
+            await desk.open_card(
+                reader, wants_holder=holder, wants_medical=medical, pin_action=action
+            )
+        )
 
     run("card", config, act, as_json=as_json)
 
@@ -206,14 +246,19 @@ def _opening_result(opening: CardOpening) -> Result:
     values = {
         "profile": body.profile,
         "card_number": body.card_number,
+        "atr": opening.atr.hex().upper(),
         "proof": body.proof.name.lower(),
+        "verified_by": _verified_by(body)[1],
         "pin": body.pin.name.lower(),
         "pin_tries": body.pin_tries,
+        "pin_result": body.pin_result.name.lower(),
         "holder_name": body.holder_name,
         "holder_id": body.holder_id,
         "person": plain(body.person),
+        "medical": None if body.medical is None else plain(body.medical),
         "session_life_ms": body.session_life_ms,
         "round_trips": body.round_trips,
+        "exchanges": opening.exchanges,
         "times_ms": times,
     }
 
@@ -221,18 +266,23 @@ def _opening_result(opening: CardOpening) -> Result:
         tries = f" ({body.pin_tries} 次 tries)" if body.pin_tries >= 0 else ""
         console.print(
             f"[bold]{escape(body.card_number)}[/] {body.profile}  {_PROOFS[body.proof]}"
-            f"  密码 PIN: {_PINS[body.pin]}{tries}"
+            f"  密码 PIN: {_PINS[body.pin]}{tries}{_PIN_RESULTS[body.pin_result]}"
         )
+        console.print(" ".join(_verified_by(body)))
         if body.holder_name:
             console.print(f"卡内姓名 on the card: {escape(body.holder_name)} {body.holder_id}")
         _render_person(console, body.person)
+        if body.medical is not None:
+            _render_medical(console, body.medical)
         if answer.stages_us:
             rest = f"网络 wire {times['wire']:.1f} ms, 中心 centre {times['centre']:.1f} ms"
         else:
             rest = f"网络和中心 wire and centre {times['wire']:.1f} ms"
         console.print(
-            f"往返 round trips {body.round_trips}; 共 total {times['total']:.1f} ms:"
-            f" 上电 power-up {times['power_up']:.1f} ms, 卡 card {times['card']:.1f} ms, {rest}"
+            f"卡命令 exchanges {opening.exchanges}, 往返 round trips {body.round_trips};"
+            f" 共 total {times['total']:.1f} ms:"
+            f" 上电 power-up {times['power_up']:.1f} ms, 卡 card {times['card']:.1f} ms, {rest},"
+            f" 本机 terminal {times['terminal']:.1f} ms"
             f"  (此前连接中心 connecting before {times['prepare']:.1f} ms)"
         )
 
@@ -244,7 +294,10 @@ def _times(opening: CardOpening) -> dict[str, float]:
         sum(us for stage, us in opening.answer.stages_us.items() if stage not in _CENTRE_WAITS)
         / 1000
     )
-    wire_ms = opening.total_ms - opening.connect_ms - opening.card_ms - centre_ms
+    code_ms = centre_ms + opening.terminal_ms
+    wire_ms = (
+        opening.total_ms - opening.connect_ms - opening.card_ms - opening.pin_entry_ms - code_ms
+    )
     return {
         "total": round(opening.total_ms, 3),
         "prepare": round(opening.prepare_ms, 3),
@@ -252,7 +305,53 @@ def _times(opening: CardOpening) -> dict[str, float]:
         "card": round(opening.card_ms, 3),
         "wire": round(max(wire_ms, 0.0), 3),
         "centre": round(centre_ms, 3),
+        "terminal": round(opening.terminal_ms, 3),
+        "code": round(code_ms, 3),
+        "pin_entry": round(opening.pin_entry_ms, 3),
     }
+
+
+def _verified_by(body: CardOpened) -> tuple[str, str]:
+    if body.proof is not ProofLevel.GENUINE_CARD:
+        return "卡未自证", "nothing: the card proves nothing, what it says is a claim"
+    return _VERIFICATIONS.get(
+        body.profile, ("卡密钥应答中心挑战", "the card's key, by the centre's own challenge")
+    )
+
+
+def _render_medical(console: Console, medical: MedicalFile) -> None:
+    items = Table(box=None, pad_edge=False)
+    for heading in ("数据项 item", "名称 name", "值 value"):
+        items.add_column(heading)
+    for item in medical.items:
+        layout = ITEMS.get(item.tag)
+        name = f"{layout.name_zh} {layout.name_en}" if layout else ""
+        items.add_row(f"{item.tag:02X}", name, escape(item.text))
+    console.print(items)
+    if not medical.log:
+        return
+    log = Table(box=None, pad_edge=False)
+    for heading in (
+        "序号 no.",
+        "类型 kind",
+        "终端 terminal",
+        "时间 time",
+        "账户 account",
+        "自付 own",
+        "统筹 pool",
+    ):
+        log.add_column(heading)
+    for record in medical.log:
+        log.add_row(
+            str(record.sequence),
+            _LOG_KINDS.get(record.kind, record.kind),
+            record.terminal,
+            record.time,
+            yuan(record.account_fen),
+            yuan(record.own_pay_fen),
+            yuan(record.pool_fen),
+        )
+    console.print(log)
 
 
 def _render_person(console: Console, person: Person) -> None:

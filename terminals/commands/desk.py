@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import typer
 from msgspec.structs import replace
 
-from protocol.terminal.messages import CardOpened
+from protocol.terminal.messages import CardOpened, PINAction
 from terminals.answer import ClientError, NoAnswerError
 from terminals.attempts import AttemptRunner
 from terminals.client import CardOpening, TerminalClient
@@ -19,6 +19,7 @@ from terminals.commands.result import ExitStatus, Result, fault, show
 from terminals.config import CONFIG_FILE_NAME, ConfigError, TerminalConfig, load_config
 from terminals.msgids import Msgids
 from terminals.outbox import Outbox, OutboxError
+from terminals.pin_prompt import ask_for_pin
 from terminals.readers.channel import CardRemovedError, ReaderError
 from terminals.readers.pcsc import PCSCReader, list_readers
 from terminals.receipt import masked_name
@@ -104,12 +105,21 @@ class Desk:
         """The session of the card opened last; empty without one."""
         return self.card.session if self.card else b""
 
-    async def open_card(self, reader_name: str = "", *, wants_holder: bool = True) -> CardOpening:
+    async def open_card(
+        self,
+        reader_name: str = "",
+        *,
+        wants_holder: bool = True,
+        wants_medical: bool = False,
+        pin_action: PINAction = PINAction.NONE,
+    ) -> CardOpening:
         """Open the card in a reader and keep its session.
 
         Args:
             reader_name: The reader's name or a part of it; empty for the configured one.
             wants_holder: Whether to read the holder's file too.
+            wants_medical: Whether to read the medical file too.
+            pin_action: What the holder may be asked the PIN for, at the keyboard.
 
         Raises:
             NoCardError: No reader of that name holds a card.
@@ -127,7 +137,13 @@ class Desk:
         for name in names:
             async with PCSCReader(name) as reader:
                 try:
-                    opening = await self.client.open_card(reader, wants_holder=wants_holder)
+                    opening = await self.client.open_card(
+                        reader,
+                        wants_holder=wants_holder,
+                        wants_medical=wants_medical,
+                        pin_action=pin_action,
+                        pin_entry=None if pin_action is PINAction.NONE else ask_for_pin,
+                    )
                 except CardRemovedError:
                     continue
                 except ReaderError as error:

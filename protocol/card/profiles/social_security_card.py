@@ -23,6 +23,15 @@ CHALLENGE_SIZE = 16
 # Part 2: T=0 without interface bytes, thirteen historical bytes.
 ATR_PATTERN = bytes.fromhex("3B6D0000") + bytes(13)
 ATR_MASK = bytes.fromhex("FFFFFFFF") + bytes(13)
+# Contactless, the same thirteen: as the ATR that PC/SC makes of an ATS (PC/SC 2.01.14 part 3,
+# 3.1.3.2.3.1), its check byte last; and as the ATS itself (ISO/IEC 14443-4:2018, 5.2), its length
+# first, for readers that hand that on.
+ATS_HEADER = bytes.fromhex("3B8D8001")
+_ATS = bytes.fromhex("7880A002")
+CONTACTLESS_PATTERNS = (
+    (ATS_HEADER + bytes(14), b"\xff" * 4 + bytes(14)),
+    (b"\0" + _ATS + bytes(13), b"\0" + b"\xff" * 4 + bytes(13)),
+)
 
 SSSE_NAME = b"sx1.sh." + "社会保障".encode("gbk")
 KEY_EXTERNAL = 0x0A  # RKSSSE: the right to read EF06 (Sichuan reader specification 2.0)
@@ -156,12 +165,12 @@ class OpenedFile:
 
 
 def historical_bytes(atr: bytes) -> bytes:
-    """Take the thirteen historical bytes from an ATR (part 2).
+    """Take the thirteen historical bytes from an ATR or a contactless card's ATS (part 2).
 
     Raises:
         CardDataError: The ATR is malformed or has another number of them.
     """
-    historical = decode_atr(atr).historical
+    historical = atr[5:] if atr[1:5] == _ATS else decode_atr(atr).historical
     if len(historical) != _HISTORICAL_SIZE:
         raise CardDataError(
             f"a social security card has 13 historical bytes, not {len(historical)}"
@@ -174,9 +183,9 @@ def identity(atr: bytes) -> bytes:
     return historical_bytes(atr)[_IDENTITY_START:]
 
 
-def select_ssse() -> bytes:
+def select_ssse(le: int | None = None) -> bytes:
     """SELECT the social security directory by name; T=0 brings its FCI by GET RESPONSE."""
-    return CommandAPDU(0x00, Instruction.SELECT, 0x04, 0x00, SSSE_NAME).encode()
+    return CommandAPDU(0x00, Instruction.SELECT, 0x04, 0x00, SSSE_NAME, le).encode()
 
 
 def read_record_by_number(sfi: int, item: Item) -> bytes:
@@ -196,10 +205,10 @@ def get_challenge(size: int = 8) -> bytes:
     return CommandAPDU(0x00, Instruction.GET_CHALLENGE, 0x00, 0x00, le=size).encode()
 
 
-def internal_authenticate(*, factor: bytes, original: bytes) -> bytes:
+def internal_authenticate(*, factor: bytes, original: bytes, le: int | None = None) -> bytes:
     """INTERNAL AUTHENTICATE with the key IRK (part 5): factor, then original."""
     return CommandAPDU(
-        0x00, Instruction.INTERNAL_AUTHENTICATE, 0x00, 0x00, factor + original
+        0x00, Instruction.INTERNAL_AUTHENTICATE, 0x00, 0x00, factor + original, le
     ).encode()
 
 
@@ -268,33 +277,46 @@ def _free_holder_steps(version: str) -> Batch:
     )
 
 
-OPENING: Batch = (
-    Step(select_ssse(), _OK),
-    *(Step(read_record_by_number(_SFI_PUBLIC, item), _OK) for item in _PUBLIC_ITEMS),
-    Step(probe_pin(), _PROBE_ANSWERS),
-    # The centre's challenge: original [0:8], factor [8:16]; the command has the factor first.
-    Step(
-        internal_authenticate(factor=bytes(8), original=bytes(8)),
-        _OK,
-        spans=(Span(5, 8, 8), Span(13, 0, 8)),
-    ),
-    *_free_holder_steps(VERSION_1),
-    *_free_holder_steps(VERSION_2),
-    # A 3.0 card opens EF06 by external authentication only. Its challenges come last: the last
-    # one is the session factor, and any later GET CHALLENGE would replace it.
-    Step(get_challenge(), _OK, condition=_where_version_is(VERSION_3)),
-    Step(get_challenge(), _OK, condition=_where_version_is(VERSION_3)),
-)
-"""What is sent as soon as the card is in: select, EF05, PIN probe, internal authentication."""
+def _opening(*, le: int | None) -> Batch:
+    return (
+        Step(select_ssse(le), _OK),
+        *(Step(read_record_by_number(_SFI_PUBLIC, item), _OK) for item in _PUBLIC_ITEMS),
+        Step(probe_pin(), _PROBE_ANSWERS),
+        # The centre's challenge: original [0:8], factor [8:16]; the command has the factor first.
+        Step(
+            internal_authenticate(factor=bytes(8), original=bytes(8), le=le),
+            _OK,
+            spans=(Span(5, 8, 8), Span(13, 0, 8)),
+        ),
+        *_free_holder_steps(VERSION_1),
+        *_free_holder_steps(VERSION_2),
+        # A 3.0 card opens EF06 by external authentication only. Its challenges come last: the last
+        # one is the session factor, and any later GET CHALLENGE would replace it.
+        Step(get_challenge(), _OK, condition=_where_version_is(VERSION_3)),
+        Step(get_challenge(), _OK, condition=_where_version_is(VERSION_3)),
+    )
 
 
-def open_card() -> Script[OpenedFile]:
+OPENING = _opening(le=None)
+"""What is sent as soon as the card is in: select, EF05, PIN probe, internal authentication.
+
+As T=0 wants it: a command with data asks for no answer, GET RESPONSE brings it.
+"""
+
+OPENING_CONTACTLESS = _opening(le=256)
+"""The same for a card that answers at once (T=1, contactless), which is asked for its answer."""
+
+
+def open_card(opening: Batch = OPENING) -> Script[OpenedFile]:
     """Select the application, read EF05, probe the PIN and have the card answer the challenge.
+
+    Args:
+        opening: `OPENING` or `OPENING_CONTACTLESS`.
 
     Raises:
         CardDataError: An answer does not have the layout of part 6.
     """
-    answers = yield OPENING
+    answers = yield opening
     items = [
         _record(answers[_PUBLIC_INDEX + index], item) for index, item in enumerate(_PUBLIC_ITEMS)
     ]

@@ -275,9 +275,8 @@ def _records(answers: tuple[bytes, ...]) -> MedicalRecords:
 def _is_read(answer: bytes) -> bool:
     """Say whether a record was read, and was ever written: a cyclic file may begin as 00 or FF."""
     record = answer[:-2]
-    return (
-        answer[-2:] == b"\x90\x00" and record.strip(b"\0") != b"" and record.strip(b"\xff") != b""
-    )
+    is_blank = bool(record) and (not record.strip(b"\0") or not record.strip(b"\xff"))
+    return answer[-2:] == b"\x90\x00" and not is_blank
 
 
 def _item(answer: bytes, tag: int) -> str:

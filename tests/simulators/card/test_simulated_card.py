@@ -22,6 +22,7 @@ from protocol.card.profiles.social_security_keys import (
     message_authentication_code,
     session_key,
 )
+from protocol.card.profiles.social_security_medical import DIRECTORY_NAME
 from simulators.card.file_system import (
     PIN,
     BinaryFile,
@@ -37,7 +38,6 @@ from simulators.card.file_system import (
 from simulators.card.simulated_card import SimulatedCard
 from simulators.card.social_security_card import (
     FICTITIOUS,
-    MEDICAL_NAME,
     CardData,
     RootKeys,
     print_card,
@@ -129,7 +129,7 @@ def test_records_are_read_by_number_and_by_identifier() -> None:
 
 def test_the_medical_directory_wants_the_pin() -> None:
     card = ssc(pin="123456")
-    select_medical = bytes((0x00, 0xA4, 0x04, 0x00, len(MEDICAL_NAME))) + MEDICAL_NAME
+    select_medical = bytes((0x00, 0xA4, 0x04, 0x00, len(DIRECTORY_NAME))) + DIRECTORY_NAME
     assert send(card, select_medical).startswith("61")
     assert send(card, "00B281280A") == "6982"
     assert send(card, "0020000003123456") == "9000"
