@@ -22,6 +22,7 @@ from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.challenges import Challenges
 from cardserver.cards.keystore import KeyStore
 from cardserver.cards.keystore_choice import open_keystore
+from cardserver.cards.revocations import Revocations
 from cardserver.cards.session_token import CardSessions
 from cardserver.centre import Centre
 from cardserver.claims.claims_store import claims_participants
@@ -36,6 +37,7 @@ from cardserver.registry.registry_store import Registry
 from cardserver.session import TerminalSession
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
+from ledger.store_errors import StoreError
 from ledger.writer import GroupWriter
 from protocol.terminal.codes import ResponseCode
 from terminals.readers.pcsc import PCSCReader
@@ -43,6 +45,7 @@ from terminals.readers.pcsc import PCSCReader
 log = structlog.get_logger("cardserver.app")
 
 _RULES_REFRESH_S = 5.0
+_REVOCATIONS_REFRESH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,13 @@ class Worker:
             await self._listen(listener)
             pages = await stack.enter_async_context(self._make_pages(centre))
             rules = tasks.create_task(self._refresh_rules(centre))
+            revocations = tasks.create_task(self._refresh_revocations(centre))
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
             log.info("stopping", worker=self._options.index)
             centre.is_draining = True
             rules.cancel()
+            revocations.cancel()
             await listener.drain()
         log.info("stopped", worker=self._options.index)
 
@@ -108,6 +113,8 @@ class Worker:
         stack.push_async_callback(writer.stop)
         keys = open_keystore(config)
         stack.callback(keys.close)
+        revocations = Revocations()
+        await revocations.catch_up(database)
         metrics = Metrics()
         metrics.watch_queue(lambda: float(writer.waiting_count))
         return Centre(
@@ -128,6 +135,7 @@ class Worker:
             ),
             metrics=metrics,
             attached_readers=await self._attach_readers(stack, keys, registry),
+            revocations=revocations,
         )
 
     async def _attach_readers(
@@ -165,6 +173,8 @@ class Worker:
                 return ResponseCode.INSTITUTION_SUSPENDED
             if not secrets.compare_digest(terminal.certificate_sha256, digest):
                 return ResponseCode.CERTIFICATE_REPLACED
+            if centre.revocations.is_certificate_revoked(digest):
+                return ResponseCode.TERMINAL_DISABLED
             return TerminalSession(
                 link,
                 institution=institution,
@@ -217,6 +227,18 @@ class Worker:
                 policies = PolicyBook([load_policy(text) for text in texts])
                 centre.rules = replace(centre.rules, policies=policies)
                 log.info("policies taken up", count=len(known))
+
+    async def _refresh_revocations(self, centre: Centre) -> None:
+        """Take up every second what was put on the revocation list, and taken off it."""
+        while True:
+            await asyncio.sleep(_REVOCATIONS_REFRESH_S)
+            try:
+                has_news = await centre.revocations.catch_up(centre.database)
+            except StoreError as error:  # the old list goes on, and the next second tries again
+                log.warning("revocation list not read", error=str(error))
+                continue
+            if has_news:
+                log.info("revocation list taken up", version=centre.revocations.version)
 
     def _say_ready(self, port: int, observe_port: int) -> None:
         log.info("ready", worker=self._options.index, port=port, observe_port=observe_port)

@@ -11,6 +11,7 @@ import msgspec
 
 from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.keystore import KeyStore
+from cardserver.cards.revocations import Revocations
 from cardserver.cards.session_token import CardSessions
 from cardserver.claims.values import ClaimsWriter, Rules
 from cardserver.config import Config
@@ -40,6 +41,7 @@ class Centre:
     rules: Rules
     metrics: Metrics
     attached_readers: Mapping[str, AttachedReader]
+    revocations: Revocations
     is_draining: bool = False
 
     def today(self) -> dt.date:

@@ -169,7 +169,7 @@ class Dispatcher:
             duplicate=answer.is_duplicate,
             business_date=date_of(answer.business_date) if answer.business_date else centre.today(),
             centre_time_ms=centre.clock.now_ms(),
-            list_version=0,
+            list_version=centre.revocations.version,
             detail_zh=answer.detail_zh[:200],
             detail_en=answer.detail_en[:200],
             body=raw,

@@ -27,6 +27,7 @@ from cardserver.registry.import_store import LOADERS, FileResult, files_of, load
 from cardserver.registry.opening_balances_store import load_balances
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.registry_store import Registry
+from cardserver.registry.revocation_store import list_missing_cards
 from cardserver.registry.values import Institution, Operator, Terminal
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
@@ -127,6 +128,7 @@ async def _import(config: Config, directory: Path) -> list[FileResult]:
                 else:
                     result = await load_file(database, loaders[name], path, advance)
                 results.append(result)
+        await list_missing_cards(database, now_ms=acting_user().now_ms)
     return results
 
 

@@ -47,7 +47,11 @@ async def eligibility(exchange: Exchange, body: Eligibility) -> Answer:
 def _person_no(exchange: Exchange, psn_no: str) -> int | Answer:
     if not psn_no:
         session = card_session_of(exchange)
-        return session if isinstance(session, Answer) else session.person_no
+        if isinstance(session, Answer):
+            return session
+        if exchange.centre.revocations.is_card_revoked(session.card_no):
+            return Answer(ResponseCode.CARD_REVOKED)
+        return session.person_no
     if psn_no.isascii() and psn_no.isdecimal() and len(psn_no) <= _PERSON_NO_DIGITS_MAX:
         return int(psn_no)
     return Answer(ResponseCode.PERSON_UNKNOWN)

@@ -10,7 +10,19 @@ from enum import Enum, unique
 
 from cardserver.claims import tables as claims_tables
 from cardserver.registry import tables
-from cardserver.registry.values import CardState, Institution, Operator
+from cardserver.registry.revocation_store import (
+    Revocation,
+    card_subject,
+    certificate_subject,
+    list_changes,
+)
+from cardserver.registry.values import (
+    CardState,
+    Institution,
+    Operator,
+    RevocationKind,
+    RevocationReason,
+)
 from ledger.bulk_store import Query, Row, insert, plain, put, select, update
 from ledger.database_store import Database
 from ledger.scripts import Script
@@ -21,6 +33,8 @@ FUND = 0  # the institution of the fund's own operators
 
 # Numbers that we give lie above those of imported files, which are theirs to choose.
 OPERATOR_NO_FIRST = 1_000_001
+
+NOT_REVOKED = RevocationReason.NOT_REVOKED
 
 SUBJECT_SIZE_MAX = 64
 DETAIL_SIZE_MAX = 400
@@ -72,7 +86,13 @@ _AUDIT = insert(
         "detail",
     ),
 )  # fmt: skip
-_CARD = select(tables.card, ("card_no", "state"), by=("card_number",), lock=True)
+_CARD = select(
+    tables.card,
+    ("card_no", "state", "profile", "region", "identity", "person_no"),
+    by=("card_number",),
+    lock=True,
+)
+_DECEASED = select(tables.person, ("deceased_date",), by=("person_no",))
 _SET_CARD_STATE = update(tables.card, set=("state",), by=("card_no", "state"))
 _OPERATOR = select(tables.operator, ("operator_no",), by=("institution_no", "code"))
 _ADD_OPERATOR = insert(
@@ -133,7 +153,7 @@ async def change_card(
         rows = yield _CARD([(card_number,)])
         if not rows:
             raise AdministrationError("no card has this number")
-        _, card_no, state = rows[0]
+        _, card_no, state, profile, region, identity, person_no = rows[0]
         old = CardState(state)
         if old not in allowed:
             raise AdministrationError(
@@ -141,8 +161,33 @@ async def change_card(
             )
         changed = yield _SET_CARD_STATE([(int(new), card_no, int(old))])
         assert changed, "the row is locked"
-        yield _audit(actor, f"card {change.value}", f"card {card_no}", f"was {old.name.lower()}")
+        reason = RevocationReason(new) if new is not CardState.VALID else NOT_REVOKED
+        if reason is NOT_REVOKED:
+            ((_, deceased_date),) = yield _DECEASED([(person_no,)])
+            reason = NOT_REVOKED if deceased_date is None else RevocationReason.DECEASED
+        entry = Revocation(
+            RevocationKind.CARD, card_subject(profile, region, bytes(identity)), card_no, reason
+        )
+        version = yield from list_changes([entry], now_ms=actor.now_ms)
+        detail = f"was {old.name.lower()}, revocation list {version}"
+        yield _audit(actor, f"card {change.value}", f"card {card_no}", detail)
         return old, new
+
+    return await database.transact(script)
+
+
+async def change_certificate(
+    database: Database, sha256: bytes, actor: Actor, *, is_revoked: bool
+) -> int:
+    """Put a certificate on the revocation list, or take it off; return the list's version."""
+    reason = RevocationReason.WITHDRAWN if is_revoked else NOT_REVOKED
+    entry = Revocation(RevocationKind.CERTIFICATE, certificate_subject(sha256), 0, reason)
+
+    def script() -> Script[int]:
+        version = yield from list_changes([entry], now_ms=actor.now_ms)
+        action = "certificate revoked" if is_revoked else "certificate restored"
+        yield _audit(actor, action, sha256.hex(), f"revocation list {version}")
+        return version
 
     return await database.transact(script)
 

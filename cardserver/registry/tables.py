@@ -85,6 +85,41 @@ Index("card_identity", card.c.profile, card.c.region, card.c.identity, unique=Tr
 Index("card_card_number", card.c.card_number, unique=True)
 Index("card_person", card.c.person_no)
 
+# The revocation list: each card's and certificate's last change. Versions grow in the order of
+# commits, so that whoever has all of one version lacks just the rows above it.
+revocation = Table(
+    "revocation",
+    metadata,
+    Column("kind", SmallInteger, nullable=False),  # 1 card, 2 certificate
+    Column("subject", LargeBinary(16), nullable=False),  # revocation_store.card_subject and so on
+    Column("card_no", BigInteger, nullable=False),  # 0: a certificate
+    Column("reason", SmallInteger, nullable=False),  # RevocationReason; 0 revoked no longer
+    Column("version", Integer, nullable=False),
+    PrimaryKeyConstraint("kind", "subject"),
+)
+Index(
+    "revocation_since",
+    revocation.c.version, revocation.c.kind, revocation.c.subject,
+    unique=True,
+)  # fmt: skip
+Index("revocation_card", revocation.c.card_no)
+
+# When each version of the list was made: how old a list is that someone holds.
+revocation_version = Table(
+    "revocation_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("made_time_ms", BigInteger, nullable=False),
+)
+
+# One row, whose lock puts the changes in order.
+revocation_list = Table(
+    "revocation_list",
+    metadata,
+    Column("list_no", SmallInteger, primary_key=True, autoincrement=False),  # 1
+    Column("version", Integer, nullable=False),
+)
+
 institution = Table(
     "institution",
     metadata,

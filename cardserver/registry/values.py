@@ -59,6 +59,26 @@ class CardState(IntEnum):
 
 
 @unique
+class RevocationKind(IntEnum):
+    """What a row of the revocation list is about."""
+
+    CARD = 1
+    CERTIFICATE = 2
+
+
+@unique
+class RevocationReason(IntEnum):
+    """Why something is on the revocation list; a card's states keep their numbers."""
+
+    NOT_REVOKED = 0
+    LOST = 2
+    REPLACED = 3
+    FROZEN = 4
+    DECEASED = 5
+    WITHDRAWN = 6
+
+
+@unique
 class InstitutionKind(IntEnum):
     """Kind of an institution."""
 
