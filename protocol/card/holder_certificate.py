@@ -3,13 +3,15 @@
 Not here: card-verifiable certificates (`cv_certificate.py`), who is trusted to sign it.
 """
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import Certificate, load_der_x509_certificate
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509 import Certificate, InvalidVersion, load_der_x509_certificate
 from cryptography.x509.oid import NameOID
 
 from protocol.card.cv_certificate import (
@@ -21,6 +23,14 @@ from protocol.card.errors import CardDataError
 from protocol.card.profiles.egk_data import check_kvnr
 
 _IK_SIZE = 9
+# All that the library raises when a certificate's parts are taken out of it.
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    InvalidVersion,
+    UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ def verify_holder_certificate(
         CertificateError: Its signature is not its issuer's.
     """
     try:
-        certificate = load_der_x509_certificate(encoded)
+        certificate = _load(encoded)
         begins, ends = _days(certificate)
         subject = certificate.subject
         units = [
@@ -70,7 +80,7 @@ def verify_holder_certificate(
         issuers = [each for each in authorities if each.subject == certificate.issuer]
         # OpenSSL reads some forms that DER does not have; what was signed is the one form.
         is_one_form = certificate.public_bytes(Encoding.DER) == encoded
-    except ValueError as malformed:
+    except _MALFORMED as malformed:
         raise CardDataError("the holder's certificate is malformed") from malformed
     if not is_one_form:
         raise CardDataError("the holder's certificate is not DER")
@@ -86,7 +96,7 @@ def verify_holder_certificate(
             continue
         try:
             certificate.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError, TypeError):
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
             continue
         break
     else:
@@ -95,6 +105,13 @@ def verify_holder_certificate(
         raise CertificateExpiredError("the holder's certificate is not in force")
     kvnr, insurer = _numbers(units)
     return HolderCertificate(kvnr, insurer, names[0] if names else "", begins, ends)
+
+
+def _load(encoded: bytes) -> Certificate:
+    """Read a certificate; what the library only warns of is refused (RFC 5280)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        return load_der_x509_certificate(encoded)
 
 
 def _numbers(units: list[str]) -> tuple[str, str]:

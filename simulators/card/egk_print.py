@@ -58,6 +58,10 @@ _SCHEMA = bytes.fromhex("0050020000")
 _PROTOCOL = bytes.fromhex("0030000004")
 
 
+ROOT_NAME = b"XXMUP" + bytes.fromhex("990124")
+AUTHORITY_NAME = b"XXMUP" + bytes.fromhex("110125")
+
+
 @dataclass(frozen=True, slots=True)
 class EGKData:
     """What is printed and written on one card.
@@ -108,10 +112,9 @@ class CardAuthority:
         random_bytes: Where its keys come from.
         begins: First day of both, YYYYMMDD.
         ends: Last day.
+        root_name: Eight bytes.
+        name: Of the authority below, likewise.
     """
-
-    ROOT_NAME = b"XXMUP" + bytes.fromhex("990124")
-    NAME = b"XXMUP" + bytes.fromhex("110125")
 
     def __init__(
         self,
@@ -119,15 +122,19 @@ class CardAuthority:
         *,
         begins: int = 20240101,
         ends: int = 20331231,
+        root_name: bytes = ROOT_NAME,
+        name: bytes = AUTHORITY_NAME,
     ) -> None:
+        self.root_name = root_name
+        self.name = name
         self._root = random_bytes(COORDINATE_SIZE)
         self._key = random_bytes(COORDINATE_SIZE)
         self._x509_key = _private(random_bytes(COORDINATE_SIZE))
         self.root = self._certify(
-            self._root, self.ROOT_NAME, self.ROOT_NAME, self._root, _ALL_FLAGS, begins, ends
+            self._root, self.root_name, self.root_name, self._root, _ALL_FLAGS, begins, ends
         )
         self.certificate = self._certify(
-            self._root, self.ROOT_NAME, self.NAME, self._key, _AUTHORITY_FLAGS, begins, ends
+            self._root, self.root_name, self.name, self._key, _AUTHORITY_FLAGS, begins, ends
         )
         self._x509_name = x509.Name(
             [x509.NameAttribute(NameOID.COMMON_NAME, "Made-up EGK-CA TEST-ONLY")]
@@ -136,11 +143,25 @@ class CardAuthority:
             self._x509_name, self._x509_key, begins, ends, is_authority=True
         )
 
+    def cross_certify(self, other: CVCertificate) -> CVCertificate:
+        """Certify another root's key by this root."""
+        body = encode_body(
+            authority=self.root_name,
+            holder=other.holder,
+            key_use=SIGNING_KEY,
+            point=other.point,
+            role=_ROLE,
+            flags=_ALL_FLAGS,
+            begins=other.begins,
+            ends=other.ends,
+        )
+        return _signed(body, self._root)
+
     def certify(
         self, name: bytes, private: bytes, *, begins: int, ends: int, flags: bytes = _NO_FLAGS
     ) -> CVCertificate:
         """Certify a key for authentication: a card's, or the centre's own."""
-        return self._certify(self._key, self.NAME, name, private, flags, begins, ends)
+        return self._certify(self._key, self.name, name, private, flags, begins, ends)
 
     def certify_holder(self, data: EGKData, private: bytes) -> bytes:
         """Make the X.509 certificate of a card's holder."""
@@ -202,9 +223,7 @@ class CardAuthority:
             begins=begins,
             ends=ends,
         )
-        r, s = decode_dss_signature(_private(signer).sign(body, ec.ECDSA(SHA256())))
-        signature = r.to_bytes(COORDINATE_SIZE, "big") + s.to_bytes(COORDINATE_SIZE, "big")
-        return decode_certificate(encode_certificate(body, signature))
+        return _signed(body, signer)
 
 
 def print_egk(
@@ -263,8 +282,14 @@ def print_egk(
         card_key=key,
         can=data.can,
         pin=data.pin,
-        roots={authority.ROOT_NAME: authority.root.point},
+        roots={authority.root_name: authority.root.point},
     )
+
+
+def _signed(body: bytes, signer: bytes) -> CVCertificate:
+    r, s = decode_dss_signature(_private(signer).sign(body, ec.ECDSA(SHA256())))
+    signature = r.to_bytes(COORDINATE_SIZE, "big") + s.to_bytes(COORDINATE_SIZE, "big")
+    return decode_certificate(encode_certificate(body, signature))
 
 
 def _personal_document(data: EGKData) -> bytes:

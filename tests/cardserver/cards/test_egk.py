@@ -353,7 +353,7 @@ async def test_a_card_can_not_certify_another(counter: Counter, authority: CardA
     name = b"XXCARD\x01\x25"
     key = Random(11).randbytes(32)
     signer.sign_as(authority.certify(name, key, begins=20250101, ends=20301231), key)
-    signer.NAME = name
+    signer.name = name
     forged = SimulatedEGK(print_egk(FICTITIOUS_EGK, signer, Random(12).randbytes))
     assert await counter.refusal(forged) is Reason.CARD_NOT_GENUINE
 
@@ -491,7 +491,7 @@ def test_a_directory_of_anchors_is_checked(authority: CardAuthority, tmp_path: P
         load_trust_anchors(tmp_path)
     (tmp_path / "root.cvc").write_bytes(authority.root.encode())
     anchors = load_trust_anchors(tmp_path)
-    assert anchors.anchors[authority.ROOT_NAME].ends == 20331231
+    assert anchors.anchors[authority.root_name].ends == 20331231
     (tmp_path / "second.cvc").write_bytes(authority.root.encode()[:-1] + b"\0")
     with pytest.raises(TrustAnchorError, match="second"):
         load_trust_anchors(tmp_path)

@@ -1,11 +1,14 @@
 """Independent vectors, where they are: published test cards, certificates and traces."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from protocol.card.script import Script
 
 VECTORS = Path(__file__).resolve().parents[4] / "shared" / "vectors"
 
@@ -46,3 +49,26 @@ def image(vectors: Path) -> Any:
         return found
 
     return read
+
+
+@pytest.fixture(scope="session")
+def play() -> Any:
+    """Run a script against a tape that must hold exactly the commands that it sends."""
+
+    def run(script: Script[Any], tape: list[tuple[bytes, bytes]]) -> Any:
+        turns: Iterator[tuple[bytes, bytes]] = iter(tape)
+        try:
+            batch = next(script)
+            while True:
+                answers = []
+                for step in batch:
+                    command, answer = next(turns)
+                    assert step.command.hex() == command.hex()
+                    assert int.from_bytes(answer[-2:], "big") in step.expected
+                    answers.append(answer)
+                batch = script.send(tuple(answers))
+        except StopIteration as stop:
+            assert next(turns, None) is None
+            return stop.value
+
+    return run

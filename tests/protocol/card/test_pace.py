@@ -1,6 +1,5 @@
 """Recorded exchanges are reproduced byte for byte from the access number and the keys."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,24 +25,6 @@ from protocol.card.secure_messaging import (
 START = bytes.fromhex("00A4020C02011C")
 
 
-def _play(script: Script[Any], tape: list[tuple[bytes, bytes]]) -> Any:
-    """Run a script against a tape that must hold exactly the commands that it sends."""
-    turns: Iterator[tuple[bytes, bytes]] = iter(tape)
-    try:
-        batch = next(script)
-        while True:
-            answers = []
-            for step in batch:
-                command, answer = next(turns)
-                assert step.command.hex() == command.hex()
-                assert int.from_bytes(answer[-2:], "big") in step.expected
-                answers.append(answer)
-            batch = script.send(tuple(answers))
-    except StopIteration as stop:
-        assert next(turns, None) is None
-        return stop.value
-
-
 def _pace(trace: Any, name: str) -> tuple[Script[SecureMessaging], list[tuple[bytes, bytes]]]:
     header, tape = trace(name)
     first = next(index for index, (command, _) in enumerate(tape) if command == START)
@@ -51,9 +32,9 @@ def _pace(trace: Any, name: str) -> tuple[Script[SecureMessaging], list[tuple[by
     return establish(header["can"], (EphemeralKey(mapping), agreeing)), tape[first:]
 
 
-def test_a_channel_is_established_as_recorded(trace: Any) -> None:
+def test_a_channel_is_established_as_recorded(trace: Any, play: Any) -> None:
     script, tape = _pace(trace, "establish-secure-channel")
-    assert isinstance(_play(script, tape), SecureMessaging)
+    assert isinstance(play(script, tape), SecureMessaging)
 
 
 PLAIN = [
@@ -68,9 +49,9 @@ PLAIN = [
 ]
 
 
-def test_insurance_data_is_read_through_the_channel_as_recorded(trace: Any) -> None:
+def test_insurance_data_is_read_through_the_channel_as_recorded(trace: Any, play: Any) -> None:
     script, tape = _pace(trace, "read-vsd")
-    messaging = _play(script, tape[:7])
+    messaging = play(script, tape[:7])
     answers = []
     for command, (recorded, answer) in zip(PLAIN, tape[7:], strict=True):
         assert messaging.protect(command).hex() == recorded.hex()
@@ -80,21 +61,21 @@ def test_insurance_data_is_read_through_the_channel_as_recorded(trace: Any) -> N
     assert len(answers[3]) == 0x230 + 2
 
 
-def test_a_batch_is_protected_before_its_first_answer(trace: Any) -> None:
+def test_a_batch_is_protected_before_its_first_answer(trace: Any, play: Any) -> None:
     """The counter runs by itself: the channel's five commands could have gone out together."""
     script, tape = _pace(trace, "read-vsd")
-    messaging = _play(script, tape[:7])
+    messaging = play(script, tape[:7])
 
     def read() -> Script[tuple[bytes, ...]]:
         return (yield tuple(Step(command, (0x9000, 0x6B00)) for command in PLAIN))
 
-    answers = _play(protected(messaging, read()), tape[7:])
+    answers = play(protected(messaging, read()), tape[7:])
     assert len(answers[3]) == 0x230 + 2
 
 
-def test_every_flipped_bit_of_a_recorded_answer_is_refused(trace: Any) -> None:
+def test_every_flipped_bit_of_a_recorded_answer_is_refused(trace: Any, play: Any) -> None:
     script, tape = _pace(trace, "read-vsd")
-    messaging = _play(script, tape[:7])
+    messaging = play(script, tape[:7])
     for number, (_, answer) in enumerate(tape[7:]):
         counter = 2 * number + 2
         open_answer(messaging.keys, counter, answer)
@@ -105,9 +86,9 @@ def test_every_flipped_bit_of_a_recorded_answer_is_refused(trace: Any) -> None:
                 open_answer(messaging.keys, counter, bytes(changed))
 
 
-def test_answers_in_another_order_are_refused(trace: Any) -> None:
+def test_answers_in_another_order_are_refused(trace: Any, play: Any) -> None:
     script, tape = _pace(trace, "read-vsd")
-    messaging = _play(script, tape[:7])
+    messaging = play(script, tape[:7])
     for command in PLAIN[:2]:
         messaging.protect(command)
     with pytest.raises(SecureMessagingError):
