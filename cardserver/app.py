@@ -24,6 +24,7 @@ from cardserver.cards.keystore import KeyStore
 from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cards.revocations import Revocations
 from cardserver.cards.session_token import CardSessions
+from cardserver.cards.trust_anchors import TrustAnchors, read_anchors
 from cardserver.centre import Centre
 from cardserver.claims.claims_store import claims_participants
 from cardserver.claims.values import Rules
@@ -115,6 +116,7 @@ class Worker:
         stack.callback(keys.close)
         revocations = Revocations()
         await revocations.catch_up(database)
+        anchors = read_anchors(config)
         metrics = Metrics()
         metrics.watch_queue(lambda: float(writer.waiting_count))
         return Centre(
@@ -134,12 +136,13 @@ class Worker:
                 await registry.catalogue(),
             ),
             metrics=metrics,
-            attached_readers=await self._attach_readers(stack, keys, registry),
+            attached_readers=await self._attach_readers(stack, keys, registry, anchors),
             revocations=revocations,
+            anchors=anchors,
         )
 
     async def _attach_readers(
-        self, stack: AsyncExitStack, keys: KeyStore, registry: Registry
+        self, stack: AsyncExitStack, keys: KeyStore, registry: Registry, anchors: TrustAnchors
     ) -> dict[str, AttachedReader]:
         """Take the readers attached to the centre, which belong to worker 0."""
         attached: dict[str, AttachedReader] = {}
@@ -152,6 +155,7 @@ class Worker:
                     cards=registry,
                     issuers=self._config.issuers,
                     random_bytes=secrets.token_bytes,
+                    anchors=anchors,
                 )
         return attached
 

@@ -5,7 +5,7 @@ Not here: who fills the parts; that is `app.py` alone.
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -13,6 +13,7 @@ from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.keystore import KeyStore
 from cardserver.cards.revocations import Revocations
 from cardserver.cards.session_token import CardSessions
+from cardserver.cards.trust_anchors import TrustAnchors
 from cardserver.claims.values import ClaimsWriter, Rules
 from cardserver.config import Config
 from cardserver.observe.metrics import Metrics
@@ -42,6 +43,7 @@ class Centre:
     metrics: Metrics
     attached_readers: Mapping[str, AttachedReader]
     revocations: Revocations
+    anchors: TrustAnchors = field(default_factory=TrustAnchors)
     is_draining: bool = False
 
     def today(self) -> dt.date:

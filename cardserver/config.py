@@ -154,12 +154,15 @@ class Cards(Section, frozen=True):
         fresh_card_life_ms: See above.
         relay_time_max_ms: How long the centre waits for a relayed batch.
         unverified: What cards may do that can't prove themselves.
+        anchors_directory: Published certificates of the authorities that are trusted to certify
+            cards (`*.cvc`, `*.der`); without it, cards that have certificates are not genuine.
     """
 
     session_secret_file: str
     keys_directory: str = ""
     keys_passphrase_file: str = ""
     token: Token | None = None
+    anchors_directory: str = ""
     issuers: tuple[Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{2}){1,12}$")], ...] = ()
     challenge_life_ms: Annotated[int, Meta(ge=1000, le=600_000)] = 120_000
     session_life_ms: Annotated[int, Meta(ge=1000, le=3_600_000)] = 600_000

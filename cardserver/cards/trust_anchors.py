@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cryptography.x509 import Certificate, load_der_x509_certificate
 
+from cardserver.config import Config
 from protocol.card.cv_certificate import (
     CertificateError,
     CVCertificate,
@@ -73,6 +74,16 @@ class TrustAnchors:
         if not authority.may_certify:
             raise CertificateError("the certificate that a card shows is no authority's")
         verify_certificate(certificate, authority.point)
+
+
+def read_anchors(config: Config) -> TrustAnchors:
+    """Read the trust anchors that a centre is configured with; none where it names no directory.
+
+    Raises:
+        TrustAnchorError: A file is unreadable, is no certificate, or contradicts another one.
+    """
+    directory = config.cards.anchors_directory
+    return load_trust_anchors(config.path(directory)) if directory else TrustAnchors()
 
 
 def load_trust_anchors(directory: Path) -> TrustAnchors:

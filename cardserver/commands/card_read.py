@@ -12,6 +12,7 @@ from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cards.opening import OpenedCard
 from cardserver.cards.refusals import CardRefusal
+from cardserver.cards.trust_anchors import read_anchors
 from cardserver.centre import day_at
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
@@ -63,6 +64,7 @@ async def _read(config: Config, name: str, *, wants_holder: bool) -> dict[str, s
             cards=Registry(database),
             issuers=config.issuers,
             random_bytes=secrets.token_bytes,
+            anchors=read_anchors(config),
         )
         started = time.perf_counter()
         opened = await attached.open(

@@ -92,6 +92,7 @@ async def _open_remote(
         issuers=centre.config.issuers,
         today=day_number(centre.today()),
         wants_holder=body.wants_holder,
+        anchors=centre.anchors,
     )
 
 
