@@ -33,6 +33,7 @@ PASSWORD_HASH_SIZE_MAX = 200
 SOCIAL_SECURITY_CARD = "social_security_card"
 IDENTITY_START = 5  # historical bytes 6-13 are what the card's key proves (CARDS.md 1.4)
 HISTORICAL_SIZE = 13
+CERTIFIED_KEY = 4  # of cards that prove a key of their own by certificates
 NO_ALGORITHM = 0  # cards without a key that the fund's root keys give
 
 # A column of codes holds few different ones, and to look one up costs less than to check it again.
@@ -266,7 +267,7 @@ def _card_fault(values: Values) -> str | None:
         return None
     if historical is None or historical[IDENTITY_START:] != identity:
         return "identity is not bytes 6 to 13 of historical"
-    if values[8] == NO_ALGORITHM:
+    if values[8] in {NO_ALGORITHM, CERTIFIED_KEY}:
         return "a social security card has an algorithm"
     return None
 
@@ -352,8 +353,8 @@ CARDS = FileSpec(
         "card_number": _text(32),
         "card_id": _hex(1, 16),
         "person_no": _number,
-        "version": _code(r"[0-9]\.[0-9]{2}", "a version such as 3.00"),
-        "algorithm": _one_of(NO_ALGORITHM, 1, 2, 3),
+        "version": _code(r"[0-9]\.[0-9]{2}|G[0-9]\.[0-9]", "a version such as 3.00 or G2.1"),
+        "algorithm": _one_of(NO_ALGORITHM, 1, 2, 3, CERTIFIED_KEY),
         "card_class": _code(r"[0-9A-Z]", "one digit or capital letter"),
         "issuer": lru_cache(maxsize=FEW)(_hex(12, 12)),
         "begins": _date,

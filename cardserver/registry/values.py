@@ -121,8 +121,8 @@ class Card:
         identity: What its key proves: historical bytes 6-13, or the ICCSN; on cards that prove
             nothing, what they claim: card number (Taiwan) or citizen's number (Thailand) in ASCII.
         region: GB/T 2260 code whose root key it was diversified from; empty for other profiles.
-        version: "1.00", "2.00" or "3.00".
-        algorithm: 1 3DES, 2 SSF33, 3 SM4; 0 on cards without a key of the fund's.
+        version: "1.00", "2.00" or "3.00"; "G2.1" of a German health card.
+        algorithm: 1 3DES, 2 SSF33, 3 SM4, 4 ECDSA on brainpoolP256r1; 0 on cards without a key.
     """
 
     card_no: int
