@@ -218,3 +218,36 @@ async def test_an_answer_that_the_batch_cannot_have_had_is_refused(
     )
     refusal = await counter.open(ThaiNHSOCard(THAI), first=stopped)
     assert refusal.reason is Reason.CARD_UNEXPECTED_STATUS
+
+
+@pytest.mark.parametrize(("data", "make", "_name"), CARDS, ids=["taiwan_nhi", "thai_nhso"])
+async def test_mutated_answers_are_a_card_or_a_refusal(
+    counter: Any, registry: Any, data: Any, make: Any, _name: str
+) -> None:
+    """Nothing but the registered card passes, and nothing else than a refusal comes."""
+    card = register(registry, data)
+    first = first_of(make(data))
+    reasons = set()
+    for _ in range(2_000):
+        answers = list(first.answers)
+        index = counter.random.randrange(len(answers))
+        answer = bytearray(answers[index])
+        match counter.random.randrange(4):
+            case 0:
+                answer[counter.random.randrange(len(answer))] ^= 1 << counter.random.randrange(8)
+            case 1:
+                del answer[counter.random.randrange(len(answer)) :]
+            case 2:
+                answer = bytearray(counter.random.randbytes(counter.random.randrange(120)))
+            case _:
+                answer = bytearray(answers[counter.random.randrange(len(answers))])
+        answers[index] = bytes(answer)
+        outcome = counter.random.choice(list(BatchOutcome))
+        mutated = replace(first, answers=tuple(answers), outcome=outcome)
+        opened = await counter.open(make(data), first=mutated)
+        if isinstance(opened, OpenedCard):
+            assert opened.card == card
+            assert opened.proof == ProofLevel.UNVERIFIED_CARD
+        else:
+            reasons.add(opened.reason)
+    assert {Reason.CARD_DATA_MALFORMED, Reason.CARD_RELAY_VIOLATION} <= reasons
