@@ -124,6 +124,10 @@ def card(
     change_pin: Annotated[
         bool, typer.Option("--change-pin", help="修改密码 Have the holder change the PIN.")
     ] = False,
+    can: Annotated[
+        str,
+        typer.Option(help="接触号码 Access number printed on a German health card, contactless."),
+    ] = "",
     as_json: AsJSON = False,
 ) -> None:
     """读卡 Open the card in the reader: verified, looked up, with its times."""
@@ -134,7 +138,11 @@ def card(
     async def act(desk: Desk) -> Result:
         return _opening_result(
             await desk.open_card(
-                reader, wants_holder=holder, wants_medical=medical, pin_action=action
+                reader,
+                wants_holder=holder,
+                wants_medical=medical,
+                pin_action=action,
+                can=can,
             )
         )
 

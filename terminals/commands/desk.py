@@ -112,6 +112,7 @@ class Desk:
         wants_holder: bool = True,
         wants_medical: bool = False,
         pin_action: PINAction = PINAction.NONE,
+        can: str = "",
     ) -> CardOpening:
         """Open the card in a reader and keep its session.
 
@@ -120,6 +121,7 @@ class Desk:
             wants_holder: Whether to read the holder's file too.
             wants_medical: Whether to read the medical file too.
             pin_action: What the holder may be asked the PIN for, at the keyboard.
+            can: Access number of a German health card on a contactless reader; stays here.
 
         Raises:
             NoCardError: No reader of that name holds a card.
@@ -135,7 +137,7 @@ class Desk:
         await self.client.prepare_card()
         prepare_ms = (clock() - begun) * 1000
         for name in names:
-            async with PCSCReader(name) as reader:
+            async with PCSCReader(name, can) as reader:
                 try:
                     opening = await self.client.open_card(
                         reader,

@@ -15,6 +15,7 @@ from typing import Final, Self, TypeVar
 
 from smartcard import scard
 
+from protocol.card.errors import CardProtocolError
 from terminals.readers.channel import (
     BatchAnswers,
     CardRemovedError,
@@ -22,6 +23,7 @@ from terminals.readers.channel import (
     StepLike,
     run_batch,
 )
+from terminals.readers.paced_channel import PacedChannel
 
 T = TypeVar("T")
 
@@ -140,12 +142,19 @@ class PCSCChannel:
 
 
 class PCSCReader:
-    """One reader, used from the event loop while a thread of its own waits for the card."""
+    """One reader, used from the event loop while a thread of its own waits for the card.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: As the operating system gives it.
+        can: Access number of the card that lies on it; the card is then spoken to through PACE.
+    """
+
+    def __init__(self, name: str, can: str = "") -> None:
         self.name = name
+        self._can = can
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"reader {name}")
         self._channel: PCSCChannel | None = None
+        self._paced: PacedChannel | None = None
 
     async def connect(self, timeout_ms: int = CONNECT_TIMEOUT_MS) -> bytes:
         """Power the card that is in the reader, hold it, and return its ATR.
@@ -199,15 +208,21 @@ class PCSCReader:
     def _connect(self) -> bytes:
         self._disconnect()
         self._channel = PCSCChannel(self.name)
+        if self._can:
+            try:
+                self._paced = PacedChannel.open(self._channel, self._can)
+            except CardProtocolError as refused:
+                self._disconnect()
+                raise ReaderError(f"{self.name}: no secure channel to it: {refused}") from refused
         return self._channel.atr
 
     def _run_batch(self, batch: Sequence[StepLike], challenge: bytes) -> BatchAnswers:
         if self._channel is None:
             raise ReaderError(f"{self.name}: not connected to a card")
-        return run_batch(self._channel, batch, challenge)
+        return run_batch(self._paced or self._channel, batch, challenge)
 
     def _disconnect(self) -> None:
-        channel, self._channel = self._channel, None
+        channel, self._channel, self._paced = self._channel, None, None
         if channel is not None:
             channel.close()
 
