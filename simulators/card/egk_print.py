@@ -26,6 +26,7 @@ from protocol.card.cv_certificate import (
 from protocol.card.elliptic_curve import COORDINATE_SIZE, ORDER, EphemeralKey
 from protocol.card.profiles.egk import (
     HEALTH_CARE,
+    PROFILE,
     ROOT,
     SFI_AUTHORITY_CERTIFICATE,
     SFI_CARD_CERTIFICATE,
@@ -53,6 +54,9 @@ _VERSIONS = (
     + b"MADE_UP_G2.1 "
     + bytes.fromhex("040502C403010000C503020000C703010000")
 )
+_GENERATION = "G2.1"
+_ALGORITHM = 4  # as the registry numbers it: ECDSA on brainpoolP256r1
+_ISSUER_SIZE = 12
 _UPDATED = b"20260105093000"
 _SCHEMA = bytes.fromhex("0050020000")
 _PROTOCOL = bytes.fromhex("0030000004")
@@ -88,6 +92,26 @@ class EGKData:
     ends: int
     can: str = field(repr=False, default="123123")
     pin: str = field(repr=False, default="123456")
+
+    def registry_row(self, *, card_no: int, person_no: int) -> dict[str, str]:
+        """Write the row of `cards.csv` that this card agrees with."""
+        return {
+            "card_no": str(card_no),
+            "profile": PROFILE,
+            "identity": self.iccsn,
+            "region": "",
+            "card_number": self.iccsn,
+            "card_id": self.kvnr.encode("ascii").hex(),
+            "person_no": str(person_no),
+            "version": _GENERATION,
+            "algorithm": str(_ALGORITHM),
+            "card_class": "3",
+            "issuer": self.insurer.encode("ascii").ljust(_ISSUER_SIZE, b"\0").hex(),
+            "begins": str(self.begins),
+            "ends": str(self.ends),
+            "state": "1",
+            "historical": "",
+        }
 
 
 FICTITIOUS_EGK = EGKData(
