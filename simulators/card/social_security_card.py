@@ -238,6 +238,8 @@ def _medical_record(tag: int, text: str) -> bytes:
         raise ValueError(f"{tag:02X} is no data item of the medical directory")
     if layout.coding is medical.Coding.TEXT:
         value = text.encode("gb18030").ljust(layout.size, b"\0")
+    elif len(text) % 2 and len(text) > 2 * layout.size:
+        raise ValueError(f"data item {tag:02X} holds {layout.size} bytes of digits")
     else:
         value = bytes.fromhex(text.ljust(2 * layout.size, "F"))
     if layout.size not in {0, len(value)}:
