@@ -1,7 +1,6 @@
 """Every card type has all its pieces, and the transcripts play."""
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from protocol.card.catalogue import (
 )
 from protocol.card.script import Condition, Step
 from protocol.terminal.messages import STEPS_MAX
+from simulators.card.transcript import Transcript, read_transcript
 from terminals.readers.channel import BatchOutcome, run_batch
 
 ROOT = Path(__file__).parents[3]
@@ -26,34 +26,19 @@ TRANSCRIPTS = ROOT / "tests" / "vectors" / "cards"
 CHALLENGE = bytes(range(32))
 
 
-@dataclass
 class PlayedCard:
-    """A card that answers as its transcript says, and only what its transcript has."""
+    """A card that answers as its transcript says, in order and nothing else."""
 
-    atr: bytes
-    exchanges: list[tuple[bytes, bytes]]
-    position: int = 0
-
-    @classmethod
-    def read(cls, path: Path) -> "PlayedCard":
-        atr, commands, answers = b"", [], []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            match line[:1]:
-                case "=":
-                    atr = bytes.fromhex(line[2:])
-                case ">":
-                    commands.append(bytes.fromhex(line[2:]))
-                case "<":
-                    answers.append(bytes.fromhex(line[2:]))
-                case mark:
-                    assert mark in {"#", ""}
-        return cls(atr, list(zip(commands, answers, strict=True)))
+    def __init__(self, transcript: Transcript) -> None:
+        self.atr = transcript.atr
+        (self.exchanges,) = transcript.visits
+        self.position = 0
 
     def transmit(self, command: bytes) -> bytes:
-        expected, answer = self.exchanges[self.position]
-        assert command.hex() == expected.hex(), f"exchange {self.position + 1}"
+        exchange = self.exchanges[self.position]
+        assert exchange.is_for(command), f"exchange {self.position + 1} is {command.hex()}"
         self.position += 1
-        return answer
+        return exchange.answer
 
 
 def missing_pieces(profile: Profile) -> list[str]:
@@ -95,7 +80,7 @@ def test_every_transcript_and_verification_belongs_to_a_profile() -> None:
 
 @pytest.mark.parametrize("path", sorted(TRANSCRIPTS.glob("*.txt")), ids=lambda path: path.stem)
 def test_a_transcript_plays_to_its_end(path: Path) -> None:
-    card = PlayedCard.read(path)
+    card = PlayedCard(read_transcript(path))
     opening = find_opening(card.atr)
     assert opening is not None
     assert opening.profile == path.stem
