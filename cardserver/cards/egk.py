@@ -46,7 +46,7 @@ async def open_egk(visit: Visit, opening: Opening) -> Verified:
         visit.trust, profile=opening.profile, region="", identity=file.certificate.iccsn
     )
     _prove(card, file, visit.challenge[:NONCE_SIZE], visit.trust)
-    _check_card(card, file, visit.trust.issuers)
+    _check_card(card, file)
     check_dates(card, visit.trust.today)
     wants_holder = visit.trust.wants_holder
     return Verified(
@@ -71,7 +71,7 @@ def _prove(card: Card, file: OpenedEGK, nonce: bytes, trust: Trust) -> None:
         raise RefusedError(Reason.CARD_NOT_GENUINE, en=str(broken)) from None
 
 
-def _check_card(card: Card, file: OpenedEGK, issuers: tuple[bytes, ...]) -> None:
+def _check_card(card: Card, file: OpenedEGK) -> None:
     """Check in the order in which refusals are reported."""
     certificate = file.certificate
     if file.iccsn != certificate.iccsn or card.card_number != certificate.iccsn.hex():
@@ -82,9 +82,9 @@ def _check_card(card: Card, file: OpenedEGK, issuers: tuple[bytes, ...]) -> None
         raise RefusedError(Reason.CARD_IDENTITY_MISMATCH, "卡有效期", "dates of validity")
     check_state(card)
     issuer = file.insurance.insurer.number.encode("ascii")
-    if issuer.ljust(_ISSUER_SIZE, b"\0") != card.issuer.ljust(_ISSUER_SIZE, b"\0") or not (
-        issuer.startswith(issuers or b"")
-    ):
+    # The configured issuers are initialising organisations of social security cards; which
+    # insurers a fund takes, the rows of its registry say.
+    if issuer.ljust(_ISSUER_SIZE, b"\0") != card.issuer.ljust(_ISSUER_SIZE, b"\0"):
         raise RefusedError(Reason.CARD_ISSUER_REFUSED)
     if file.versions.generation != card.version:
         raise RefusedError(

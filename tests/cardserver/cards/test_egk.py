@@ -383,12 +383,10 @@ async def test_the_registry_decides(
     assert await counter.refusal(card) is reason
 
 
-async def test_an_issuer_that_is_not_accepted_is_refused(
+async def test_issuers_of_social_security_cards_are_no_insurers(
     counter: Counter, card: SimulatedEGK
 ) -> None:
-    counter.issuers = (b"1042",)
-    assert await counter.refusal(card) is Reason.CARD_ISSUER_REFUSED
-    counter.issuers = (b"1042", b"1095")
+    counter.issuers = (b"\x63\x99",)
     assert isinstance(await counter.open(card), OpenedCard)
 
 
