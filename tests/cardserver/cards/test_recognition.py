@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.opening import OpenedCard
 from cardserver.cards.refusals import CardRefusal
 from cardserver.cards.refusals import CardRefusalReason as Reason
@@ -219,3 +220,66 @@ async def test_another_card_half_way_is_refused(
     refusal = await counter.open(genuine, first=nothing_sent(atr), relay=Swapping(genuine))
     assert isinstance(refusal, CardRefusal)
     assert refusal.reason is Reason.CARD_UNEXPECTED_STATUS
+
+
+async def test_a_reader_at_the_centre_finds_it_too(counter: Any, registry: Any) -> None:
+    class Local:
+        async def connect(self) -> bytes:
+            card.reset()
+            return card.atr
+
+        async def run_batch(self, batch: Any, challenge: bytes) -> BatchAnswers:
+            return run_batch(card, batch, challenge)
+
+        async def disconnect(self) -> None:
+            card.reset()
+
+    register(registry, thai_nhso.FICTITIOUS)
+    card = ThaiNHSOCard(replace(thai_nhso.FICTITIOUS, atr=ATR_OLD))
+    reader = AttachedReader(
+        Local(),
+        keys=counter.keys,
+        cards=registry,
+        issuers=(),
+        random_bytes=counter.random.randbytes,
+    )
+    opened = await reader.open(today=20261121, wants_holder=True)
+    assert isinstance(opened, OpenedCard), opened
+    assert (opened.card.profile, opened.proof, opened.round_trips) == ("thai_nhso", 1, 2)
+
+
+async def test_whatever_a_relay_says_is_a_refusal_or_the_registered_card(
+    counter: Any, registry: Any
+) -> None:
+    """Random words, random lengths, real answers in wrong places: bounded, and no other end."""
+    register(registry, taiwan_nhi.FICTITIOUS)
+    register(registry, thai_nhso.FICTITIOUS)
+    real = [
+        answer
+        for card in (TaiwanNHICard(taiwan_nhi.FICTITIOUS), ThaiNHSOCard(thai_nhso.FICTITIOUS))
+        for answer in run_batch(card, _opening_batch(card.atr), b"").answers
+    ]
+    draw = counter.random
+
+    class Random:
+        runs = 0
+
+        async def run(self, batch: Batch) -> BatchAnswers:
+            self.runs += 1
+            answers = tuple(
+                draw.choice((ABSENT, OK, draw.choice(real), draw.randbytes(draw.randrange(70))))
+                for _ in range(draw.choice((len(batch), draw.randrange(20))))
+            )
+            return BatchAnswers(draw.choice(list(BatchOutcome)), answers, 1)
+
+    for _ in range(2_000):
+        relay = Random()
+        opened = await counter.open(None, first=nothing_sent(UNKNOWN_ATR), relay=relay)
+        assert relay.runs <= 3
+        assert isinstance(opened, CardRefusal) or opened.proof == 1
+
+
+def _opening_batch(atr: bytes) -> Batch:
+    opening = find_opening(atr)
+    assert opening is not None
+    return opening.batch
