@@ -1,14 +1,17 @@
 """Points and keys on brainpoolP256r1 (RFC 5639, 3.4), the one curve of the eGK G2.1.
 
-Multiplying points is not done in constant time: the private keys here are drawn for one session.
+Where OpenSSL offers an operation it is used. What it keeps to itself, adding points and multiplying
+one that is not the generator, is not done in constant time: those keys are drawn for one session.
 A key that lives longer stays with whoever holds it, behind `KeyAgreement`. Not here: signatures
 (`cv_certificate.py`).
 """
 
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ecdsa.curves import BRAINPOOLP256r1
-from ecdsa.ellipticcurve import INFINITY, Point
+from ecdsa.ellipticcurve import INFINITY, PointJacobi
 
 from protocol.card.errors import CardDataError
 
@@ -16,6 +19,7 @@ COORDINATE_SIZE = 32
 POINT_SIZE = 1 + 2 * COORDINATE_SIZE
 _UNCOMPRESSED = 0x04
 ORDER = int(BRAINPOOLP256r1.order)
+_CURVE = ec.BrainpoolP256R1()
 
 
 class KeyAgreement(Protocol):
@@ -52,8 +56,11 @@ class EphemeralKey:
         self._private = int.from_bytes(private, "big") % ORDER
         if not self._private:
             raise CardDataError("a private key is not zero")
-        base = _base_point() if generator is None else _decode(generator)
-        self.public_point: bytes = _encode(base * self._private)
+        self.public_point: bytes = (
+            _multiple_of_base(self._private)
+            if generator is None
+            else _encode(_decode(generator) * self._private)
+        )
 
     def multiply(self, point: bytes) -> bytes:
         """Multiply a point.
@@ -65,13 +72,9 @@ class EphemeralKey:
 
     def shared_secret(self, point: bytes) -> bytes:
         """Compute the x-coordinate shared with another public key."""
-        return x_coordinate(self.multiply(point))
-
-
-def x_coordinate(point: bytes) -> bytes:
-    """Take the x-coordinate out of an encoded point."""
-    assert len(point) == POINT_SIZE
-    return point[1 : 1 + COORDINATE_SIZE]
+        check_point(point)
+        public = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)
+        return ec.derive_private_key(self._private, _CURVE).exchange(ec.ECDH(), public)
 
 
 def map_generator(nonce: bytes, shared_point: bytes) -> bytes:
@@ -81,7 +84,9 @@ def map_generator(nonce: bytes, shared_point: bytes) -> bytes:
         CardDataError: H is no point of the curve, or the sum is the point at infinity.
     """
     number = int.from_bytes(nonce, "big") % ORDER
-    mapped = _base_point() * number + _decode(shared_point)
+    if not number:
+        return _encode(_decode(shared_point))
+    mapped = _decode(_multiple_of_base(number)) + _decode(shared_point)
     if mapped == INFINITY:
         raise CardDataError("the mapped generator is the point at infinity")
     return _encode(mapped)
@@ -96,12 +101,13 @@ def check_point(point: bytes) -> None:
     _decode(point)
 
 
-def _base_point() -> Point:
-    generator = BRAINPOOLP256r1.generator
-    return Point(BRAINPOOLP256r1.curve, int(generator.x()), int(generator.y()), ORDER)
+def _multiple_of_base(number: int) -> bytes:
+    """Multiply the curve's own generator, which OpenSSL does much faster."""
+    public = ec.derive_private_key(number, _CURVE).public_key()
+    return public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def _decode(point: bytes) -> Point:
+def _decode(point: bytes) -> PointJacobi:
     if len(point) != POINT_SIZE or point[0] != _UNCOMPRESSED:
         raise CardDataError(f"a point has {POINT_SIZE} bytes and begins with 04")
     x = int.from_bytes(point[1 : 1 + COORDINATE_SIZE], "big")
@@ -110,10 +116,10 @@ def _decode(point: bytes) -> Point:
     if x >= prime or y >= prime or not BRAINPOOLP256r1.curve.contains_point(x, y):
         raise CardDataError("a point does not lie on the curve")
     # The curve's cofactor is 1: whatever lies on it is of the generator's order.
-    return Point(BRAINPOOLP256r1.curve, x, y)
+    return PointJacobi(BRAINPOOLP256r1.curve, x, y, 1, ORDER)
 
 
-def _encode(point: Point) -> bytes:
+def _encode(point: PointJacobi) -> bytes:
     if point == INFINITY:
         raise CardDataError("a point at infinity stands for no key")
     x, y = int(point.x()), int(point.y())
