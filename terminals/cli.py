@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.core import TyperGroup
 
-from terminals.commands import card, doubts, paper, session, settlement
+from terminals.commands import apdu, card, doubts, paper, session, settlement
 from terminals.commands.result import ExitStatus
 
 _INTERRUPTED = 130
@@ -54,6 +54,7 @@ app.command("sign-off")(session.sign_off)
 app.command("echo")(session.echo)
 app.command("readers")(card.readers)
 app.command("card")(card.card)
+app.command("apdu")(apdu.apdu)
 app.command("watch")(card.watch_cards)
 app.command("member")(card.member)
 app.command("eligibility")(card.eligibility)

@@ -1,8 +1,10 @@
 """Other people's programs read the simulated card as a real one, and `cardsim card` makes it."""
 
+import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,95 @@ def test_cardsim_leaves_after_so_many_commands(slots: Any) -> None:
     _, said = served.communicate(timeout=20)
     assert "card out after 1 commands" in said
     assert served.returncode == 0
+
+
+def cardterminal(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", "from terminals.cli import app; app()", *arguments]
+    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+
+
+def wait_until_in(served: subprocess.Popen[str], count: int = 1) -> None:
+    assert served.stderr is not None
+    seen = 0
+    while seen < count:
+        line = served.stderr.readline()
+        assert line, served.stderr.read()
+        seen += " is in " in line
+
+
+def test_raw_commands_are_answered_in_words(slots: Any) -> None:
+    with VirtualReaderCard(print_card(replace(FICTITIOUS, pin="624815"), RootKeys.draw())):
+        # The service learns of a card a little later than the card of the service.
+        ran = cardterminal("apdu", "-r", slots[0], "00A40000023F00")
+        select = "00A4 04 00 0F 7378312E73682EC9E7BBE1B1A3D5CF"
+        ran = cardterminal(
+            "apdu", "-r", slots[0], "--json", select, "00C000001E", "0020000003624815"
+        )
+        followed = cardterminal("apdu", "--follow", select, "00B2072C00")
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads(ran.stdout)["result"]
+    assert result["profile"] == "social_security_card"
+    selected, fetched, verified = result["exchanges"]
+    assert selected["status_word"] == "611E"
+    assert "30 bytes wait" in selected["meaning"]
+    assert fetched["objects"][0] == "6F file control information"
+    assert (verified["status_word"], verified["command"]) == ("9000", "0020000003******")
+    assert "624815" not in ran.stdout
+    assert followed.returncode == 0, followed.stderr
+    assert "wrong Le: ask for 11 bytes" in followed.stdout
+    assert "卡号 card number" in followed.stdout
+    assert "9F0C issuer's data" in followed.stdout
+
+
+def test_raw_commands_without_a_card_fail(slots: Any) -> None:
+    assert cardterminal("apdu", "-r", slots[0], "0084000008").returncode == 3
+    assert cardterminal("apdu", "-r", slots[0], "0G").returncode == 3
+
+
+def test_cardsim_serves_cards_of_four_types_at_once(tmp_path: Path) -> None:
+    (tmp_path / "cards.toml").write_text(
+        """
+        [[card]]
+        slot = 1
+        pin = "624815"
+        record = "one.txt"
+        [[card]]
+        slot = 2
+        profile = "egk"
+        [[card]]
+        slot = 3
+        profile = "thai_nhso"
+        [[card]]
+        slot = 4
+        profile = "taiwan_nhi"
+        """
+    )
+    with pcscd.virtual_reader(slots_min=4) as reader:
+        served = cardsim("--file", str(tmp_path / "cards.toml"))
+        try:
+            wait_until_in(served, 4)
+            for slot, profile in zip(
+                reader.slots,
+                ("social_security_card", "egk", "thai_nhso", "taiwan_nhi"),
+                strict=False,
+            ):
+                ran = cardterminal("apdu", "-r", slot, "--json", "0020000003624815")
+                assert json.loads(ran.stdout)["result"]["profile"] == profile
+        finally:
+            served.send_signal(signal.SIGTERM)
+        _, said = served.communicate(timeout=20)
+        assert "card out after 1 commands" in said
+        record = tmp_path / "one.txt"
+        assert "> 0020000003******" in record.read_text()
+        assert "624815" not in record.read_text()
+        played = cardsim("--replay", str(record))
+        try:
+            wait_until_in(played)
+            ran = cardterminal("apdu", "-r", reader.slots[0], "0020000003999999", "0084000008")
+        finally:
+            played.send_signal(signal.SIGTERM)
+            played.communicate(timeout=20)
+        assert "9000" in ran.stdout or ran.returncode == 3
 
 
 @pytest.mark.parametrize(
