@@ -1,4 +1,4 @@
-"""Four cards in four readers at once, pulled and inserted at random: none is lost or mixed up."""
+"""Cards of four profiles in four readers, moved at random: none is lost, none is mixed up."""
 
 import asyncio
 import os
@@ -12,13 +12,17 @@ from random import Random
 import pytest
 
 from cardserver.cards.attached_reader import AttachedReader
-from cardserver.cards.keystore import FileKeyStore
+from cardserver.cards.file_keystore import FileKeyStore
 from cardserver.cards.opening import OpenedCard
 from cardserver.cards.refusals import CardRefusal
 from cardserver.cards.refusals import CardRefusalReason as Reason
+from cardserver.cards.trust_anchors import TrustAnchors, load_trust_anchors
 from cardserver.registry.values import Card, CardNumber, CardState
 from protocol.card.profiles import social_security_card as ssc
 from protocol.card.profiles.social_security_keys import Algorithm
+from simulators.card import taiwan_nhi, thai_nhso
+from simulators.card.egk import SimulatedEGK
+from simulators.card.egk_print import FICTITIOUS_EGK, CardAuthority, print_egk
 from simulators.card.simulated_card import PoweredCard
 from simulators.card.social_security_card import (
     ALGORITHM_NAMES,
@@ -106,6 +110,28 @@ def social_security_sample(keys: Path, number: int, version: str, algorithm: Alg
     )
 
 
+def sample_of_row(row: dict[str, str], make: Callable[[], PoweredCard]) -> Sample:
+    return Sample(
+        Card(
+            card_no=int(row["card_no"]),
+            profile=row["profile"],
+            identity=bytes.fromhex(row["identity"]),
+            region=row["region"],
+            card_number=CardNumber(row["card_number"]),
+            card_id=bytes.fromhex(row["card_id"]),
+            person_no=int(row["person_no"]),
+            version=row["version"],
+            algorithm=int(row["algorithm"]),
+            card_class=row["card_class"],
+            issuer=bytes.fromhex(row["issuer"]),
+            begins=int(row["begins"]),
+            ends=int(row["ends"]),
+            state=CardState.VALID,
+        ),
+        make,
+    )
+
+
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     for usage in ("IRK", "RKSSSE"):
@@ -116,14 +142,61 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What the centre judges the cards by."""
+
+    cards: Registry
+    keys: FileKeyStore
+    anchors: TrustAnchors
+
+    def reader(self, pcsc: PCSCReader) -> AttachedReader:
+        return AttachedReader(
+            pcsc,
+            keys=self.keys,
+            cards=self.cards,
+            issuers=(),
+            random_bytes=os.urandom,
+            anchors=self.anchors,
+        )
+
+
 @pytest.fixture
-def samples(keys: Path) -> tuple[Sample, ...]:
+def authority() -> CardAuthority:
+    return CardAuthority(os.urandom)
+
+
+@pytest.fixture
+def samples(keys: Path, authority: CardAuthority) -> tuple[Sample, ...]:
+    """A card of each profile; the first takes two round trips."""
+    image = print_egk(FICTITIOUS_EGK, authority)
     return (
-        social_security_sample(keys, 1, "1.00", Algorithm.TRIPLE_DES),
-        social_security_sample(keys, 2, "2.00", Algorithm.SM4),
-        social_security_sample(keys, 3, "3.00", Algorithm.TRIPLE_DES),
-        social_security_sample(keys, 4, "3.00", Algorithm.SM4),
+        social_security_sample(keys, 1, "3.00", Algorithm.SM4),
+        sample_of_row(
+            FICTITIOUS_EGK.registry_row(card_no=2, person_no=2), lambda: SimulatedEGK(image)
+        ),
+        sample_of_row(
+            taiwan_nhi.FICTITIOUS.registry_row(card_no=3, person_no=3),
+            lambda: taiwan_nhi.TaiwanNHICard(taiwan_nhi.FICTITIOUS),
+        ),
+        sample_of_row(
+            thai_nhso.FICTITIOUS.registry_row(card_no=4, person_no=4),
+            lambda: thai_nhso.ThaiNHSOCard(thai_nhso.FICTITIOUS),
+        ),
     )
+
+
+@pytest.fixture
+def judge(
+    samples: tuple[Sample, ...],
+    keys: Path,
+    authority: CardAuthority,
+    keystore_of: Callable[[Path], FileKeyStore],
+) -> Judge:
+    anchors = keys / "anchors"
+    anchors.mkdir()
+    (anchors / "root.cvc").write_bytes(authority.root.encode())
+    return Judge(Registry(samples), keystore_of(keys), load_trust_anchors(anchors))
 
 
 @pytest.fixture
@@ -134,7 +207,7 @@ def four() -> Iterator[VirtualReader]:
 
 @pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.long)])
 async def test_four_readers_lose_and_mix_up_nothing(
-    four: VirtualReader, samples: tuple[Sample, ...], keys: Path, seconds: int
+    four: VirtualReader, samples: tuple[Sample, ...], judge: Judge, seconds: int
 ) -> None:
     random = Random(20261121)
     slots = [Slot(name, port) for name, port in zip(four.slots, four.ports, strict=True)][
@@ -144,18 +217,17 @@ async def test_four_readers_lose_and_mix_up_nothing(
     for sample in samples:
         hand.put_nowait(sample)
     ends = time.monotonic() + seconds
-    registry, store = Registry(samples), FileKeyStore(keys)
     async with asyncio.TaskGroup() as tasks:
         for slot in slots:
             tasks.create_task(move_cards(slot, hand, Random(random.random()), ends))
-            tasks.create_task(read_again_and_again(slot, registry, store, ends))
+            tasks.create_task(read_again_and_again(slot, judge, ends))
     assert set(four.slots) <= set(reader_names())
     for slot in slots:
         assert slot.visits_count >= seconds // 8, slot
         assert sum(slot.reads.values()) >= seconds, slot
         assert slot.gone_count, "no card was pulled under a reading"
         # Whatever was done to it, a reader that is left alone reads what is in it.
-        await last_reading(slot, samples[slots.index(slot)], registry, store)
+        await last_reading(slot, samples[slots.index(slot)], judge)
     assert sum((slot.reads for slot in slots), Counter()).keys() == {
         sample.number for sample in samples
     }
@@ -176,14 +248,10 @@ async def move_cards(slot: Slot, hand: asyncio.Queue[Sample], random: Random, en
         await asyncio.sleep(random.uniform(0, 0.3))
 
 
-async def read_again_and_again(
-    slot: Slot, registry: Registry, keys: FileKeyStore, ends: float
-) -> None:
+async def read_again_and_again(slot: Slot, judge: Judge, ends: float) -> None:
     """Read what is in: it must be the card that the hand put in, or gone."""
     async with PCSCReader(slot.name) as pcsc:
-        reader = AttachedReader(
-            pcsc, keys=keys, cards=registry, issuers=(), random_bytes=os.urandom
-        )
+        reader = judge.reader(pcsc)
         while time.monotonic() < ends:
             number = slot.number
             opened = await reader.open(today=20261121, wants_holder=True)
@@ -197,16 +265,14 @@ async def read_again_and_again(
                 await asyncio.sleep(0.02)
 
 
-async def last_reading(slot: Slot, sample: Sample, registry: Registry, keys: FileKeyStore) -> None:
+async def last_reading(slot: Slot, sample: Sample, judge: Judge) -> None:
     opened: OpenedCard | CardRefusal | None = None
     async with (
         VirtualReaderCard(sample.make(), slot.port),
         PCSCReader(slot.name) as pcsc,
         asyncio.timeout(LAST_READS_S),
     ):
-        reader = AttachedReader(
-            pcsc, keys=keys, cards=registry, issuers=(), random_bytes=os.urandom
-        )
+        reader = judge.reader(pcsc)
         while not isinstance(opened, OpenedCard):
             opened = await reader.open(today=20261121, wants_holder=True)
             await asyncio.sleep(0.02)
