@@ -209,6 +209,8 @@ issuers = ["{wish.region}"]             # initialising organisations accepted, b
 # library = "/usr/lib/softhsm/libsofthsm2.so"
 # label = "cardserver"
 # pin_file = "token.pin"
+# [cards.unverified]             # cards that can't prove themselves; without this they aren't opened
+# may = "look_up"                # or "settle", with what: cardserver/README.md
 
 [sign_on]
 # life_ms = 43200000             # a sign-on holds twelve hours
