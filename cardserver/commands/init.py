@@ -209,7 +209,7 @@ issuers = ["{wish.region}"]             # initialising organisations accepted, b
 # library = "/usr/lib/softhsm/libsofthsm2.so"
 # label = "cardserver"
 # pin_file = "token.pin"
-# [cards.unverified]             # cards that can't prove themselves; without this they aren't opened
+# [cards.unverified]             # cards that prove nothing: without this, not opened
 # may = "look_up"                # or "settle", with what: cardserver/README.md
 
 [sign_on]
