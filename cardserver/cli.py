@@ -11,6 +11,7 @@ from cardserver.commands.ledger import trial_balance
 from cardserver.commands.registry import app as registry_app
 from cardserver.commands.registry import card_app, policy_app
 from cardserver.commands.resolve import resolve
+from cardserver.commands.revocation import app as revocation_app
 from cardserver.commands.serve import serve
 
 app = typer.Typer(
@@ -29,4 +30,5 @@ card_app.command("read")(read_card)
 app.add_typer(registry_app, name="registry")
 app.add_typer(card_app, name="card")
 app.add_typer(keys_app, name="keys")
+app.add_typer(revocation_app, name="revocation")
 app.add_typer(policy_app, name="policy")

@@ -12,6 +12,7 @@ from cardserver.benefits.values import Accumulated, LineSplit, Split
 from cardserver.claims import tables
 from cardserver.claims.values import ClaimDetail, request_key
 from cardserver.registry import tables as registry
+from cardserver.registry.revocation_store import list_age
 from ledger.accounts import Account
 from ledger.bulk_store import select
 from ledger.ledger_store import (
@@ -76,7 +77,12 @@ class Timed(Struct, frozen=True):
 
 
 class ClaimFound(Struct, frozen=True):
-    """The claim that a request made."""
+    """The claim that a request made.
+
+    Attributes:
+        list_version: Of the revocation list that the terminal held; 0 none.
+        list_age_ms: For how long that list had been overtaken by then; None without one.
+    """
 
     setl_id: str
     psn_no: str
@@ -89,6 +95,7 @@ class ClaimFound(Struct, frozen=True):
     proof: int
     exception: str
     list_version: int
+    list_age_ms: int | None
     undoes: str
     undone_by: str
     undone_by_msgid: str
@@ -144,7 +151,7 @@ def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
             continue
         claim = None
         if request is not None and request.entry_no is not None:
-            claim = yield from _claim(request.entry_no)
+            claim = yield from _claim(request.entry_no, at_ms=request.recorded_time_ms)
         found.append(
             RequestFound(
                 institution=institution_code,
@@ -163,7 +170,7 @@ def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
     return tuple(found)
 
 
-def _claim(entry_no: int) -> Script[ClaimFound | None]:
+def _claim(entry_no: int, *, at_ms: int) -> Script[ClaimFound | None]:
     rows = yield _CLAIM([(entry_no,)])
     if not rows:
         return None
@@ -176,6 +183,7 @@ def _claim(entry_no: int) -> Script[ClaimFound | None]:
     undoing = yield _UNDOING([(entry_no,)])
     postings = yield FIND_POSTINGS([(entry_no,)])
     prints = yield _PRINTS([(entry_no,)])
+    age_ms = (yield from list_age(list_version, at_ms=at_ms)) if list_version else None
     return ClaimFound(
         setl_id=str(entry_no),
         psn_no=str(person_no),
@@ -188,6 +196,7 @@ def _claim(entry_no: int) -> Script[ClaimFound | None]:
         proof=proof,
         exception=exception,
         list_version=list_version,
+        list_age_ms=age_ms,
         undoes=str(undoes or ""),
         undone_by=str(undoing[0][1]) if undoing else "",
         undone_by_msgid=undoing[0][2] if undoing else "",

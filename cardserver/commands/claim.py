@@ -78,6 +78,11 @@ def _print_claim(console: Console, config: Config, claim: ClaimFound) -> None:
     )
     how = f"exception 例外 {claim.exception}" if claim.exception else f"card 卡 {claim.card_no}"
     console.print(f"operator 操作员 {claim.operator_no}, {how}, proof 验证级别 {claim.proof}")
+    if claim.list_age_ms is not None:
+        console.print(
+            f"revocation list 吊销名单 {claim.list_version}, "
+            f"overtaken for 已过时 {claim.list_age_ms / 1000:.0f} s"
+        )
     if claim.undoes:
         console.print(f"undoes 撤销 {claim.undoes}: {claim.reason}")
     if claim.undone_by:

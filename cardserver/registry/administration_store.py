@@ -168,9 +168,8 @@ async def change_card(
         entry = Revocation(
             RevocationKind.CARD, card_subject(profile, region, bytes(identity)), card_no, reason
         )
-        version = yield from list_changes([entry], now_ms=actor.now_ms)
-        detail = f"was {old.name.lower()}, revocation list {version}"
-        yield _audit(actor, f"card {change.value}", f"card {card_no}", detail)
+        yield from list_changes([entry], now_ms=actor.now_ms)
+        yield _audit(actor, f"card {change.value}", f"card {card_no}", f"was {old.name.lower()}")
         return old, new
 
     return await database.transact(script)

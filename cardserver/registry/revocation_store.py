@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cardserver.registry import tables
 from cardserver.registry.values import RevocationKind, RevocationReason
-from ledger.bulk_store import insert, plain, put
+from ledger.bulk_store import insert, plain, put, select
 from ledger.database_store import Database
 from ledger.scripts import Script
 
@@ -33,6 +33,7 @@ _NEXT_VERSION = plain(
 _VERSION_TEXT = "SELECT coalesce(max(version), 0) FROM revocation_list"
 _VERSION = plain("version of the list", postgresql=_VERSION_TEXT, sqlite=_VERSION_TEXT)
 _ADD_VERSION = insert(tables.revocation_version, ("version", "made_time_ms"))
+_MADE = select(tables.revocation_version, ("made_time_ms",), by=("version",))
 _PUT = put(tables.revocation, set=("card_no", "reason", "version"), by=("kind", "subject"))
 _SINCE = plain(
     "changes of the revocation list",
@@ -156,7 +157,13 @@ async def changes_since(
             return
 
 
-async def list_age_ms(database: Database, version: int, *, at_ms: int) -> int:
-    """Return for how long a version had been overtaken at a moment; 0 while it was the newest."""
-    ((newer_ms,),) = await database.fetch(_FIRST_NEWER([(version,)]))
+async def made_time_ms(database: Database, version: int) -> int:
+    """Return when a version was made; 0 where that isn't known."""
+    rows = await database.fetch(_MADE([(version,)]))
+    return rows[0][1] if rows else 0
+
+
+def list_age(version: int, *, at_ms: int) -> Script[int]:
+    """Return for how many ms a version had been overtaken at a moment; 0 while it was newest."""
+    ((newer_ms,),) = yield _FIRST_NEWER([(version,)])
     return 0 if newer_ms is None else max(0, at_ms - newer_ms)
