@@ -5,6 +5,7 @@ Not here: several workers (`supervisor.py`), and what requests do (`dispatch.py`
 
 import asyncio
 import os
+import resource
 import secrets
 import signal
 from collections.abc import Coroutine
@@ -17,7 +18,7 @@ import msgspec
 import structlog
 import uvloop
 
-from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.benefits.policy import PolicyBook, PolicyError, load_policy
 from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.challenges import Challenges
 from cardserver.cards.keystore import FileKeyStore, KeyStore
@@ -35,6 +36,7 @@ from cardserver.registry.registry_store import Registry
 from cardserver.session import TerminalSession
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
+from ledger.store_errors import StoreError
 from ledger.writer import GroupWriter
 from protocol.terminal.codes import ResponseCode
 from terminals.readers.pcsc import PCSCReader
@@ -42,6 +44,7 @@ from terminals.readers.pcsc import PCSCReader
 log = structlog.get_logger("cardserver.app")
 
 _RULES_REFRESH_S = 5.0
+_OTHER_DESCRIPTORS = 256  # database, pages, readers, log
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        self._allow_descriptors()
         async with AsyncExitStack() as stack:
             centre = await self._open_parts(stack)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -87,6 +91,17 @@ class Worker:
             rules.cancel()
             await listener.drain()
         log.info("stopped", worker=self._options.index)
+
+    def _allow_descriptors(self) -> None:
+        """Let this process have as many connections as it is configured for."""
+        section = self._config.listener
+        wanted = section.connections_max + section.handshakes_max + _OTHER_DESCRIPTORS
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < allowed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            log.warning("the system allows fewer connections", allowed=allowed, wanted=wanted)
 
     async def _open_parts(self, stack: AsyncExitStack) -> Centre:
         config = self._config
@@ -151,6 +166,15 @@ class Worker:
         async def admit(
             link: TerminalLink, institution_code: str, terminal_code: str, digest: bytes
         ) -> TerminalSession | ResponseCode:
+            try:
+                return await admit_known(link, institution_code, terminal_code, digest)
+            except StoreError as error:
+                log.warning("store failed at admission", error=str(error))
+                return ResponseCode.STORE_UNAVAILABLE
+
+        async def admit_known(
+            link: TerminalLink, institution_code: str, terminal_code: str, digest: bytes
+        ) -> TerminalSession | ResponseCode:
             institution = await centre.registry.institution_by_code(institution_code)
             if institution is None:
                 return ResponseCode.TERMINAL_UNKNOWN
@@ -209,10 +233,15 @@ class Worker:
         known = await centre.registry.policies()
         while True:
             await asyncio.sleep(_RULES_REFRESH_S)
-            texts = await centre.registry.policies()
-            if texts != known:  # not their number: one may take another one's place
-                known = texts
+            try:
+                texts = await centre.registry.policies()
+                if texts == known:  # not their number: one may take another one's place
+                    continue
                 policies = PolicyBook([load_policy(text) for text in texts])
+            except (StoreError, PolicyError) as error:
+                log.warning("policies can't be read; those known go on", error=str(error))
+            else:
+                known = texts
                 centre.rules = replace(centre.rules, policies=policies)
                 log.info("policies taken up", count=len(known))
 

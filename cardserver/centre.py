@@ -3,9 +3,11 @@
 Not here: who fills the parts; that is `app.py` alone.
 """
 
+import asyncio
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -41,6 +43,11 @@ class Centre:
     metrics: Metrics
     attached_readers: Mapping[str, AttachedReader]
     is_draining: bool = False
+    _proving: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def proving(self, operator_no: int) -> asyncio.Lock:
+        """Whoever holds this may check a password of the operator; one at a time."""
+        return self._proving.setdefault(operator_no, asyncio.Lock())
 
     def today(self) -> dt.date:
         """The fund's local day."""
@@ -58,6 +65,10 @@ class Exchange:
     clock: StageClock
     deadline_ms: int  # on Centre.clock.monotonic_ms
     operator: Operator | None = None
+
+    def time_left_ms(self) -> int:
+        """How long the terminal will still wait."""
+        return self.deadline_ms - self.centre.clock.monotonic_ms()
 
 
 @dataclass(frozen=True, slots=True)

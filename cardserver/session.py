@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from cardserver.cards.challenges import Challenges
 from cardserver.registry.values import Institution, Operator, Terminal
 from protocol.card.script import Batch
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.errors import LocalProtocolError
 from protocol.terminal.messages import (
     CardStep,
     ChallengeSpan,
@@ -23,6 +24,8 @@ from protocol.terminal.messages import (
     StepCondition,
 )
 from terminals.readers.channel import BatchAnswers, BatchOutcome
+
+log = structlog.get_logger("cardserver.session")
 
 
 class Link(Protocol):
@@ -125,8 +128,9 @@ class TerminalSession:
     async def _answer(self, request: Request, received_ns: int) -> None:
         try:
             await self._serve(self, request, received_ns)
-        except LocalProtocolError as error:  # the reply does not fit a frame
-            self._link.close(ResponseCode.SYSTEM_ERROR, str(error))
+        except Exception:  # the boundary: a fault of ours ends this connection and no other
+            log.exception("fault", msgid=request.msgid, type=request.type)
+            self._link.close(ResponseCode.SYSTEM_ERROR, "a fault of the centre")
         finally:
             self._in_flight -= 1
 

@@ -48,9 +48,9 @@ async def _open_remote(exchange: Exchange, body: CardOpen) -> OpenedCard | CardR
     )
     if challenge is None:
         return CardRefusal(CardRefusalReason.CHALLENGE_NOT_VALID)
-    relay = RelayRunner(
-        session, exchange.request.exchange, wait_ms=centre.config.cards.relay_time_max_ms
-    )
+    # No reader is waited for longer than the terminal waits for the answer.
+    wait_ms = max(1, min(centre.config.cards.relay_time_max_ms, exchange.time_left_ms()))
+    relay = RelayRunner(session, exchange.request.exchange, wait_ms=wait_ms)
     return await open_card(
         first=FirstAnswers(
             atr=body.atr,

@@ -6,6 +6,7 @@ from cardserver.cards.opening import OPENINGS
 from cardserver.centre import Answer, Centre, Exchange, day_number
 from cardserver.observe.stages import Stage
 from cardserver.registry.passwords import verify_password
+from cardserver.registry.values import Operator
 from cardserver.session import SignedOnOperator, TerminalSession, card_steps
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import (
@@ -46,13 +47,33 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
         # As long as a wrong password takes, so that operator numbers can't be guessed by time.
         await verify_password("", body.password)
         return Answer(ResponseCode.OPERATOR_REFUSED)
-    if not operator.is_active:
+    # One guess after another: guesses made at once count as they do in turn.
+    async with centre.proving(operator.operator_no):
+        refusal = await _prove(exchange, body)
+        if refusal is not None:
+            return refusal
+        return await _open(exchange, operator, wants_stages=body.wants_stages)
+
+
+async def _prove(exchange: Exchange, body: SignOn) -> Answer | None:
+    """Check the operator's password, and count it where it is wrong."""
+    centre, session = exchange.centre, exchange.session
+    operator = await centre.registry.operator(session.institution.institution_no, body.operator)
+    if operator is None or not operator.is_active:
         return Answer(ResponseCode.OPERATOR_LOCKED)
-    if not await verify_password(operator.password_hash, body.password):
-        locked = await centre.registry.record_failure(
-            operator.operator_no, failures_max=centre.config.sign_on.failures_max
-        )
-        return Answer(ResponseCode.OPERATOR_LOCKED if locked else ResponseCode.OPERATOR_REFUSED)
+    if exchange.time_left_ms() <= 0:  # others' guesses took it
+        return Answer(ResponseCode.DEADLINE_PASSED)
+    if await verify_password(operator.password_hash, body.password):
+        return None
+    locked = await centre.registry.record_failure(
+        operator.operator_no, failures_max=centre.config.sign_on.failures_max
+    )
+    return Answer(ResponseCode.OPERATOR_LOCKED if locked else ResponseCode.OPERATOR_REFUSED)
+
+
+async def _open(exchange: Exchange, operator: Operator, *, wants_stages: bool) -> Answer:
+    """Begin the sign-on of an operator who is proven."""
+    centre, session = exchange.centre, exchange.session
     exchange.clock.end(Stage.VERIFICATION)
     if operator.role not in COUNTER_ROLES:
         return Answer(ResponseCode.OPERATOR_NOT_PERMITTED)
@@ -68,7 +89,7 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
         business_date=day_number(centre.today()),
     )
     session.sign_on = SignedOnOperator(sign_no, operator, ends_ms, centre.clock.monotonic_ms())
-    session.wants_stages = body.wants_stages
+    session.wants_stages = wants_stages
     return Answer(
         ResponseCode.APPROVED,
         SignedOn(
