@@ -12,6 +12,7 @@ from msgspec import msgpack
 
 from cardserver.benefits.values import NOTHING_USED, Accumulated
 from cardserver.claims import tables
+from cardserver.claims.claim_detail import decode_detail, encode_detail
 from cardserver.claims.settlement import adjudicate_bill, needs_of, previewed
 from cardserver.claims.values import (
     AccumulatorKey,
@@ -19,7 +20,6 @@ from cardserver.claims.values import (
     Book,
     CardState,
     Claim,
-    ClaimDetail,
     ClaimsAnswer,
     Needs,
     Payer,
@@ -120,7 +120,6 @@ NOTE_STAGES = insert(
 )
 
 _ENCODER = msgpack.Encoder()
-_DETAIL = msgpack.Decoder(ClaimDetail)
 
 
 class ClaimsParticipant:
@@ -358,7 +357,7 @@ def _claim(row: Row, draft: Draft) -> Claim:
         care_date=care_date,
         policy=policy,
         undoes=undoes,
-        detail=_DETAIL.decode(detail),
+        detail=decode_detail(detail),
         draft=draft,
     )
 
@@ -371,7 +370,7 @@ def _claim_row(number: int, claim: Claim, when: GroupTime) -> Row:
         claim.care_date, claim.undoes, split.total_fen, split.fund_pay_fen,
         split.account_pay_fen, split.mutual_aid_fen, split.cash_fen, claim.policy,
         presented.card_no, presented.proof, presented.exception, attempt.list_version,
-        _ENCODER.encode(claim.detail),
+        encode_detail(claim.detail),
     )  # fmt: skip
 
 
