@@ -173,7 +173,7 @@ class PostgreSQLStore:
                         raise
                     if connection is not None:
                         connection.terminate()
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
@@ -311,6 +311,8 @@ async def _guard(work: Coroutine[Any, Any, T]) -> T:  # as asyncio types them
         return await work
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
         raise ConflictError(str(error)) from error
+    except asyncpg.exceptions.DataError as error:  # before InterfaceError, which a part of it is
+        raise StoreError(str(error)) from error
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintError(str(error)) from error
     except (

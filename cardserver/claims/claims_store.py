@@ -50,6 +50,7 @@ from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType, StatusState
 
 _AUDIT_DETAIL_MAX = 400
+_LIST_VERSION_MAX = 2**31 - 1  # of the column; a terminal may say anything below 2**32
 _AUDIT_SUBJECT_MAX = 64
 
 _CLAIM = (
@@ -369,7 +370,8 @@ def _claim_row(number: int, claim: Claim, when: GroupTime) -> Row:
         attempt.operator_no, claim.type, claim.insutype, claim.med_type, when.business_date,
         claim.care_date, claim.undoes, split.total_fen, split.fund_pay_fen,
         split.account_pay_fen, split.mutual_aid_fen, split.cash_fen, claim.policy,
-        presented.card_no, presented.proof, presented.exception, attempt.list_version,
+        presented.card_no, presented.proof, presented.exception,
+        min(attempt.list_version, _LIST_VERSION_MAX),
         encode_detail(claim.detail),
     )  # fmt: skip
 
@@ -380,7 +382,8 @@ def _audit_row(decided: Decided[Record]) -> Row:
     return (
         decided.when.recorded_time_ms, record.attempt.institution_no, record.attempt.terminal_no,
         record.attempt.operator_no, record.action, subject[:_AUDIT_SUBJECT_MAX],
-        record.reason[:_AUDIT_DETAIL_MAX],
+        # PostgreSQL's text can't hold NUL, and a reason is whatever a cashier typed.
+        record.reason.replace("\0", "")[:_AUDIT_DETAIL_MAX],
     )  # fmt: skip
 
 

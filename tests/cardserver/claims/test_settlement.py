@@ -476,3 +476,13 @@ async def test_what_a_claim_keeps_reads_back_as_it_was(counter: Counter) -> None
     assert sum(line.in_scope_fen for line in kept.line_splits) == shown.in_scope_fen
     assert (kept.scheme, kept.year) == ("outpatient", 2026)
     assert encode_detail(kept) == stored
+
+
+async def test_what_a_terminal_may_say_is_always_stored(counter: Counter) -> None:
+    body = messages.Settle(bill(("X\0", 500), uses_account=False), 0, 0, 500)
+    attempt = structs.replace(counter.attempt(MessageType.SETTLE, body), list_version=2**32 - 1)
+    work = settle_work(attempt, body, Presented(PERSON, 10, 2), counter.rules, today=TODAY)
+    settled = await counter.submit(work)
+    assert settled.code == ResponseCode.APPROVED
+    cancelled = await counter.cancel(str(settled.entry_no), reason="错\0了" + "长" * 1_000)
+    assert cancelled.code == ResponseCode.APPROVED
