@@ -82,7 +82,7 @@ class Worker:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             listener = self._make_listener(centre, tasks)
             await self._listen(listener)
-            pages = await stack.enter_async_context(self._make_pages(centre))
+            pages = await self._show_pages(centre, stack)
             rules = tasks.create_task(self._refresh_rules(centre))
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
@@ -219,14 +219,19 @@ class Worker:
         except OSError as error:
             raise ConfigError(f"can't listen at {section.host}:{section.port}: {error}") from error
 
-    def _make_pages(self, centre: Centre) -> ObservePages:
+    async def _show_pages(self, centre: Centre, stack: AsyncExitStack) -> ObservePages:
         section = self._config.observe
-        return ObservePages(
+        port = section.port + self._options.index if section.port else 0
+        pages = ObservePages(
             centre.metrics,
             lambda: "draining" if centre.is_draining else "",
             host=section.host,
-            port=section.port + self._options.index if section.port else 0,
+            port=port,
         )
+        try:
+            return await stack.enter_async_context(pages)
+        except OSError as error:
+            raise ConfigError(f"can't listen at {section.host}:{port}: {error}") from error
 
     async def _refresh_rules(self, centre: Centre) -> None:
         """Take up policies that were activated since; a version once activated never changes."""
