@@ -8,6 +8,7 @@ import os
 import resource
 import secrets
 import signal
+import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -53,7 +54,8 @@ class WorkerOptions:
 
     Attributes:
         index: 0 is the one that readers attached to the centre belong to.
-        shares_port: Whether other workers listen at the same port.
+        shares_port: Whether other workers listen at the same port. Then this one has a parent, and
+            ends when its standard input does, so that no worker outlives it.
         ready_file: Written once terminals can connect: ports and process id, as JSON.
     """
 
@@ -76,6 +78,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        if self._options.shares_port:
+            loop.add_reader(sys.stdin.fileno(), self._on_parent_gone)
         self._allow_descriptors()
         async with AsyncExitStack() as stack:
             centre = await self._open_parts(stack)
@@ -91,6 +95,11 @@ class Worker:
             rules.cancel()
             await listener.drain()
         log.info("stopped", worker=self._options.index)
+
+    def _on_parent_gone(self) -> None:
+        """Stop: standard input, which nobody writes to, has ended."""
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        self._stopping.set()
 
     def _allow_descriptors(self) -> None:
         """Let this process have as many connections as it is configured for."""

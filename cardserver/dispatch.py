@@ -188,7 +188,7 @@ class Dispatcher:
             body=raw,
             challenges=challenges,
             stages=tuple(StageTime(*stage) for stage in clock.microseconds())
-            if session.wants_stages
+            if session.sign_on is not None and session.sign_on.wants_stages
             else (),
         )
 

@@ -50,6 +50,7 @@ class SignedOnOperator:
     operator: Operator
     ends_time_ms: int
     seen_ms: int
+    wants_stages: bool
 
 
 Serve = Callable[["TerminalSession", Request, int], Awaitable[None]]
@@ -73,7 +74,6 @@ class TerminalSession:
         self.terminal = terminal
         self.challenges = challenges
         self.sign_on: SignedOnOperator | None = None
-        self.wants_stages = False
         self._link = link
         self._serve = serve
         self._tasks = tasks

@@ -87,9 +87,11 @@ async def _open(exchange: Exchange, operator: Operator, *, wants_stages: bool) -
         begins_time_ms=now_ms,
         ends_time_ms=ends_ms,
         business_date=day_number(centre.today()),
+        wants_stages=wants_stages,
     )
-    session.sign_on = SignedOnOperator(sign_no, operator, ends_ms, centre.clock.monotonic_ms())
-    session.wants_stages = wants_stages
+    session.sign_on = SignedOnOperator(
+        sign_no, operator, ends_ms, centre.clock.monotonic_ms(), wants_stages=wants_stages
+    )
     return Answer(
         ResponseCode.APPROVED,
         SignedOn(
@@ -150,7 +152,11 @@ async def check_sign_on(exchange: Exchange) -> Answer | None:
         if not found.operator.is_active:
             return Answer(ResponseCode.OPERATOR_LOCKED)
         known = SignedOnOperator(
-            request.sign_no, found.operator, found.ends_time_ms, centre.clock.monotonic_ms()
+            request.sign_no,
+            found.operator,
+            found.ends_time_ms,
+            centre.clock.monotonic_ms(),
+            wants_stages=found.wants_stages,
         )
         session.sign_on = known
     assert known is not None
