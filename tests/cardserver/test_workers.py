@@ -1,0 +1,177 @@
+"""Several workers on one port: they decide alike, and one that dies is not missed for long."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from protocol.terminal.bodies import decode_reply_body
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import Echo, MessageType, Preview, Settled
+from simulators.centre_process import CentreProcess, City, CommandError, command, make_city
+from simulators.postgres import PostgreSQLCluster
+from simulators.raw_terminal import Closed, Credentials
+from tests.cardserver.desk import Desk, configure, open_card, settle_of
+
+
+@pytest.fixture(scope="module")
+def postgres_city(
+    postgres_cluster: PostgreSQLCluster, tmp_path_factory: pytest.TempPathFactory
+) -> City:
+    url = postgres_cluster.create_database("workers")
+    directory = tmp_path_factory.mktemp("workers")
+    return asyncio.run(make_city(directory, persons=200, database_url=url))
+
+
+@pytest.fixture
+async def desk(postgres_city: City) -> AsyncIterator[Desk]:
+    """Two workers; each test has its own."""
+    configure(postgres_city, "listener", connections_max=60)
+    process = CentreProcess(postgres_city.config_file, workers=2)
+    await process.start()
+    yield Desk(postgres_city, process)
+    assert await process.stop() == 0
+
+
+def worker_pids(desk: Desk) -> list[int]:
+    """The processes that say they are the workers, by what each wrote when it was ready."""
+    return [ready(desk, index)["pid"] for index in range(2)]
+
+
+def ready(desk: Desk, index: int) -> dict[str, int]:
+    file = desk.city.config_file.with_name(f"ready.json.{index}")
+    content: dict[str, int] = json.loads(file.read_bytes())
+    return content
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def connections_of(desk: Desk) -> list[int]:
+    """How many terminals are connected to each worker, as its own page says."""
+    counts = []
+    for index in range(2):
+        desk.centre.observe_port = ready(desk, index)["observe_port"]
+        _, text = await desk.page("/metrics")
+        (line,) = [line for line in text.splitlines() if line.startswith("cardserver_connections ")]
+        counts.append(int(float(line.split()[1])))
+    return counts
+
+
+async def settle_twice_everywhere(desk: Desk, credentials: Credentials, seed: int) -> None:
+    """Settle, then repeat the attempt on many connections at once, so that both workers see it."""
+    async with desk.client(credentials) as client:
+        token = await open_card(client, desk.card())
+    async with desk.raw(credentials, operator="c001") as first:
+        bill = desk.bill(seed)
+        shown = await first.reply_to(
+            first.request(MessageType.PREVIEW, Preview(bill), card_session=token)
+        )
+        split = decode_reply_body(MessageType.PREVIEW, shown.code, shown.body).split
+        msgid = first.msgid()
+
+        async def attempt() -> tuple[int, bool, bytes]:
+            async with desk.raw(credentials) as one:
+                one.sign_no, one.operator = first.sign_no, first.operator
+                reply = await one.reply_to(
+                    one.request(
+                        MessageType.SETTLE, settle_of(bill, split), card_session=token, msgid=msgid
+                    )
+                )
+                return reply.code, reply.duplicate, bytes(reply.body)
+
+        found = await asyncio.gather(*(attempt() for _ in range(16)))
+    assert {code for code, _, _ in found} == {ResponseCode.APPROVED}
+    assert [is_duplicate for _, is_duplicate, _ in found].count(False) == 1
+    assert len({body for _, _, body in found}) == 1
+    settled = decode_reply_body(MessageType.SETTLE, ResponseCode.APPROVED, found[0][2])
+    assert isinstance(settled, Settled)
+
+
+async def test_both_serve_one_port_and_decide_alike(desk: Desk) -> None:
+    credentials = await desk.enrol("SHARED")
+    held = [desk.raw(credentials) for _ in range(24)]
+    terminals = [await one.__aenter__() for one in held]
+    counts = await connections_of(desk)
+    assert sum(counts) == 24
+    assert all(counts), "the system gave all connections to one worker"
+    for one in held:
+        await one.__aexit__(None, None, None)
+    assert len(terminals) == 24
+    await settle_twice_everywhere(desk, credentials, seed=11)
+    balance = await command(
+        "cardserver", "trial-balance", "--config", str(desk.city.config_file), "--json"
+    )
+    assert balance.status == 0
+
+
+async def test_a_worker_that_is_killed_comes_back_while_the_other_serves(desk: Desk) -> None:
+    credentials = await desk.enrol("SURVIVOR")
+    before = worker_pids(desk)
+    os.kill(before[1], signal.SIGKILL)
+
+    async def is_served() -> bool:
+        try:
+            async with desk.raw(credentials) as terminal:
+                reply = await terminal.reply_to(terminal.request(MessageType.ECHO, Echo(b"x")))
+                return reply.code == ResponseCode.APPROVED
+        except (OSError, Closed):
+            return False
+
+    # The dead worker's share of the port ends with it: the other takes every new connection.
+    await asyncio.sleep(0.1)
+    assert all([await is_served() for _ in range(8)])
+    async with asyncio.timeout(20):
+        while worker_pids(desk)[1] == before[1]:  # noqa: ASYNC110 - another process' doing
+            await asyncio.sleep(0.05)
+    after = worker_pids(desk)
+    assert after[0] == before[0]
+    assert all([await is_served() for _ in range(8)])
+    await settle_twice_everywhere(desk, credentials, seed=12)
+    assert "worker died" in desk.log()
+
+
+async def test_stopping_stops_all_of_them(postgres_city: City) -> None:
+    process = CentreProcess(postgres_city.config_file, workers=2)
+    await process.start()
+    desk = Desk(postgres_city, process)
+    pids = worker_pids(desk)
+    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
+    assert await process.stop() == 0
+    assert not any(is_running(pid) for pid in pids)
+
+
+async def test_workers_do_not_outlive_their_parent(postgres_city: City) -> None:
+    """A parent that is killed leaves no orphans behind that hold the port."""
+    process = CentreProcess(postgres_city.config_file, workers=2)
+    await process.start()
+    pids = worker_pids(Desk(postgres_city, process))
+    await process.kill()
+    async with asyncio.timeout(15):
+        while any(is_running(pid) for pid in pids):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
+
+
+async def test_sqlite_serves_one_worker_only(city: City) -> None:
+    with pytest.raises(CommandError, match="SQLite serves one worker") as caught:
+        await CentreProcess(city.config_file, workers=2).start()
+    assert "Traceback" not in str(caught.value)
+
+
+async def test_a_port_in_use_is_said_in_a_sentence(desk: Desk, city: City) -> None:
+    for workers in ("1", "2"):
+        refused = await command(
+            "cardserver", "serve", "--config",
+            str(desk.city.config_file if workers == "2" else city.config_file),
+            "--port", str(desk.centre.observe_port), "--observe-port", "0", "--workers", workers,
+            check=False,
+        )  # fmt: skip
+        assert refused.status == 1
+        assert "can't listen at 127.0.0.1:" in refused.errors
+        assert "Traceback" not in refused.errors
