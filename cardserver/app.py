@@ -115,7 +115,11 @@ class Worker:
     async def _open_parts(self, stack: AsyncExitStack) -> Centre:
         config = self._config
         clock = SystemClock()
-        database = Database.open(config.database_url, config.database_password)
+        database = Database.open(
+            config.database_url,
+            config.database_password,
+            readers_max=config.database.pool_size_max,
+        )
         await database.start()
         stack.push_async_callback(database.close)
         registry = Registry(database)

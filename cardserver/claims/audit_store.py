@@ -1,7 +1,7 @@
 """The audit's rows: who did what to what, append-only."""
 
 from cardserver.claims import tables
-from ledger.bulk_store import Query, insert
+from ledger.bulk_store import Row, insert
 
 _DETAIL_MAX = 400
 _SUBJECT_MAX = 64
@@ -13,7 +13,7 @@ INSERT_AUDIT = insert(
 )  # fmt: skip
 
 
-def note(
+def audit_row(
     *,
     time_ms: int,
     institution_no: int,
@@ -22,10 +22,10 @@ def note(
     action: str,
     subject: str,
     detail: str,
-) -> Query:
-    """One row for the audit."""
-    row = (
+) -> Row:
+    """One row of `INSERT_AUDIT`; a detail is cut where it is too long."""
+    return (
         time_ms, institution_no, terminal_no, operator_no, action, subject[:_SUBJECT_MAX],
-        detail[:_DETAIL_MAX],
+        # PostgreSQL's text can't hold NUL, and a reason is whatever a cashier typed.
+        detail.replace("\0", "")[:_DETAIL_MAX],
     )  # fmt: skip
-    return INSERT_AUDIT([row])

@@ -8,7 +8,7 @@ from cardserver.cards.opening import BatchRunner, FirstAnswers, OpenedCard, open
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
 from cardserver.cards.session_token import CardSession
 from cardserver.centre import Answer, Exchange, day_number
-from cardserver.claims.audit_store import note
+from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
 from cardserver.handlers.member import find_member
 from cardserver.observe.stages import Stage, StageClock
 from cardserver.outcomes import code_of_card
@@ -95,14 +95,18 @@ async def _audit(exchange: Exchange, opened: OpenedCard | CardRefusal) -> None:
     else:
         subject, detail = f"card {opened.card.card_no}", exchange.request.msgid
     await exchange.centre.database.execute(
-        note(
-            time_ms=exchange.centre.clock.now_ms(),
-            institution_no=session.institution.institution_no,
-            terminal_no=session.terminal.terminal_no,
-            operator_no=exchange.operator.operator_no,
-            action="external_auth",
-            subject=subject,
-            detail=detail,
+        INSERT_AUDIT(
+            [
+                audit_row(
+                    time_ms=exchange.centre.clock.now_ms(),
+                    institution_no=session.institution.institution_no,
+                    terminal_no=session.terminal.terminal_no,
+                    operator_no=exchange.operator.operator_no,
+                    action="external_auth",
+                    subject=subject,
+                    detail=detail,
+                )
+            ]
         )
     )
     exchange.clock.end(Stage.COMMIT)
