@@ -72,6 +72,10 @@ async def test_what_is_in_flight_is_answered_and_what_is_new_refused(desk_with: 
         desk.raw(busy_one, operator="c002") as asking,
     ):
         relay = await begin_relay(desk, busy)
+        guess = SignOn("nobody", "x", 1, "", (1,))
+        guesses = [busy.request(MessageType.SIGN_ON, guess, operator="nobody") for _ in range(3)]
+        await busy.say(*guesses)
+        await asyncio.sleep(0.02)
         os.kill(desk.centre.pid, signal.SIGTERM)
         await until_draining(desk)
         assert (await desk.page("/healthz"))[0] == 200
@@ -86,7 +90,7 @@ async def test_what_is_in_flight_is_answered_and_what_is_new_refused(desk_with: 
         await reader.connect()
         await busy.say(await relayed_by(reader, relay))
         replies, goodbye = await everything_until_goodbye(busy)
-        assert [reply.exchange for reply in replies] == [1000]
+        assert {reply.exchange for reply in replies} == {1000} | {one.exchange for one in guesses}
         assert goodbye.code == ResponseCode.SHUTTING_DOWN
         for terminal in (idle, asking):
             replies, goodbye = await everything_until_goodbye(terminal)
@@ -135,12 +139,17 @@ async def test_settlements_in_flight_are_posted_and_answered(desk_with: DeskWith
     assert await ended(desk) == 0
 
 
-async def test_a_reader_that_never_answers_holds_up_the_end_no_longer_than_allowed(
+async def test_who_never_answers_or_reads_holds_up_the_end_no_longer_than_allowed(
     desk_with: DeskWith,
 ) -> None:
     desk = await desk_with(listener={"drain_time_max_ms": 700})
     credentials = await desk.enrol("STUCK")
-    async with desk.raw(credentials, operator="c001") as stuck:
+    half_open = [await asyncio.open_connection("127.0.0.1", desk.centre.port) for _ in range(20)]
+    async with desk.raw(credentials, operator="c001") as stuck, desk.raw(credentials) as deaf:
+        deaf.writer.transport.pause_reading()
+        for _ in range(50):
+            await deaf.say(*[deaf.request(MessageType.ECHO, Echo(bytes(4096))) for _ in range(4)])
+            await asyncio.sleep(0.002)
         await begin_relay(desk, stuck)
         began = time.monotonic()
         os.kill(desk.centre.pid, signal.SIGTERM)
@@ -149,45 +158,9 @@ async def test_a_reader_that_never_answers_holds_up_the_end_no_longer_than_allow
         assert replies == []
         assert await ended(desk) == 0
         took_s = time.monotonic() - began
-    assert 0.7 <= took_s < 5
-
-
-async def test_deaf_and_half_open_connections_do_not_hold_up_the_end(desk_with: DeskWith) -> None:
-    desk = await desk_with(listener={"drain_time_max_ms": 500})
-    credentials = await desk.enrol("DEAF")
-    half_open = [await asyncio.open_connection("127.0.0.1", desk.centre.port) for _ in range(20)]
-    async with desk.raw(credentials) as deaf:
-        deaf.writer.transport.pause_reading()
-        for _ in range(50):
-            await deaf.say(*[deaf.request(MessageType.ECHO, Echo(bytes(4096))) for _ in range(4)])
-            await asyncio.sleep(0.002)
-        began = time.monotonic()
-        os.kill(desk.centre.pid, signal.SIGTERM)
-        assert await ended(desk) == 0
-        assert time.monotonic() - began < 5
     for _, writer in half_open:
         writer.close()
-
-
-async def test_passwords_being_checked_are_answered(desk_with: DeskWith) -> None:
-    desk = await desk_with()
-    credentials = await desk.enrol("SIGNING")
-    async with desk.raw(credentials) as terminal:
-        guess = SignOn("nobody", "x", 1, "", (1,))
-        requests = [
-            terminal.request(MessageType.SIGN_ON, guess, operator="nobody") for _ in range(4)
-        ]
-        await terminal.say(*requests)
-        await asyncio.sleep(0.05)
-        os.kill(desk.centre.pid, signal.SIGTERM)
-        replies, goodbye = await everything_until_goodbye(terminal)
-        assert len(replies) == 4
-        assert {reply.code for reply in replies} <= {
-            ResponseCode.OPERATOR_REFUSED,
-            ResponseCode.SHUTTING_DOWN,
-        }
-        assert goodbye.code == ResponseCode.SHUTTING_DOWN
-    assert await ended(desk) == 0
+    assert 0.7 <= took_s < 6
 
 
 async def test_a_port_in_use_is_said_in_a_sentence(desk: Desk) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator
 from hashlib import sha256
 
 import msgspec
@@ -27,6 +28,7 @@ from protocol.terminal.messages import (
     PrintAck,
     RelayOutcome,
     Reply,
+    Request,
     Reverse,
     Settle,
     Settled,
@@ -278,11 +280,13 @@ async def test_after_sign_off_the_sign_no_is_refused_everywhere(
         assert elsewhere.code in over
 
 
-async def test_a_sign_on_expires(desk_with: Callable[..., Awaitable[Desk]]) -> None:
-    desk = await desk_with(sign_on={"life_ms": 600})
-    credentials = await desk.enrol("SHORT")
+async def test_a_sign_on_expires(desk: Desk, credentials: Credentials) -> None:
     async with desk.raw(credentials, operator="c001") as terminal:
-        await asyncio.sleep(0.65)
+        async with open_database(desk.config) as database:
+            await Registry(database).close_sign_on(
+                terminal.sign_no, ends_time_ms=time.time_ns() // 1_000_000
+            )
+        await asyncio.sleep(0.45)
         assert await codes(terminal, desk) == all_refused(desk, ResponseCode.SIGN_ON_EXPIRED)
 
 
@@ -321,43 +325,51 @@ async def test_a_deadline_that_has_passed_posts_nothing(
     assert not reply.duplicate
 
 
-async def test_a_deadline_that_passes_in_the_queue_posts_nothing(
-    desk_with: Callable[..., Awaitable[Desk]],
+async def test_what_waits_too_long_or_finds_no_place_in_the_queue_is_not_posted(
+    desk: Desk, credentials: Credentials, terminal: RawTerminal, token: bytes
 ) -> None:
-    desk = await desk_with(database={"group_max": 1, "queue_max": 4})
-    credentials = await desk.enrol("RUSH")
-    async with desk.client(credentials) as client:
-        token = await open_card(client, desk.card())
-    async with desk.raw(credentials, operator="c001") as terminal:
-        settles = [
-            terminal.request(
-                MessageType.SETTLE,
-                # The split is wrong on purpose: what counts is whether it was looked at.
-                Settle(desk.bill(seed), 0, 0, 1),
-                card_session=token,
-                time_left_ms=20_000 if seed < 12 else 1,
-            )
-            for seed in range(30)
-        ]
-        await terminal.say(*settles)
-        heard = [await terminal.hear() for _ in settles]
-        by_exchange = {reply.exchange: reply.code for reply in heard if isinstance(reply, Reply)}
-        found = [by_exchange[request.exchange] for request in settles]
-        looked_at = found.count(ResponseCode.SPLIT_CHANGED)
-        busy, late = found.count(ResponseCode.BUSY), found.count(ResponseCode.DEADLINE_PASSED)
-        assert looked_at + busy + late == 30
-        assert looked_at >= 4
-        assert busy + late >= 18
-        assert busy > 0
-        for request, code in zip(settles, found, strict=True):
-            state = await status_of(terminal, request.msgid)
-            assert (state == StatusState.REFUSED) == (code == ResponseCode.SPLIT_CHANGED)
-        # Who was told BUSY comes again with the same msgid and is served.
-        again = settles[found.index(ResponseCode.BUSY)]
-        again = msgspec.structs.replace(again, exchange=5000, time_left_ms=20_000)
-        reply = await terminal.reply_to(again)
-        assert reply.code == ResponseCode.SPLIT_CHANGED
-        assert not reply.duplicate
+    """Here a group holds one posting and the queue four."""
+
+    async def rush(turn: int) -> list[tuple[Request, int]]:
+        async with desk.raw(credentials) as one:
+            one.sign_no, one.operator = terminal.sign_no, terminal.operator
+            settles = [
+                one.request(
+                    MessageType.SETTLE,
+                    # The split is wrong on purpose: what counts is whether it was looked at.
+                    Settle(desk.bill(seed), 0, 0, 1),
+                    card_session=token,
+                    time_left_ms=20_000 if turn else 1,
+                )
+                for seed in range(8)
+            ]
+            await one.say(*settles)
+            heard = [await one.hear() for _ in settles]
+            found = {reply.exchange: reply.code for reply in heard if isinstance(reply, Reply)}
+            return [(request, found[request.exchange]) for request in settles]
+
+    rushes = await asyncio.gather(*(rush(turn) for turn in range(5)))
+    ends = [end for one in rushes for end in one]
+    looked_at, busy, late = (
+        [request for request, code in ends if code == wanted]
+        for wanted in (
+            ResponseCode.SPLIT_CHANGED,
+            ResponseCode.BUSY,
+            ResponseCode.DEADLINE_PASSED,
+        )
+    )
+    assert len(looked_at) + len(busy) + len(late) == 40
+    assert looked_at
+    assert busy
+    assert late
+    for request, code in ends:
+        state = await status_of(terminal, request.msgid)
+        assert (state == StatusState.REFUSED) == (code == ResponseCode.SPLIT_CHANGED)
+    # Who was told BUSY comes again with the same msgid and is served.
+    again = msgspec.structs.replace(busy[0], exchange=5000, time_left_ms=20_000)
+    reply = await terminal.reply_to(again)
+    assert reply.code == ResponseCode.SPLIT_CHANGED
+    assert not reply.duplicate
 
 
 # --- attempts ---------------------------------------------------------------------------------
@@ -470,34 +482,53 @@ async def test_card_sessions_that_do_not_hold(
     assert (await terminal.reply_to(good)).code == ResponseCode.APPROVED
 
 
-async def test_a_stored_outcome_wins_over_an_expired_card_session_and_a_large_sum_needs_a_fresh_one(
-    desk_with: Callable[..., Awaitable[Desk]],
+def aged(desk: Desk, token: bytes, age_ms: int) -> bytes:
+    """The same card session, as if the card had been opened earlier."""
+    secret = (desk.city.directory / "session.secret").read_bytes()
+    session = msgspec.msgpack.decode(token[32:], type=CardSession)
+    opened = time.time_ns() // 1_000_000 - age_ms
+    return CardSessions(secret).issue(msgspec.structs.replace(session, opened_time_ms=opened))
+
+
+async def test_a_stored_outcome_wins_over_an_expired_card_session(
+    desk: Desk, terminal: RawTerminal, token: bytes
 ) -> None:
-    desk = await desk_with(
-        cards={"session_life_ms": 3000, "fresh_card_above_fen": 100, "fresh_card_life_ms": 1000}
+    msgid = terminal.msgid()
+    first = await preview_and_settle(
+        desk, terminal, aged(desk, token, 590_000), seed=5, msgid=msgid
     )
-    credentials = await desk.enrol("SLOW")
-    async with desk.client(credentials) as client:
-        token = await open_card(client, desk.card())
-    async with desk.raw(credentials, operator="c001") as terminal:
-        msgid = terminal.msgid()
-        first = await preview_and_settle(desk, terminal, token, seed=5, msgid=msgid)
-        assert first.code == ResponseCode.APPROVED
-        settled = decode_reply_body(MessageType.SETTLE, first.code, first.body)
-        assert isinstance(settled, Settled)
-        settle = settle_of(desk.bill(5), settled.split)
-        preview = Preview(desk.bill(6))
-        await asyncio.sleep(1.1)
-        stale = terminal.request(MessageType.PREVIEW, preview, card_session=token)
-        assert (await terminal.reply_to(stale)).code == ResponseCode.CARD_PROOF_TOO_WEAK
-        await asyncio.sleep(2.0)
-        expired = terminal.request(MessageType.PREVIEW, preview, card_session=token)
-        assert (await terminal.reply_to(expired)).code == ResponseCode.CARD_SESSION_EXPIRED
-        again = terminal.request(MessageType.SETTLE, settle, card_session=token, msgid=msgid)
-        repeated = await terminal.reply_to(again)
-        assert repeated.code == ResponseCode.APPROVED
-        assert repeated.duplicate
-        assert bytes(repeated.body) == bytes(first.body)
+    assert first.code == ResponseCode.APPROVED
+    settled = decode_reply_body(MessageType.SETTLE, first.code, first.body)
+    assert isinstance(settled, Settled)
+    settle, expired = settle_of(desk.bill(5), settled.split), aged(desk, token, 600_000)
+    new = terminal.request(MessageType.SETTLE, settle, card_session=expired)
+    assert (await terminal.reply_to(new)).code == ResponseCode.CARD_SESSION_EXPIRED
+    again = terminal.request(MessageType.SETTLE, settle, card_session=expired, msgid=msgid)
+    repeated = await terminal.reply_to(again)
+    assert repeated.code == ResponseCode.APPROVED
+    assert repeated.duplicate
+    assert bytes(repeated.body) == bytes(first.body)
+
+
+async def test_a_large_sum_needs_a_card_that_answered_just_now(
+    desk: Desk, terminal: RawTerminal, token: bytes
+) -> None:
+    """Above 5,000 yuan here, at most two minutes ago."""
+    large, small = desk.bill(0, lines=100), desk.bill(0, lines=1)
+    assert large.total_fen > 500_000 > small.total_fen
+    for bill, age_ms, code in (
+        (large, 119_000, ResponseCode.APPROVED),
+        (large, 121_000, ResponseCode.CARD_PROOF_TOO_WEAK),
+        (small, 121_000, ResponseCode.APPROVED),
+    ):
+        presented = aged(desk, token, age_ms)
+        for type_, body in (
+            (MessageType.PREVIEW, Preview(bill)),
+            (MessageType.SETTLE, Settle(bill, 0, 0, 1)),
+        ):
+            request = terminal.request(type_, body, card_session=presented)
+            found = (await terminal.reply_to(request)).code
+            assert found == code or (found == ResponseCode.SPLIT_CHANGED and not code)
 
 
 async def test_without_a_card_only_as_the_configuration_allows(

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,29 +13,43 @@ import pytest
 from protocol.terminal.bodies import decode_reply_body
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Echo, MessageType, Preview, Settled
-from simulators.centre_process import CentreProcess, City, CommandError, command, make_city
+from simulators.centre_process import CentreProcess, City, command
 from simulators.postgres import PostgreSQLCluster
 from simulators.raw_terminal import Closed, Credentials
-from tests.cardserver.desk import Desk, configure, open_card, settle_of
+from tests.cardserver.desk import Desk, open_card, settle_of
 
 
 @pytest.fixture(scope="module")
 def postgres_city(
-    postgres_cluster: PostgreSQLCluster, tmp_path_factory: pytest.TempPathFactory
+    made_city: City, postgres_cluster: PostgreSQLCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> City:
+    """The city of the other tests, on PostgreSQL."""
     url = postgres_cluster.create_database("workers")
     directory = tmp_path_factory.mktemp("workers")
-    return asyncio.run(make_city(directory, persons=200, database_url=url))
+    city = City(directory / "centre", made_city.population, made_city.password_file)
+
+    async def set_up() -> None:
+        await command("cardserver", "init", str(city.directory), "--database", url)
+        await command(
+            "cardserver", "registry", "import", "--config", str(city.config_file),
+            str(city.population),
+        )  # fmt: skip
+
+    asyncio.run(set_up())
+    return city
 
 
-@pytest.fixture
-async def desk(postgres_city: City) -> AsyncIterator[Desk]:
-    """Two workers; each test has its own."""
-    configure(postgres_city, "listener", connections_max=60)
+@pytest.fixture(scope="module")
+def desk(postgres_city: City) -> Iterator[Desk]:
+    """Two workers that the tests of this file share."""
     process = CentreProcess(postgres_city.config_file, workers=2)
-    await process.start()
-    yield Desk(postgres_city, process)
-    assert await process.stop() == 0
+    asyncio.run(process.start())
+    shared = Desk(postgres_city, process)
+    yield shared
+    pids = worker_pids(shared)
+    os.kill(process.pid, signal.SIGTERM)  # and again by `stop`, which does no harm
+    assert asyncio.run(process.stop()) == 0
+    assert not any(is_running(pid) for pid in pids)
 
 
 def worker_pids(desk: Desk) -> list[int]:
@@ -136,42 +151,34 @@ async def test_a_worker_that_is_killed_comes_back_while_the_other_serves(desk: D
     assert "worker died" in desk.log()
 
 
-async def test_stopping_stops_all_of_them(postgres_city: City) -> None:
-    process = CentreProcess(postgres_city.config_file, workers=2)
-    await process.start()
-    desk = Desk(postgres_city, process)
-    pids = worker_pids(desk)
-    os.kill(process.pid, signal.SIGTERM)
-    os.kill(process.pid, signal.SIGTERM)
-    assert await process.stop() == 0
-    assert not any(is_running(pid) for pid in pids)
-
-
-async def test_workers_do_not_outlive_their_parent(postgres_city: City) -> None:
+async def test_workers_do_not_outlive_their_parent(postgres_city: City, tmp_path: Path) -> None:
     """A parent that is killed leaves no orphans behind that hold the port."""
-    process = CentreProcess(postgres_city.config_file, workers=2)
+    copied = City(tmp_path / "centre", postgres_city.population, postgres_city.password_file)
+    shutil.copytree(postgres_city.directory, copied.directory)
+    process = CentreProcess(copied.config_file, workers=2)
     await process.start()
-    pids = worker_pids(Desk(postgres_city, process))
+    pids = worker_pids(Desk(copied, process))
     await process.kill()
     async with asyncio.timeout(15):
         while any(is_running(pid) for pid in pids):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
 
 
-async def test_sqlite_serves_one_worker_only(city: City) -> None:
-    with pytest.raises(CommandError, match="SQLite serves one worker") as caught:
-        await CentreProcess(city.config_file, workers=2).start()
-    assert "Traceback" not in str(caught.value)
+async def test_sqlite_serves_one_worker_only(made_city: City) -> None:
+    refused = await command(
+        "cardserver", "serve", "--config", str(made_city.config_file), "--workers", "2", check=False
+    )
+    assert refused.status == 1
+    assert refused.errors.startswith("cardserver: SQLite serves one worker")
+    assert "Traceback" not in refused.errors
 
 
-async def test_a_port_in_use_is_said_in_a_sentence(desk: Desk, city: City) -> None:
-    for workers in ("1", "2"):
-        refused = await command(
-            "cardserver", "serve", "--config",
-            str(desk.city.config_file if workers == "2" else city.config_file),
-            "--port", str(desk.centre.observe_port), "--observe-port", "0", "--workers", workers,
-            check=False,
-        )  # fmt: skip
-        assert refused.status == 1
-        assert "can't listen at 127.0.0.1:" in refused.errors
-        assert "Traceback" not in refused.errors
+async def test_a_port_in_use_is_said_in_a_sentence(desk: Desk) -> None:
+    refused = await command(
+        "cardserver", "serve", "--config", str(desk.city.config_file),
+        "--port", str(ready(desk, 0)["observe_port"]), "--observe-port", "0", "--workers", "2",
+        check=False,
+    )  # fmt: skip
+    assert refused.status == 1
+    assert "can't listen at 127.0.0.1:" in refused.errors
+    assert "Traceback" not in refused.errors
