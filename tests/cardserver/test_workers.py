@@ -12,7 +12,7 @@ import pytest
 
 from protocol.terminal.bodies import decode_reply_body
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.messages import Echo, MessageType, Preview, Settled
+from protocol.terminal.messages import Echo, MemberQuery, MessageType, Preview, Settled
 from simulators.centre_process import CentreProcess, City, command
 from simulators.postgres import PostgreSQLCluster
 from simulators.raw_terminal import Closed, Credentials
@@ -149,6 +149,42 @@ async def test_a_worker_that_is_killed_comes_back_while_the_other_serves(desk: D
     assert all([await is_served() for _ in range(8)])
     await settle_twice_everywhere(desk, credentials, seed=12)
     assert "worker died" in desk.log()
+
+
+async def test_a_database_that_is_away_ends_no_worker(
+    desk: Desk, postgres_cluster: PostgreSQLCluster
+) -> None:
+    credentials = await desk.enrol("PATIENT")
+    before = worker_pids(desk)
+
+    def allow_connections(*, are_allowed: bool) -> None:
+        statements = (
+            f"ALTER DATABASE workers ALLOW_CONNECTIONS {are_allowed}",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'workers'",
+        )
+        for statement in statements:
+            postgres_cluster._run(
+                "psql", "-h", str(postgres_cluster.directory), "-U", "postgres", "-c", statement
+            )
+
+    async with desk.raw(credentials, operator="c001") as terminal:
+        await asyncio.to_thread(allow_connections, are_allowed=False)
+        query = terminal.request(MessageType.MEMBER_QUERY, MemberQuery("02", "1"))
+        reply = await terminal.reply_to(query)
+        assert reply.code == ResponseCode.STORE_UNAVAILABLE
+        async with desk.raw(credentials) as another:
+            assert (await another.goodbye()).code == ResponseCode.STORE_UNAVAILABLE
+        await asyncio.sleep(5.5)  # policies are looked at every five seconds
+        await asyncio.to_thread(allow_connections, are_allowed=True)
+        async with asyncio.timeout(10):
+            while True:
+                query = terminal.request(MessageType.MEMBER_QUERY, MemberQuery("02", "1"))
+                if (await terminal.reply_to(query)).code == ResponseCode.PERSON_UNKNOWN:
+                    break
+                await asyncio.sleep(0.1)
+    assert worker_pids(desk) == before
+    assert "policies can't be read" in desk.log()
+    await settle_twice_everywhere(desk, credentials, seed=13)
 
 
 async def test_workers_do_not_outlive_their_parent(postgres_city: City, tmp_path: Path) -> None:
