@@ -78,7 +78,7 @@ class TerminalSession:
         self._serve = serve
         self._tasks = tasks
         self._in_flight = 0
-        self._relays: dict[int, tuple[int, asyncio.Future[Relayed]]] = {}
+        self._relays: dict[int, asyncio.Future[Relayed]] = {}
 
     @property
     def in_flight(self) -> int:
@@ -93,12 +93,12 @@ class TerminalSession:
     def on_relayed(self, relayed: Relayed) -> None:
         """Hand a reader's answers to the exchange that waits for them."""
         waiting = self._relays.pop(relayed.exchange, None)
-        if waiting is not None and not waiting[1].done():
-            waiting[1].set_result(relayed)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(relayed)
 
     def on_closed(self) -> None:
         """Let readers' waiters know that no answer will come."""
-        for _sequence, future in self._relays.values():
+        for future in self._relays.values():
             if not future.done():
                 future.set_exception(ConnectionResetError("the terminal has gone"))
         self._relays.clear()
@@ -117,7 +117,7 @@ class TerminalSession:
         if not self._link.is_open:
             raise ConnectionResetError("the terminal has gone")
         future: asyncio.Future[Relayed] = asyncio.get_running_loop().create_future()
-        self._relays[exchange] = (sequence, future)
+        self._relays[exchange] = future
         self._link.send(Relay(exchange, sequence, card_steps(batch), wait_ms))
         try:
             async with asyncio.timeout(wait_ms / 1000):
