@@ -4,6 +4,7 @@ Not here: several workers (`supervisor.py`), and what requests do (`dispatch.py`
 """
 
 import asyncio
+import gc
 import os
 import resource
 import secrets
@@ -88,6 +89,7 @@ class Worker:
             await self._listen(listener)
             pages = await self._show_pages(centre, stack)
             rules = tasks.create_task(self._refresh_rules(centre))
+            _leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
             log.info("stopping", worker=self._options.index)
@@ -270,6 +272,15 @@ class Worker:
             part = self._options.ready_file.with_suffix(".part")
             part.write_bytes(msgspec.json.encode(content))
             part.replace(self._options.ready_file)
+
+
+def _leave_to_itself_what_stays() -> None:
+    """Take what is loaded by now (modules, rules, catalogue) out of the garbage collector's sight.
+
+    It lives as long as the process. Looked through while requests wait, it holds all of them up.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def check_workers(config: Config, workers: int) -> None:
