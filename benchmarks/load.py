@@ -1,11 +1,13 @@
-"""What benchmarks and tests under load share: a city's terminals, enrolled many at a time.
+"""What benchmarks and tests under load share: databases, and a city's terminals, many at a time.
 
 Not a benchmark itself.
 """
 
 import csv
 import datetime as dt
-from collections.abc import Sequence
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from msgspec import structs
@@ -15,7 +17,9 @@ from cardserver.commands.database import acting_user, open_database
 from cardserver.config import load_config
 from cardserver.registry import administration_store
 from cardserver.registry.registry_store import Registry
-from simulators.centre_process import City
+from simulators.centre_process import CentreProcess, City
+from simulators.postgres import PostgreSQLCluster
+from terminals.client import TerminalClient
 from terminals.config import TerminalConfig
 from terminals.config import load_config as load_terminal_config
 from terminals.enrolment import (
@@ -24,6 +28,9 @@ from terminals.enrolment import (
     NewTerminal,
     make_terminal,
 )
+
+OPERATOR = "c001"
+_FUND_TIME = dt.timezone(dt.timedelta(hours=8))
 
 
 def institutions(population: Path) -> list[str]:
@@ -78,3 +85,48 @@ def terminal_config(folder: Path, *, port: int) -> TerminalConfig:
     """Read an enrolled terminal's configuration, for a centre that listens at `port`."""
     config = load_terminal_config(folder / "terminal.toml")
     return structs.replace(config, centre=structs.replace(config.centre, port=port))
+
+
+@asynccontextmanager
+async def signed_on_terminals(
+    city: City, centre: CentreProcess, *, count: int, folder: Path
+) -> AsyncIterator[list[TerminalClient]]:
+    """Enrol terminals at the city's institutions and sign a cashier on at each."""
+    codes = institutions(city.population)
+    terminals = [(codes[number % len(codes)], f"B{number:04}") for number in range(count)]
+    folders = await enrol_many(city, terminals, folder=folder)
+    password = city.password_file.read_text(encoding="utf-8")
+    async with AsyncExitStack() as stack:
+        clients: list[TerminalClient] = []
+        for own in folders:
+            client = TerminalClient(terminal_config(own, port=centre.port))
+            clients.append(await stack.enter_async_context(client))
+            answer = await client.sign_on(OPERATOR, password)
+            assert answer.is_approved, answer.code
+        yield clients
+
+
+@contextmanager
+def database_urls(names: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Have the databases asked for: by name, a URL for `make_city`; empty is its own SQLite."""
+    with ExitStack() as stack:
+        urls = {}
+        for name in names:
+            urls[name] = ""
+            if name == "postgresql":
+                cluster = stack.enter_context(PostgreSQLCluster())
+                urls[name] = cluster.create_database("benchmark")
+        yield urls
+
+
+def today() -> int:
+    """The fund's local day, YYYYMMDD."""
+    return int(dt.datetime.now(_FUND_TIME).strftime("%Y%m%d"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process and its children have used so far."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc(5)
+    return own + sum(cpu_seconds(int(child)) for child in children)

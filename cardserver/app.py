@@ -4,9 +4,12 @@ Not here: several workers (`supervisor.py`), and what requests do (`dispatch.py`
 """
 
 import asyncio
+import gc
 import os
+import resource
 import secrets
 import signal
+import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -17,7 +20,7 @@ import msgspec
 import structlog
 import uvloop
 
-from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.benefits.policy import PolicyBook, PolicyError, load_policy
 from cardserver.cards.attached_reader import AttachedReader
 from cardserver.cards.challenges import Challenges
 from cardserver.cards.keystore import KeyStore
@@ -47,6 +50,7 @@ log = structlog.get_logger("cardserver.app")
 
 _RULES_REFRESH_S = 5.0
 _REVOCATIONS_REFRESH_S = 1.0
+_OTHER_DESCRIPTORS = 256  # database, pages, readers, log
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class WorkerOptions:
 
     Attributes:
         index: 0 is the one that readers attached to the centre belong to.
-        shares_port: Whether other workers listen at the same port.
+        shares_port: Whether other workers listen at the same port. Then this one has a parent, and
+            ends when its standard input does, so that no worker outlives it.
         ready_file: Written once terminals can connect: ports and process id, as JSON.
     """
 
@@ -78,14 +83,18 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        if self._options.shares_port:
+            loop.add_reader(sys.stdin.fileno(), self._on_parent_gone)
+        self._allow_descriptors()
         async with AsyncExitStack() as stack:
             centre = await self._open_parts(stack)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             listener = self._make_listener(centre, tasks)
             await self._listen(listener)
-            pages = await stack.enter_async_context(self._make_pages(centre))
+            pages = await self._show_pages(centre, stack)
             rules = tasks.create_task(self._refresh_rules(centre))
             revocations = tasks.create_task(self._refresh_revocations(centre))
+            _leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
             log.info("stopping", worker=self._options.index)
@@ -95,10 +104,30 @@ class Worker:
             await listener.drain()
         log.info("stopped", worker=self._options.index)
 
+    def _on_parent_gone(self) -> None:
+        """Stop: standard input, which nobody writes to, has ended."""
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        self._stopping.set()
+
+    def _allow_descriptors(self) -> None:
+        """Let this process have as many connections as it is configured for."""
+        section = self._config.listener
+        wanted = section.connections_max + section.handshakes_max + _OTHER_DESCRIPTORS
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < allowed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            log.warning("the system allows fewer connections", allowed=allowed, wanted=wanted)
+
     async def _open_parts(self, stack: AsyncExitStack) -> Centre:
         config = self._config
         clock = SystemClock()
-        database = Database.open(config.database_url, config.database_password)
+        database = Database.open(
+            config.database_url,
+            config.database_password,
+            readers_max=config.database.pool_size_max,
+        )
         await database.start()
         stack.push_async_callback(database.close)
         registry = Registry(database)
@@ -165,6 +194,15 @@ class Worker:
         async def admit(
             link: TerminalLink, institution_code: str, terminal_code: str, digest: bytes
         ) -> TerminalSession | ResponseCode:
+            try:
+                return await admit_known(link, institution_code, terminal_code, digest)
+            except StoreError as error:
+                log.warning("store failed at admission", error=str(error))
+                return ResponseCode.STORE_UNAVAILABLE
+
+        async def admit_known(
+            link: TerminalLink, institution_code: str, terminal_code: str, digest: bytes
+        ) -> TerminalSession | ResponseCode:
             institution = await centre.registry.institution_by_code(institution_code)
             if institution is None:
                 return ResponseCode.TERMINAL_UNKNOWN
@@ -211,24 +249,34 @@ class Worker:
         except OSError as error:
             raise ConfigError(f"can't listen at {section.host}:{section.port}: {error}") from error
 
-    def _make_pages(self, centre: Centre) -> ObservePages:
+    async def _show_pages(self, centre: Centre, stack: AsyncExitStack) -> ObservePages:
         section = self._config.observe
-        return ObservePages(
+        port = section.port + self._options.index if section.port else 0
+        pages = ObservePages(
             centre.metrics,
             lambda: "draining" if centre.is_draining else "",
             host=section.host,
-            port=section.port + self._options.index if section.port else 0,
+            port=port,
         )
+        try:
+            return await stack.enter_async_context(pages)
+        except OSError as error:
+            raise ConfigError(f"can't listen at {section.host}:{port}: {error}") from error
 
     async def _refresh_rules(self, centre: Centre) -> None:
         """Take up policies that were activated since; a version once activated never changes."""
         known = await centre.registry.policies()
         while True:
             await asyncio.sleep(_RULES_REFRESH_S)
-            texts = await centre.registry.policies()
-            if texts != known:  # not their number: one may take another one's place
-                known = texts
+            try:
+                texts = await centre.registry.policies()
+                if texts == known:  # not their number: one may take another one's place
+                    continue
                 policies = PolicyBook([load_policy(text) for text in texts])
+            except (StoreError, PolicyError) as error:
+                log.warning("policies can't be read; those known go on", error=str(error))
+            else:
+                known = texts
                 centre.rules = replace(centre.rules, policies=policies)
                 log.info("policies taken up", count=len(known))
 
@@ -251,6 +299,15 @@ class Worker:
             part = self._options.ready_file.with_suffix(".part")
             part.write_bytes(msgspec.json.encode(content))
             part.replace(self._options.ready_file)
+
+
+def _leave_to_itself_what_stays() -> None:
+    """Take what is loaded by now (modules, rules, catalogue) out of the garbage collector's sight.
+
+    It lives as long as the process. Looked through while requests wait, it holds all of them up.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def check_workers(config: Config, workers: int) -> None:

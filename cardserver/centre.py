@@ -3,9 +3,11 @@
 Not here: who fills the parts; that is `app.py` alone.
 """
 
+import asyncio
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -45,6 +47,11 @@ class Centre:
     revocations: Revocations
     anchors: TrustAnchors = field(default_factory=TrustAnchors)
     is_draining: bool = False
+    _proving: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def proving(self, operator_no: int) -> asyncio.Lock:
+        """Whoever holds this may check a password of the operator; one at a time."""
+        return self._proving.setdefault(operator_no, asyncio.Lock())
 
     def today(self) -> dt.date:
         """The fund's local day."""
@@ -62,6 +69,10 @@ class Exchange:
     clock: StageClock
     deadline_ms: int  # on Centre.clock.monotonic_ms
     operator: Operator | None = None
+
+    def time_left_ms(self) -> int:
+        """How long the terminal will still wait."""
+        return self.deadline_ms - self.centre.clock.monotonic_ms()
 
 
 @dataclass(frozen=True, slots=True)

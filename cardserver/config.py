@@ -66,7 +66,7 @@ class Listener(Section, frozen=True):
     port: Port = 7443
     connections_max: Positive = 10_000
     in_flight_max: Annotated[int, Meta(ge=1, le=1024)] = 32
-    frame_size_max: Annotated[int, Meta(ge=1024, le=16_777_216)] = 262_144
+    frame_size_max: Annotated[int, Meta(ge=65_536, le=16_777_216)] = 262_144
     frame_time_max_ms: Positive = 10_000
     idle_time_max_ms: Positive = 900_000
     handshake_time_max_ms: Positive = 10_000

@@ -27,8 +27,10 @@ from ledger.store_errors import CommitUnknownError, StoreError
 from protocol.terminal import msgid
 from protocol.terminal.bodies import NIL, STORED_TYPES, decode_request_body, encode_body
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.errors import RemoteProtocolError
+from protocol.terminal.errors import LocalProtocolError, RemoteProtocolError
 from protocol.terminal.messages import MessageType, Reply, Request, StageTime
+
+_MS = 1_000_000  # nanoseconds
 
 log = structlog.get_logger("cardserver.dispatch")
 
@@ -79,7 +81,12 @@ class Dispatcher:
             reply = self._reply(session, request, answer, clock)
         finally:
             metrics.in_flight.dec()
-        session.send(reply)
+        try:
+            session.send(reply)
+        except LocalProtocolError as error:  # the reply does not fit a frame
+            log.warning("reply too large", msgid=request.msgid, error=str(error))
+            answer = Answer(ResponseCode.SYSTEM_ERROR, detail_en=str(error))
+            session.send(self._reply(session, request, answer, clock))
         clock.end(Stage.WRITE)
         self._account(session, request, answer, clock)
 
@@ -90,8 +97,12 @@ class Dispatcher:
             exchange, body = self._decode(session, request, clock)
             handler = HANDLERS[exchange.type]
             refusal = self._refusal(exchange)
-            if refusal is None and handler.needs_sign_on:
-                refusal = await check_sign_on(exchange)
+            if refusal is None and (handler.needs_sign_on or request.sign_no):
+                # ECHO is answered without a sign-on, and brings challenges with one.
+                of_sign_on = await check_sign_on(exchange)
+                refusal = of_sign_on if handler.needs_sign_on else None
+            if refusal is None and exchange.time_left_ms() <= 0:
+                refusal = Answer(ResponseCode.DEADLINE_PASSED)
             return await handler.serve(exchange, body) if refusal is None else refusal
         except RemoteProtocolError as error:
             return Answer(error.code, detail_zh=error.code.text_zh, detail_en=error.detail)
@@ -124,7 +135,9 @@ class Dispatcher:
             request=request,
             type=message_type,
             clock=clock,
-            deadline_ms=centre.clock.monotonic_ms() + request.time_left_ms,
+            deadline_ms=centre.clock.monotonic_ms()
+            - clock.total_ns() // _MS
+            + request.time_left_ms,
         )
         return exchange, body
 
@@ -175,7 +188,7 @@ class Dispatcher:
             body=raw,
             challenges=challenges,
             stages=tuple(StageTime(*stage) for stage in clock.microseconds())
-            if session.wants_stages
+            if session.sign_on is not None and session.sign_on.wants_stages
             else (),
         )
 

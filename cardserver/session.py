@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from cardserver.cards.challenges import Challenges
 from cardserver.registry.values import Institution, Operator, Terminal
 from protocol.card.script import Batch
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.errors import LocalProtocolError
 from protocol.terminal.messages import (
     CardStep,
     ChallengeSpan,
@@ -26,6 +27,8 @@ from protocol.terminal.messages import (
     StepCondition,
 )
 from terminals.readers.channel import BatchAnswers, BatchOutcome
+
+log = structlog.get_logger("cardserver.session")
 
 PIN_TIME_MAX_MS = 60_000
 """How long a holder may take over a PIN; a pinpad gives up after about half of it."""
@@ -53,6 +56,7 @@ class SignedOnOperator:
     operator: Operator
     ends_time_ms: int
     seen_ms: int
+    wants_stages: bool
 
 
 Serve = Callable[["TerminalSession", Request, int], Awaitable[None]]
@@ -76,12 +80,11 @@ class TerminalSession:
         self.terminal = terminal
         self.challenges = challenges
         self.sign_on: SignedOnOperator | None = None
-        self.wants_stages = False
         self._link = link
         self._serve = serve
         self._tasks = tasks
         self._in_flight = 0
-        self._relays: dict[int, tuple[int, asyncio.Future[Relayed]]] = {}
+        self._relays: dict[int, asyncio.Future[Relayed]] = {}
 
     @property
     def in_flight(self) -> int:
@@ -96,12 +99,12 @@ class TerminalSession:
     def on_relayed(self, relayed: Relayed) -> None:
         """Hand a reader's answers to the exchange that waits for them."""
         waiting = self._relays.pop(relayed.exchange, None)
-        if waiting is not None and not waiting[1].done():
-            waiting[1].set_result(relayed)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(relayed)
 
     def on_closed(self) -> None:
         """Let readers' waiters know that no answer will come."""
-        for _sequence, future in self._relays.values():
+        for future in self._relays.values():
             if not future.done():
                 future.set_exception(ConnectionResetError("the terminal has gone"))
         self._relays.clear()
@@ -120,7 +123,7 @@ class TerminalSession:
         if not self._link.is_open:
             raise ConnectionResetError("the terminal has gone")
         future: asyncio.Future[Relayed] = asyncio.get_running_loop().create_future()
-        self._relays[exchange] = (sequence, future)
+        self._relays[exchange] = future
         self._link.send(Relay(exchange, sequence, card_steps(batch), wait_ms))
         try:
             async with asyncio.timeout(wait_ms / 1000):
@@ -131,8 +134,9 @@ class TerminalSession:
     async def _answer(self, request: Request, received_ns: int) -> None:
         try:
             await self._serve(self, request, received_ns)
-        except LocalProtocolError as error:  # the reply does not fit a frame
-            self._link.close(ResponseCode.SYSTEM_ERROR, str(error))
+        except Exception:  # the boundary: a fault of ours ends this connection and no other
+            log.exception("fault", msgid=request.msgid, type=request.type)
+            self._link.close(ResponseCode.SYSTEM_ERROR, "a fault of the centre")
         finally:
             self._in_flight -= 1
 

@@ -4,6 +4,7 @@ Not here: what a worker does (`app.py`).
 """
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import structlog
+
+from cardserver.config import ConfigError
 
 log = structlog.get_logger("cardserver.supervisor")
 
@@ -44,7 +47,10 @@ class Supervisor:
         """Keep the workers alive until a signal.
 
         Returns:
-            The exit status: 0 after a signal, 1 when a worker kept dying.
+            The exit status: 0 after a signal, 1 when a worker kept dying or did not end well.
+
+        Raises:
+            ConfigError: The address can't be bound.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,16 +63,19 @@ class Supervisor:
     async def _keep(self, index: int, port: int) -> int:
         deaths: list[float] = []
         while not self._stopping.is_set():
-            worker = await asyncio.create_subprocess_exec(*self._command(index, port))
+            # Nothing is written to a worker's standard input; that it ends tells of our own end.
+            worker = await asyncio.create_subprocess_exec(
+                *self._command(index, port), stdin=asyncio.subprocess.PIPE
+            )
             log.info("worker started", worker=index, pid=worker.pid)
             stop = asyncio.create_task(self._stopping.wait())
             ended = asyncio.create_task(worker.wait())
             await asyncio.wait({stop, ended}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             if not ended.done():
-                worker.send_signal(signal.SIGTERM)
-                await ended
-                return 0
+                with contextlib.suppress(ProcessLookupError):
+                    worker.send_signal(signal.SIGTERM)
+                return min(1, abs(await ended))
             if self._stopping.is_set():
                 return 0
             log.error("worker died", worker=index, status=worker.returncode)
@@ -101,7 +110,12 @@ class _reserve:  # noqa: N801 - reads as the verb that it is
         self._address = address
 
     def __enter__(self) -> int:
-        self._socket.bind(self._address)
+        try:
+            self._socket.bind(self._address)
+        except OSError as error:
+            self._socket.close()
+            host, port = self._address
+            raise ConfigError(f"can't listen at {host}:{port}: {error}") from error
         return int(self._socket.getsockname()[1])
 
     def __exit__(self, *_: object) -> None:

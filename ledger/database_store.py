@@ -59,13 +59,14 @@ class Database:
         self._store = store
 
     @classmethod
-    def open(cls, url: str, password: str = "") -> Self:
+    def open(cls, url: str, password: str = "", *, readers_max: int = 4) -> Self:
         """Name a database; nothing is connected before `start`.
 
         Args:
             url: `sqlite:///path` or `postgresql+asyncpg://user@host/name`; `?host=/directory`
                 names a Unix socket's directory, `?host=a:5432&host=b:5432` several servers.
             password: Kept apart from the URL, so that no log shows it.
+            readers_max: Connections for reading; PostgreSQL only.
         """
         parsed = make_url(url)
         match parsed.get_backend_name():
@@ -74,7 +75,7 @@ class Database:
             case "postgresql":
                 if password:
                     parsed = parsed.set(password=password)
-                return cls(url, "postgresql", PostgreSQLStore(parsed))
+                return cls(url, "postgresql", PostgreSQLStore(parsed, readers_max))
             case other:
                 raise ValueError(f"a database of kind {other} is not served, in {url}")
 

@@ -4,7 +4,6 @@ Amounts are signed fen: debit positive, credit negative. Pure; not here: numberi
 (`ledger_store.py`), when an entry may be made (`writer.py` and whoever decides).
 """
 
-from collections.abc import Iterable
 from enum import IntEnum, unique
 from typing import NamedTuple
 
@@ -80,11 +79,6 @@ class Draft(Struct, frozen=True):
 
 
 _DIVIDED = {int(account): account.owner > 0 for account in Account}
-
-
-def without_zeros(postings: Iterable[Posting]) -> tuple[Posting, ...]:
-    """Leave out what moves nothing."""
-    return tuple(posting for posting in postings if posting.amount_fen)
 
 
 def negative(draft: Draft, *, kind: EntryKind, undoes: int) -> Draft:

@@ -28,7 +28,6 @@ from ledger.store_errors import (
 
 T = TypeVar("T")
 
-_READERS_MAX = 4
 _WRITERS_MAX = 4
 _CONNECT_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_S = 60.0
@@ -56,7 +55,8 @@ _Waiter = tuple[Query, asyncio.Future[list[Row]]]
 class PostgreSQLStore:
     """A PostgreSQL database."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, readers_max: int) -> None:
+        self._readers_max = readers_max
         self._engine: AsyncEngine = create_async_engine(url, poolclass=NullPool)
         _, self._connect_arguments = self._engine.dialect.create_connect_args(url)
         self._idle_readers: list[_Asyncpg] = []
@@ -144,7 +144,7 @@ class PostgreSQLStore:
     def _pump(self) -> None:
         """Give what waits to the connections that are free."""
         self._is_pump_due = False
-        while self._waiting and (self._idle_readers or self._readers_count < _READERS_MAX):
+        while self._waiting and (self._idle_readers or self._readers_count < self._readers_max):
             statement = next(iter(self._waiting))
             waiters = self._waiting[statement]
             batch = _take(waiters, statement)
@@ -173,7 +173,7 @@ class PostgreSQLStore:
                         raise
                     if connection is not None:
                         connection.terminate()
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
@@ -311,6 +311,8 @@ async def _guard(work: Coroutine[Any, Any, T]) -> T:  # as asyncio types them
         return await work
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
         raise ConflictError(str(error)) from error
+    except asyncpg.exceptions.DataError as error:  # before InterfaceError, which a part of it is
+        raise StoreError(str(error)) from error
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintError(str(error)) from error
     except (

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
+from typing import Self
 
 import msgspec
 
@@ -24,6 +25,7 @@ class AuditedRun:
 
     Attributes:
         journal: What was asked and answered so far.
+        patients: Who may come, by number.
     """
 
     def __init__(self, city: City, desks: Sequence[Desk], *, seed: int) -> None:
@@ -32,7 +34,7 @@ class AuditedRun:
         self._city = city
         self._desks = desks
         self._seed = seed
-        self._patients: dict[str, Patient] = {
+        self.patients: Mapping[str, Patient] = {
             patient.psn_no: patient for desk in desks for patient in desk.patients
         }
         self.journal = Journal()
@@ -52,7 +54,7 @@ class AuditedRun:
                 for number, desk in enumerate(self._desks)
             ]
             if not self._persons_before:
-                self._persons_before = await cashiers[0].members(self._patients.values())
+                self._persons_before = await cashiers[0].members(self.patients.values())
             closing = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
                 for cashier in cashiers:
@@ -61,6 +63,11 @@ class AuditedRun:
                     yield
                 finally:
                     closing.set()
+
+    def at_port(self, port: int) -> Self:
+        """Go on at another port: past the network that was between."""
+        self._desks = [desk.at_port(port) for desk in self._desks]
+        return self
 
     async def findings(self) -> list[str]:
         """Ask the centre for all that it knows of this run, and compare."""
@@ -75,7 +82,7 @@ class AuditedRun:
             async with Cashier(desk, self.journal, Random(self._seed)) as cashier:
                 statuses |= await cashier.statuses(by_institution[institution])
                 if not persons_after:
-                    persons_after = await cashier.members(self._patients.values())
+                    persons_after = await cashier.members(self.patients.values())
         books_after = await read_books(self._city)
         auditor = Auditor(self.journal, read_payers(self._city.population))
         return [

@@ -9,7 +9,7 @@ asked for or reversed until its outcome is final. Not here: what was asked and a
 import asyncio
 import csv
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Self
@@ -151,18 +151,21 @@ class Desk:
     items: Sequence[Item]
     keys: Path
 
-    @classmethod
-    def impatient(cls, desk: "Desk") -> "Desk":
+    def at_port(self, port: int) -> Self:
+        """The same desk towards a centre at another port."""
+        centre = structs.replace(self.config.centre, port=port)
+        return replace(self, config=structs.replace(self.config, centre=centre))
+
+    def without_pauses(self) -> Self:
         """The same desk with short pauses and no end of patience, for a centre that is killed."""
         limits = structs.replace(
-            desk.config.limits,
+            self.config.limits,
             reconnect_pause_ms_min=20,
             reconnect_pause_ms_max=100,
             retries_max=10_000,
             request_timeout_ms=60_000,
         )
-        config = structs.replace(desk.config, limits=limits)
-        return cls(config, desk.operator, desk.password, desk.patients, desk.items, desk.keys)
+        return replace(self, config=structs.replace(self.config, limits=limits))
 
 
 class Cashier:

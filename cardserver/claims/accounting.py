@@ -2,17 +2,20 @@
 
 from cardserver.benefits.values import Split
 from ledger.accounts import Account
-from ledger.entries import Draft, EntryKind, Posting, without_zeros
+from ledger.entries import Draft, EntryKind, Posting
 
 # By the layers' national names; a layer without an account of its own is another benefit.
 _BENEFIT_OF_LAYER = {
-    "hifp_pay": Account.POOL_BENEFIT,
-    "hifob_pay": Account.LARGE_AMOUNT_BENEFIT,
-    "cvlserv_pay": Account.CIVIL_SERVANT_BENEFIT,
-    "hifes_pay": Account.ENTERPRISE_BENEFIT,
-    "hifmi_pay": Account.SERIOUS_ILLNESS_BENEFIT,
-    "maf_pay": Account.MEDICAL_AID_BENEFIT,
+    "hifp_pay": Account.POOL_BENEFIT.value,
+    "hifob_pay": Account.LARGE_AMOUNT_BENEFIT.value,
+    "cvlserv_pay": Account.CIVIL_SERVANT_BENEFIT.value,
+    "hifes_pay": Account.ENTERPRISE_BENEFIT.value,
+    "hifmi_pay": Account.SERIOUS_ILLNESS_BENEFIT.value,
+    "maf_pay": Account.MEDICAL_AID_BENEFIT.value,
 }
+_OTHER = Account.OTHER_BENEFIT.value
+_PERSONAL = Account.PERSONAL_ACCOUNT.value
+_PAYABLE = Account.INSTITUTION_PAYABLE.value
 
 
 def settlement_entry(
@@ -32,23 +35,20 @@ def settlement_entry(
     """
     insurance = int(insutype)
     postings = [
-        Posting(
-            _BENEFIT_OF_LAYER.get(layer.field, Account.OTHER_BENEFIT), insurance, layer.paid_fen
-        )
+        Posting(_BENEFIT_OF_LAYER.get(layer.field, _OTHER), insurance, layer.paid_fen)
         for layer in split.layers
+        if layer.paid_fen
     ]
-    postings += [
-        Posting(Account.PERSONAL_ACCOUNT, person_no, split.account_pay_fen),
-        Posting(Account.PERSONAL_ACCOUNT, payer_person_no, split.mutual_aid_fen),
-        Posting(
-            Account.INSTITUTION_PAYABLE,
-            institution_no,
-            -(split.fund_pay_fen + split.account_pay_fen + split.mutual_aid_fen),
-        ),
-    ]
+    owed_fen = split.fund_pay_fen + split.account_pay_fen + split.mutual_aid_fen
+    if split.account_pay_fen:
+        postings.append(Posting(_PERSONAL, person_no, split.account_pay_fen))
+    if split.mutual_aid_fen:
+        postings.append(Posting(_PERSONAL, payer_person_no, split.mutual_aid_fen))
+    if owed_fen:
+        postings.append(Posting(_PAYABLE, institution_no, -owed_fen))
     return Draft(
         kind=EntryKind.SETTLEMENT,
-        postings=without_zeros(postings),
+        postings=tuple(postings),
         person_no=person_no,
         institution_no=institution_no,
         clearing_type=int(med_type),

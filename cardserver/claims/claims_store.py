@@ -12,6 +12,8 @@ from msgspec import msgpack
 
 from cardserver.benefits.values import NOTHING_USED, Accumulated
 from cardserver.claims import tables
+from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
+from cardserver.claims.claim_detail import decode_detail, encode_detail
 from cardserver.claims.settlement import adjudicate_bill, needs_of, previewed
 from cardserver.claims.values import (
     AccumulatorKey,
@@ -19,7 +21,6 @@ from cardserver.claims.values import (
     Book,
     CardState,
     Claim,
-    ClaimDetail,
     ClaimsAnswer,
     Needs,
     Payer,
@@ -49,8 +50,7 @@ from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType, StatusState
 
-_AUDIT_DETAIL_MAX = 400
-_AUDIT_SUBJECT_MAX = 64
+_LIST_VERSION_MAX = 2**31 - 1  # of the column; a terminal may say anything below 2**32
 
 _CLAIM = (
     "entry_no", "person_no", "institution_no", "terminal_no", "msgid", "operator_no", "type",
@@ -106,12 +106,6 @@ _FIND_ACCUMULATORS = select(
 _INSERT_CLAIMS = insert(tables.claim, _CLAIM)
 _PUT_ACCUMULATORS = put(tables.accumulator, set=_AMOUNTS, by=_ACCUMULATOR)
 _INSERT_PRINTS = insert(tables.print_ack, ("entry_no", "copy", "is_printed", "recorded_time_ms"))
-_INSERT_AUDIT = insert(
-    tables.audit,
-    ("recorded_time_ms", "institution_no", "terminal_no", "operator_no", "action", "subject",
-     "detail"),
-)  # fmt: skip
-
 # For `GroupWriter.append_later`.
 NOTE_STAGES = insert(
     tables.request_stage,
@@ -120,7 +114,6 @@ NOTE_STAGES = insert(
 )
 
 _ENCODER = msgpack.Encoder()
-_DETAIL = msgpack.Decoder(ClaimDetail)
 
 
 class ClaimsParticipant:
@@ -209,7 +202,7 @@ class ClaimsParticipant:
                 prints[printed.claim_no, copy] = (
                     printed.claim_no, copy, int(printed.is_printed), one.when.recorded_time_ms,
                 )  # fmt: skip
-        queries = [_INSERT_AUDIT(audit)]
+        queries = [INSERT_AUDIT(audit)]
         if claims:
             used = [(*key, *_amounts(moved[key])) for key in sorted(moved)]
             queries += [_INSERT_CLAIMS(claims), _PUT_ACCUMULATORS(used)]
@@ -358,7 +351,7 @@ def _claim(row: Row, draft: Draft) -> Claim:
         care_date=care_date,
         policy=policy,
         undoes=undoes,
-        detail=_DETAIL.decode(detail),
+        detail=decode_detail(detail),
         draft=draft,
     )
 
@@ -370,19 +363,24 @@ def _claim_row(number: int, claim: Claim, when: GroupTime) -> Row:
         attempt.operator_no, claim.type, claim.insutype, claim.med_type, when.business_date,
         claim.care_date, claim.undoes, split.total_fen, split.fund_pay_fen,
         split.account_pay_fen, split.mutual_aid_fen, split.cash_fen, claim.policy,
-        presented.card_no, presented.proof, presented.exception, attempt.list_version,
-        _ENCODER.encode(claim.detail),
+        presented.card_no, presented.proof, presented.exception,
+        min(attempt.list_version, _LIST_VERSION_MAX),
+        encode_detail(claim.detail),
     )  # fmt: skip
 
 
 def _audit_row(decided: Decided[Record]) -> Row:
     record, posted = decided.record, decided.posted
     subject = record.subject or ("" if posted is None else str(posted.entry_no))
-    return (
-        decided.when.recorded_time_ms, record.attempt.institution_no, record.attempt.terminal_no,
-        record.attempt.operator_no, record.action, subject[:_AUDIT_SUBJECT_MAX],
-        record.reason[:_AUDIT_DETAIL_MAX],
-    )  # fmt: skip
+    return audit_row(
+        time_ms=decided.when.recorded_time_ms,
+        institution_no=record.attempt.institution_no,
+        terminal_no=record.attempt.terminal_no,
+        operator_no=record.attempt.operator_no,
+        action=record.action,
+        subject=subject,
+        detail=record.reason,
+    )
 
 
 def _sum(before: Accumulated, moved: Accumulated) -> Accumulated:

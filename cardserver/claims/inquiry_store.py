@@ -10,6 +10,7 @@ from msgspec import Struct, msgpack
 
 from cardserver.benefits.values import Accumulated, LineSplit, Split
 from cardserver.claims import tables
+from cardserver.claims.claim_detail import decode_detail
 from cardserver.claims.values import ClaimDetail, request_key
 from cardserver.registry import tables as registry
 from cardserver.registry.revocation_store import list_age
@@ -179,7 +180,7 @@ def _claim(entry_no: int, *, at_ms: int) -> Script[ClaimFound | None]:
         exception, list_version, detail,
     ) = rows[0]  # fmt: skip
     ((_, _, _, _, _, undoes, period, _, _),) = yield FIND_ENTRIES([(entry_no,)])
-    kept = msgpack.decode(detail, type=ClaimDetail)
+    kept = decode_detail(detail)
     undoing = yield _UNDOING([(entry_no,)])
     postings = yield FIND_POSTINGS([(entry_no,)])
     prints = yield _PRINTS([(entry_no,)])

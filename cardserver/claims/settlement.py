@@ -36,6 +36,7 @@ from cardserver.claims.values import (
     Record,
     Rules,
 )
+from cardserver.outcomes import code_of_bill
 from cardserver.registry.values import CatalogueItem
 from ledger.decisions import Answer, Post, Posted, Work
 from protocol.terminal import messages
@@ -45,11 +46,6 @@ from protocol.terminal.messages import Bill, MessageType
 _LAST_DAY = 1231
 _CLASS_C = 3
 _WHOLE_E4 = 10_000
-_REASONS = {
-    benefits.BillRefusalReason.POLICY_NOT_FOUND: ResponseCode.POLICY_NOT_FOUND,
-    benefits.BillRefusalReason.BILL_INVALID: ResponseCode.BILL_INVALID,
-    benefits.BillRefusalReason.TOTAL_MISMATCH: ResponseCode.TOTAL_MISMATCH,
-}
 ENCODER = msgpack.Encoder()
 
 
@@ -184,7 +180,7 @@ def adjudicate_bill(
     )
     if isinstance(adjudication, benefits.BillRefusal):
         return Answer(
-            _REASONS[adjudication.reason],
+            code_of_bill(adjudication.reason),
             detail_zh=adjudication.detail_zh,
             detail_en=adjudication.detail_en,
         )

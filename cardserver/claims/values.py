@@ -108,8 +108,8 @@ class AccumulatorKey(NamedTuple):
     scheme: str
 
 
-class ClaimDetail(Struct, frozen=True, array_like=True):
-    """What a claim keeps in one compact value (MessagePack, positional).
+class ClaimDetail(Struct, frozen=True):
+    """What a claim keeps in one compact value; `claim_detail.py` writes and reads it.
 
     Attributes:
         bill: As settled; None for a claim that undoes another.

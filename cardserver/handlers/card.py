@@ -14,6 +14,7 @@ from cardserver.cards.refusals import CardRefusal, CardRefusalReason
 from cardserver.cards.session_token import CardSession
 from cardserver.cards.visit import BatchRunner, FirstAnswers
 from cardserver.centre import Answer, Exchange, day_number
+from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
 from cardserver.handlers.member import find_member
 from cardserver.handlers.presented import unverified_words
 from cardserver.observe.stages import Stage, StageClock
@@ -43,17 +44,17 @@ _CENTRE_READER = "centre:"
 
 async def card_open(exchange: Exchange, body: CardOpen) -> Answer:
     """CARD_OPEN (1602): one round trip where the terminal sent an opening batch along."""
-    relay = RelayRunner(
-        exchange.session,
-        exchange.request.exchange,
-        wait_ms=exchange.centre.config.cards.relay_time_max_ms,
-    )
+    # No reader is waited for longer than the terminal waits for the answer.
+    wait_ms = max(1, min(exchange.centre.config.cards.relay_time_max_ms, exchange.time_left_ms()))
+    relay = RelayRunner(exchange.session, exchange.request.exchange, wait_ms=wait_ms)
     runner = _TimedRunner(relay, exchange.clock)
     if body.reader.startswith(_CENTRE_READER):
         opened = await _open_attached(exchange, body)
     else:
         opened = await _open_remote(exchange, body, runner)
     exchange.clock.end(Stage.VERIFICATION)
+    if opened.external_authentications:
+        await _audit(exchange, opened)
     if isinstance(opened, CardRefusal):
         return Answer(
             code_of_card(opened.reason), detail_zh=opened.detail_zh, detail_en=opened.detail_en
@@ -110,9 +111,35 @@ async def _open_attached(exchange: Exchange, body: CardOpen) -> OpenedCard | Car
     return await reader.open(today=day_number(centre.today()), wants_holder=body.wants_holder)
 
 
+async def _audit(exchange: Exchange, opened: OpenedCard | CardRefusal) -> None:
+    """Keep that the centre proved itself to a card: it must be no oracle for such proofs."""
+    assert exchange.operator is not None
+    session = exchange.session
+    if isinstance(opened, CardRefusal):
+        subject, detail = exchange.request.msgid, f"refused: {opened.reason.name}"
+    else:
+        subject, detail = f"card {opened.card.card_no}", exchange.request.msgid
+    await exchange.centre.database.execute(
+        INSERT_AUDIT(
+            [
+                audit_row(
+                    time_ms=exchange.centre.clock.now_ms(),
+                    institution_no=session.institution.institution_no,
+                    terminal_no=session.terminal.terminal_no,
+                    operator_no=exchange.operator.operator_no,
+                    action="external_auth",
+                    subject=subject,
+                    detail=detail,
+                )
+            ]
+        )
+    )
+    exchange.clock.end(Stage.COMMIT)
+
+
 async def _with_person(exchange: Exchange, opened: OpenedCard) -> Answer:
     centre, session = exchange.centre, exchange.session
-    member = await find_member(centre, opened.card.person_no)
+    member = await find_member(centre, opened.card.person_no, id_number=opened.holder_id)
     exchange.clock.end(Stage.LOOKUP)
     if isinstance(member, ResponseCode):
         return Answer(member)

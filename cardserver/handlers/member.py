@@ -44,8 +44,14 @@ async def person_no_of(centre: Centre, *, certificate_type: str, number: str) ->
             )
 
 
-async def find_member(centre: Centre, person_no: int) -> messages.Person | ResponseCode:
-    """Look up all that a counter sees of a person."""
+async def find_member(
+    centre: Centre, person_no: int, *, id_number: str = ""
+) -> messages.Person | ResponseCode:
+    """Look up all that a counter sees of a person.
+
+    `id_number` is what the card's holder file says. The card does not prove it, so it must be the
+    registry's; it is empty where it was not read.
+    """
     year = centre.today().year
     person, insurances, held, used = await asyncio.gather(
         centre.registry.person(person_no),
@@ -55,6 +61,8 @@ async def find_member(centre: Centre, person_no: int) -> messages.Person | Respo
     )
     if person is None:
         return ResponseCode.PERSON_UNKNOWN
+    if id_number and id_number != person.id_number:
+        return ResponseCode.CARD_IDENTITY_MISMATCH
     if person.deceased_date is not None:
         return ResponseCode.PERSON_DECEASED
     return messages.Person(

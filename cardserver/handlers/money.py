@@ -7,7 +7,7 @@ from cardserver.centre import Answer, Exchange, day_number
 from cardserver.claims import claims_store
 from cardserver.claims.settlement import settle_work
 from cardserver.claims.undoing import cancel_work, print_ack_work, reverse_work
-from cardserver.claims.values import Attempt, ClaimsWork
+from cardserver.claims.values import Attempt, ClaimsWork, Presented
 from cardserver.handlers.presented import marked, presented_by
 from cardserver.handlers.status import original_terminal, stored_answer
 from cardserver.observe.stages import Stage
@@ -18,6 +18,8 @@ from ledger.ledger_store import GroupTime
 from protocol.terminal.bodies import request_hash
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Cancel, Preview, PrintAck, Reverse, Settle
+
+NOBODY = 0  # a person's number that the registry never gives
 
 
 async def preview(exchange: Exchange, body: Preview) -> Answer:
@@ -47,6 +49,9 @@ async def preview(exchange: Exchange, body: Preview) -> Answer:
 async def settle(exchange: Exchange, body: Settle) -> Answer:
     """SETTLE (2102, 2207, 2304): commit the bill as the patient was shown it."""
     presented = await presented_by(exchange, body.bill, body.exception)
+    if isinstance(presented, Answer) and presented.code.is_stored:
+        # The ledger itself refuses a person whom nobody knows, so that the refusal is kept.
+        presented = Presented(person_no=NOBODY)
     if isinstance(presented, Answer):
         # A stored outcome wins, also when the card session has expired since.
         return await stored_answer(exchange) or presented

@@ -5,6 +5,7 @@ import secrets
 from cardserver.centre import Answer, Centre, Exchange, day_number
 from cardserver.observe.stages import Stage
 from cardserver.registry.passwords import verify_password
+from cardserver.registry.values import Operator
 from cardserver.session import SignedOnOperator, TerminalSession, card_steps
 from protocol.card.catalogue import OPENINGS
 from protocol.terminal.codes import ResponseCode
@@ -46,13 +47,33 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
         # As long as a wrong password takes, so that operator numbers can't be guessed by time.
         await verify_password("", body.password)
         return Answer(ResponseCode.OPERATOR_REFUSED)
-    if not operator.is_active:
+    # One guess after another: guesses made at once count as they do in turn.
+    async with centre.proving(operator.operator_no):
+        refusal = await _prove(exchange, body)
+        if refusal is not None:
+            return refusal
+        return await _open(exchange, operator, wants_stages=body.wants_stages)
+
+
+async def _prove(exchange: Exchange, body: SignOn) -> Answer | None:
+    """Check the operator's password, and count it where it is wrong."""
+    centre, session = exchange.centre, exchange.session
+    operator = await centre.registry.operator(session.institution.institution_no, body.operator)
+    if operator is None or not operator.is_active:
         return Answer(ResponseCode.OPERATOR_LOCKED)
-    if not await verify_password(operator.password_hash, body.password):
-        locked = await centre.registry.record_failure(
-            operator.operator_no, failures_max=centre.config.sign_on.failures_max
-        )
-        return Answer(ResponseCode.OPERATOR_LOCKED if locked else ResponseCode.OPERATOR_REFUSED)
+    if exchange.time_left_ms() <= 0:  # others' guesses took it
+        return Answer(ResponseCode.DEADLINE_PASSED)
+    if await verify_password(operator.password_hash, body.password):
+        return None
+    locked = await centre.registry.record_failure(
+        operator.operator_no, failures_max=centre.config.sign_on.failures_max
+    )
+    return Answer(ResponseCode.OPERATOR_LOCKED if locked else ResponseCode.OPERATOR_REFUSED)
+
+
+async def _open(exchange: Exchange, operator: Operator, *, wants_stages: bool) -> Answer:
+    """Begin the sign-on of an operator who is proven."""
+    centre, session = exchange.centre, exchange.session
     exchange.clock.end(Stage.VERIFICATION)
     if operator.role not in COUNTER_ROLES:
         return Answer(ResponseCode.OPERATOR_NOT_PERMITTED)
@@ -66,9 +87,11 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
         begins_time_ms=now_ms,
         ends_time_ms=ends_ms,
         business_date=day_number(centre.today()),
+        wants_stages=wants_stages,
     )
-    session.sign_on = SignedOnOperator(sign_no, operator, ends_ms, centre.clock.monotonic_ms())
-    session.wants_stages = body.wants_stages
+    session.sign_on = SignedOnOperator(
+        sign_no, operator, ends_ms, centre.clock.monotonic_ms(), wants_stages=wants_stages
+    )
     return Answer(
         ResponseCode.APPROVED,
         SignedOn(
@@ -129,7 +152,11 @@ async def check_sign_on(exchange: Exchange) -> Answer | None:
         if not found.operator.is_active:
             return Answer(ResponseCode.OPERATOR_LOCKED)
         known = SignedOnOperator(
-            request.sign_no, found.operator, found.ends_time_ms, centre.clock.monotonic_ms()
+            request.sign_no,
+            found.operator,
+            found.ends_time_ms,
+            centre.clock.monotonic_ms(),
+            wants_stages=found.wants_stages,
         )
         session.sign_on = known
     assert known is not None

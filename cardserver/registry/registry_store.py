@@ -62,7 +62,7 @@ _OPERATOR = select(tables.operator, OPERATOR_COLUMNS, by=("operator_no",))
 
 # Asked before money moves: one round trip for all that a sign-on rests on, shared like the others.
 _SIGN_ON_TEXT = (
-    "SELECT s.sign_no, s.batch_no, s.begins_time_ms, s.ends_time_ms, i.state,"
+    "SELECT s.sign_no, s.batch_no, s.begins_time_ms, s.ends_time_ms, s.wants_stages, i.state,"
     " t.terminal_no, t.institution_no, t.code, t.certificate_sha256, t.state,"
     " o.operator_no, o.institution_no, o.code, o.name, o.role, o.password_hash, o.state"
     " FROM sign_on s JOIN terminal t ON t.terminal_no = s.terminal_no"
@@ -78,8 +78,9 @@ _SIGN_ON = Statement(
 )
 _OPEN_SIGN_ON = insert(
     tables.sign_on,
-    ("sign_no", "terminal_no", "operator_no", "batch_no", "begins_time_ms", "ends_time_ms"),
-)
+    ("sign_no", "terminal_no", "operator_no", "batch_no", "begins_time_ms", "ends_time_ms",
+     "wants_stages"),
+)  # fmt: skip
 _CLOSE_SIGN_ON = update(tables.sign_on, set=("ends_time_ms",), by=("sign_no",))
 _FORGIVE = update(tables.operator, set=("failures",), by=("operator_no", "state"))
 # Counting and locking are one statement, so that two attempts at once count as two.
@@ -196,7 +197,7 @@ class Registry:
         rows = await self._database.fetch(_SIGN_ON([(sign_no,)]))
         if not rows:
             return None
-        _, batch_no, begins_time_ms, ends_time_ms, institution_state, *rest = rows[0]
+        _, batch_no, begins_time_ms, ends_time_ms, wants_stages, institution_state, *rest = rows[0]
         return SignOn(
             sign_no=sign_no,
             terminal=_terminal(tuple(rest[: len(TERMINAL_COLUMNS)])),
@@ -205,6 +206,7 @@ class Registry:
             batch_no=batch_no,
             begins_time_ms=begins_time_ms,
             ends_time_ms=ends_time_ms,
+            wants_stages=bool(wants_stages),
         )
 
     async def open_sign_on(
@@ -216,6 +218,7 @@ class Registry:
         begins_time_ms: int,
         ends_time_ms: int,
         business_date: int,
+        wants_stages: bool,
     ) -> int:
         """Record a sign-on and forgive the operator's earlier wrong passwords.
 
@@ -223,7 +226,10 @@ class Registry:
             The number of the terminal's working day: the business date, YYYYMMDD, so that signing
             on again on the same day goes on with the same one.
         """
-        row = (sign_no, terminal_no, operator_no, business_date, begins_time_ms, ends_time_ms)
+        row = (
+            sign_no, terminal_no, operator_no, business_date, begins_time_ms, ends_time_ms,
+            int(wants_stages),
+        )  # fmt: skip
 
         def script() -> Generator[Query, list[Row], None]:
             yield _OPEN_SIGN_ON([row])

@@ -167,6 +167,7 @@ sign_on = Table(
     Column("batch_no", Integer, nullable=False),
     Column("begins_time_ms", BigInteger, nullable=False),
     Column("ends_time_ms", BigInteger, nullable=False),
+    Column("wants_stages", SmallInteger, nullable=False),  # whether replies carry stage times
 )
 Index("sign_on_terminal", sign_on.c.terminal_no)
 

@@ -190,6 +190,7 @@ class SignOn:
     batch_no: int
     begins_time_ms: int
     ends_time_ms: int
+    wants_stages: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 TimeMs = Annotated[int, Meta(ge=0, le=2**53)]
 Msgid = Annotated[str, Meta(max_length=30)]
 Code = Annotated[str, Meta(max_length=40)]
+Name = Annotated[str, Meta(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A code that something is looked up by: without control characters, which no database can hold."""
 Text = Annotated[str, Meta(max_length=200)]
 CardBytes = Annotated[bytes, Meta(max_length=65_538)]
 StatusWord = Annotated[int, Meta(ge=0, le=0xFFFF)]
@@ -77,9 +79,9 @@ class Request(Struct, frozen=True, array_like=True, tag_field="kind", tag=1):
     exchange: UInt32
     type: TypeNumber
     msgid: Msgid
-    sign_no: Code
-    terminal: Code
-    operator: Code
+    sign_no: Name
+    terminal: Name
+    operator: Name
     card_session: Annotated[bytes, Meta(max_length=512)]
     list_version: UInt32
     time_left_ms: Annotated[int, Meta(ge=0, le=600_000)]
@@ -315,7 +317,7 @@ class SignOn(Struct, frozen=True, array_like=True):
         wants_stages: Whether replies should carry stage times.
     """
 
-    operator: Code
+    operator: Name
     password: Annotated[str, Meta(max_length=128)]
     operator_type: Annotated[int, Meta(ge=1, le=3)]
     software: Text
@@ -623,7 +625,7 @@ class MemberQuery(Struct, frozen=True, array_like=True):
     """
 
     certificate_type: Annotated[str, Meta(max_length=3)]
-    certificate_number: Code
+    certificate_number: Name
 
 
 class MemberFound(Struct, frozen=True, array_like=True):
@@ -720,7 +722,7 @@ class CardException(Struct, frozen=True, array_like=True):
 
     name: Code
     certificate_type: Annotated[str, Meta(max_length=3)]
-    certificate_number: Code
+    certificate_number: Name
 
 
 class Preview(Struct, frozen=True, array_like=True):
@@ -895,7 +897,7 @@ class Reverse(Struct, frozen=True, array_like=True):
         reason: Why, for the audit.
     """
 
-    original_terminal: Code
+    original_terminal: Name
     original_msgid: Msgid
     reason: Text
 
@@ -936,7 +938,7 @@ class Status(Struct, frozen=True, array_like=True):
         original_msgid: Its msgid.
     """
 
-    original_terminal: Code
+    original_terminal: Name
     original_msgid: Msgid
 
 

@@ -45,7 +45,7 @@ def population(
     if not re.fullmatch(r"[0-9]{6}", region):
         raise typer.BadParameter("expected six digits", param_hint="--region")
     if out.exists() and any(out.iterdir()):
-        console.print(f"[red]{out} is not empty: choose another folder or remove it first.[/red]")
+        console.print(f"[red]{out} is not empty: choose another one.[/red]", soft_wrap=True)
         raise typer.Exit(1)
     city = City(
         seed=seed,
@@ -65,7 +65,7 @@ def population(
         task = progress.add_task("persons", total=persons)
         for done in write_city(city, out):
             progress.update(task, completed=done)
-    console.print(f"{persons} persons, {city.institutions} institutions: {out}")
+    console.print(f"{persons} persons, {city.institutions} institutions: {out}", soft_wrap=True)
 
 
 def _hash_password(file: Path | None, seed: int) -> str:

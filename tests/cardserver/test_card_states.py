@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
@@ -135,18 +136,29 @@ async def test_what_a_terminal_held_and_its_age_are_kept_with_the_settlement(
     desk_with: Any,
 ) -> None:
     desk = await desk_with()
-    async with desk.client(await desk.enrol("S1")) as client:
+    credentials = await desk.enrol("S1")
+    async with desk.client(credentials) as client:
         held = (await client.echo(b"")).reply.list_version
         await set_state(desk, desk.card_data(1).card_number, "lost")
-        client._list_version = held  # as a terminal that fetched the list sends it
         token = await open_card(client, desk.card())
-        settled = await desk.settle(client, token, desk.bill())
-        await set_state(desk, desk.card_data(1).card_number, "found")
-    shown = await command(
+        bill = desk.bill()
+        shown = await client.request(
+            MessageType.PREVIEW, Preview(bill, None, wants_explanation=False), card_session=token
+        )
+    async with desk.raw(credentials, operator="c001") as terminal:
+        request = msgspec.structs.replace(
+            terminal.request(
+                MessageType.SETTLE, settle_of(bill, shown.body.split), card_session=token
+            ),
+            list_version=held,  # as a terminal says that fetched the list
+        )
+        assert (await terminal.reply_to(request)).code == ResponseCode.APPROVED
+    await set_state(desk, desk.card_data(1).card_number, "found")
+    said = await command(
         "cardserver", "claim", "--config", str(desk.city.config_file), "--json",
-        settled.msgid,
+        request.msgid,
     )  # fmt: skip
-    (found,) = json.loads(shown.output)
+    (found,) = json.loads(said.output)
     assert found["claim"]["list_version"] == held
     text = f"SELECT made_time_ms FROM revocation_version WHERE version = {held + 1}"
     async with open_database(desk.config) as database:

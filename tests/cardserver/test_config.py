@@ -49,7 +49,7 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
         (("[cards]", "[cards]\nsession_life_ms = 5"), "`$.cards.session_life_ms`"),
         (("[listener]", "[listener]\nport = 70000"), "`$.listener.port`"),
         (("[fund]", '[fund]\ntimezone = "Mars/Olympus"'), "`$.fund.timezone`"),
-        (("[database]", "[databases]"), "`$`"),
+        (("[database]", "[databases]"), "`databases`"),
         (("[fund]", "[fund"), "line"),
         (("[fund]", 'directory = "/"\n[fund]'), "`$.directory`"),
     ],

@@ -55,14 +55,11 @@ def audited_run(ground: Ground, centre: CentreProcess, seed: int) -> AuditedRun:
     items = read_items(city.population)
     password = city.password_file.read_text(encoding="utf-8")
     desks = [
-        Desk.impatient(
-            Desk(
-                terminal_config(folder, port=centre.port), "c001", password, patients, items,
-                city.keys,
-            )
-        )
+        Desk(
+            terminal_config(folder, port=centre.port), "c001", password, patients, items, city.keys
+        ).without_pauses()
         for folder in ground.folders
-    ]  # fmt: skip
+    ]
     return AuditedRun(city, desks, seed=seed)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -128,10 +128,8 @@ async def test_a_replaced_certificate_is_told_so_and_serves_no_longer(desk: Desk
     await try_echo(desk, tls_context(desk.city.authority_file, new), new)
 
 
-async def test_connections_above_the_limit_are_told_so(
-    desk_with: Callable[..., Awaitable[Desk]],
-) -> None:
-    desk = await desk_with(listener={"connections_max": 3})
+async def test_connections_above_the_limit_are_told_so(narrow_desk: Desk) -> None:
+    desk = narrow_desk
     credentials = await desk.enrol("MANY")
     context = tls_context(desk.city.authority_file, credentials)
     async with desk.raw(credentials) as first, desk.raw(credentials), desk.raw(credentials):
@@ -166,10 +164,8 @@ async def test_hundreds_of_half_open_handshakes_hold_up_nobody(desk: Desk) -> No
     assert grown_kib < 400 * 64
 
 
-async def test_too_many_handshakes_cost_the_oldest_their_place(
-    desk_with: Callable[..., Awaitable[Desk]],
-) -> None:
-    desk = await desk_with(listener={"handshakes_max": 20, "handshake_time_max_ms": 60_000})
+async def test_too_many_handshakes_cost_the_oldest_their_place(narrow_desk: Desk) -> None:
+    desk = narrow_desk
     async with desk.unaffected():
         half_open = [
             await asyncio.open_connection("127.0.0.1", desk.centre.port) for _ in range(100)

@@ -9,7 +9,12 @@ from ledger import tables
 from ledger.bulk_store import add, delete, insert, plain, put, select, update
 from ledger.database_store import Database
 from ledger.scripts import Script
-from ledger.store_errors import ConstraintError, StoreError, UnsafeDatabaseError
+from ledger.store_errors import (
+    ConstraintError,
+    StoreError,
+    StoreUnavailableError,
+    UnsafeDatabaseError,
+)
 
 KEYS = ("month", "institution_no", "terminal_no", "msgid")
 INSERT = insert(tables.request, (*KEYS, "type", "request_hash", "body"))
@@ -145,4 +150,19 @@ async def test_sqlite_without_write_ahead_log_refuses(fresh_sqlite_url: str) -> 
     opened = Database.open(f"{fresh_sqlite_url}?journal_mode=MEMORY")
     with pytest.raises(UnsafeDatabaseError, match="journal_mode is"):
         await opened.start()
+    await opened.close()
+
+
+async def test_what_does_not_fit_a_column_is_no_fault_of_the_database(
+    fresh_postgres_url: str,
+) -> None:
+    opened = Database.open(fresh_postgres_url)
+    await opened.start()
+    with pytest.raises(StoreError) as caught:
+        await opened.fetch(BALANCE([("not a number",)]))
+    assert not isinstance(caught.value, StoreUnavailableError)
+    with pytest.raises(StoreError) as caught:
+        await opened.execute(INSERT([(2**31, 1, 1, "m", 21, bytes(32), b"")]))
+    assert not isinstance(caught.value, StoreUnavailableError)
+    assert await opened.fetch(BALANCE([(1,)])) == []
     await opened.close()

@@ -218,6 +218,7 @@ def upgrade() -> None:
         sa.Column("batch_no", sa.Integer(), nullable=False),
         sa.Column("begins_time_ms", sa.BigInteger(), nullable=False),
         sa.Column("ends_time_ms", sa.BigInteger(), nullable=False),
+        sa.Column("wants_stages", sa.SmallInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sign_no"),
     )
     op.create_index("sign_on_terminal", "sign_on", ["terminal_no"], unique=False)

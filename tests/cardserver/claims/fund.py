@@ -198,8 +198,10 @@ class Counter:
         attempt = self.attempt(MessageType.SETTLE, body, msgid, place)
         return await self.submit(settle_work(attempt, body, presented, self.rules, today=TODAY))
 
-    async def cancel(self, setl_id: str, *, msgid: str = "", place: int = HOSPITAL) -> Outcome:
-        body = messages.Cancel(setl_id, "开错了")
+    async def cancel(
+        self, setl_id: str, *, msgid: str = "", place: int = HOSPITAL, reason: str = "开错了"
+    ) -> Outcome:
+        body = messages.Cancel(setl_id, reason)
         attempt = self.attempt(MessageType.CANCEL, body, msgid, place)
         return await self.submit(cancel_work(attempt, body))
 

@@ -6,13 +6,14 @@ import datetime as dt
 import pytest
 from msgspec import msgpack, structs
 
+from cardserver.claims.claim_detail import decode_detail, encode_detail
 from cardserver.claims.claims_store import (
     NOTE_STAGES,
     accumulators,
     find_status,
     stages_row,
 )
-from cardserver.claims.settlement import settle_work
+from cardserver.claims.settlement import settle_work, split_message
 from cardserver.claims.values import Presented, request_key
 from cardserver.registry import tables as registry
 from ledger.accounts import Account
@@ -459,3 +460,29 @@ async def test_retired_rates_apply(counter: Counter) -> None:
     outcome = await counter.settle(bill(("A1", 300_000), uses_account=False), person=RETIRED)
     # 70 or older at a hospital: (3000 - 1300) x 90 %.
     assert SETTLED.decode(outcome.body).split.fund_pay_fen == 153_000
+
+
+async def test_what_a_claim_keeps_reads_back_as_it_was(counter: Counter) -> None:
+    asked = bill(("A1", 300_000), ("B1", 999), ("X", 5))
+    outcome = await counter.settle(asked)
+    shown = SETTLED.decode(outcome.body).split
+    ((stored,),) = await counter.database.fetch(
+        plain("detail", postgresql="SELECT detail FROM claim", sqlite="SELECT detail FROM claim")()
+    )
+    kept = decode_detail(stored)
+    assert kept.bill == asked
+    assert split_message(kept.split) == shown
+    assert [line.item_class for line in kept.line_splits] == [1, 2, 3]
+    assert sum(line.in_scope_fen for line in kept.line_splits) == shown.in_scope_fen
+    assert (kept.scheme, kept.year) == ("outpatient", 2026)
+    assert encode_detail(kept) == stored
+
+
+async def test_what_a_terminal_may_say_is_always_stored(counter: Counter) -> None:
+    body = messages.Settle(bill(("X\0", 500), uses_account=False), 0, 0, 500)
+    attempt = structs.replace(counter.attempt(MessageType.SETTLE, body), list_version=2**32 - 1)
+    work = settle_work(attempt, body, Presented(PERSON, 10, 2), counter.rules, today=TODAY)
+    settled = await counter.submit(work)
+    assert settled.code == ResponseCode.APPROVED
+    cancelled = await counter.cancel(str(settled.entry_no), reason="错\0了" + "长" * 1_000)
+    assert cancelled.code == ResponseCode.APPROVED

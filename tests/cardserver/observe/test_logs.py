@@ -43,6 +43,15 @@ def test_private_values_are_masked(lines: io.StringIO, event: dict[str, object])
         assert secret not in text
 
 
+def test_tracebacks_are_masked(lines: io.StringIO) -> None:
+    try:
+        int(f"number {ID_NUMBER}")
+    except ValueError:
+        structlog.get_logger("test").exception("fault")
+    assert "ValueError" in lines.getvalue()
+    assert ID_NUMBER not in lines.getvalue()
+
+
 def test_an_event_is_one_json_line(lines: io.StringIO) -> None:
     structlog.get_logger("test").warning("clock is off", skew_ms=70_000, terminal="T0001")
     (line,) = lines.getvalue().splitlines()

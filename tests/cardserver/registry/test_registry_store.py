@@ -51,6 +51,7 @@ async def open_sign_on(registry: Registry, **changes: object) -> int:
         "begins_time_ms": 5,
         "ends_time_ms": 10,
         "business_date": DAY,
+        "wants_stages": True,
         **changes,
     }
     return await registry.open_sign_on(**values)  # type: ignore[arg-type]

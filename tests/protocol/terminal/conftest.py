@@ -33,8 +33,12 @@ def of_type(kind: inspect.Type) -> st.SearchStrategy[object]:  # noqa: C901  one
             return st.booleans()
         case inspect.IntType(ge=low, le=high):
             return st.integers(low, high)
-        case inspect.StrType(max_length=size):
-            return st.text(st.characters(codec="utf-8"), max_size=size)
+        case inspect.StrType(max_length=size, pattern=pattern):
+            # The one pattern there is forbids control characters.
+            forbidden = () if pattern is None else ("Cc",)
+            return st.text(
+                st.characters(codec="utf-8", exclude_categories=forbidden), max_size=size
+            )
         case inspect.BytesType(min_length=least, max_length=size):
             return st.binary(min_size=least or 0, max_size=min(size or 0, 300))
         case inspect.DateType():

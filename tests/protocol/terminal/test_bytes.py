@@ -32,6 +32,7 @@ from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.frame import encode_frame
 from protocol.terminal.messages import (
     Goodbye,
+    MemberQuery,
     MessageType,
     Relay,
     Relayed,
@@ -322,3 +323,12 @@ def test_a_reply_of_two_thousand_lines_fits_a_frame() -> None:
         body=encode_body(body),
     )  # fmt: skip
     assert len(Encoder().encode(reply)) <= Limits().frame_size_max
+
+
+@pytest.mark.parametrize("character", ["\x00", "\n", "\x1f", "\x7f"])
+def test_names_hold_no_control_characters(character: str) -> None:
+    body = encode_body(MemberQuery("02", f"11{character}22"))
+    with pytest.raises(RemoteProtocolError) as raised:
+        decode_request_body(MessageType.MEMBER_QUERY, body)
+    assert raised.value.code is ResponseCode.INVALID_FIELD
+    assert character not in raised.value.detail

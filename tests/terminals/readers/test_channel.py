@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.card.errors import StatusWordError
-from protocol.card.script import Batch, Condition, Script, Span, Step
+from protocol.card.pin import PINDigits
+from protocol.card.script import (
+    Batch,
+    Condition,
+    PINFormat,
+    PINKind,
+    PINPlace,
+    Script,
+    Span,
+    Step,
+)
 from protocol.terminal.messages import CardStep, ChallengeSpan, RelayOutcome, StepCondition
 from terminals.readers.channel import (
     ANSWER_SIZE_MAX,
@@ -15,6 +25,7 @@ from terminals.readers.channel import (
     BatchOutcome,
     CardRemovedError,
     ReaderError,
+    put_pins,
     run_batch,
     run_script,
 )
@@ -211,3 +222,51 @@ def test_a_script_is_told_which_word_was_unexpected() -> None:
     with pytest.raises(StatusWordError) as raised:
         run_script(Scripted(lambda _: b"\x69\x82"), counting([]))
     assert raised.value.status_word == 0x6982
+
+
+def pin_step(expected: tuple[int, ...] = OK) -> Step:
+    place = PINPlace(5, PINKind.CURRENT, PINFormat.BCD)
+    return Step(bytes.fromhex("0020000000"), expected, pins=(place,))
+
+
+PINS = {int(PINKind.CURRENT): PINDigits("123456")}
+
+
+@pytest.mark.parametrize("answer", ["6C03", "6102", "6700", "63C2", "6581"])
+def test_a_pin_is_sent_once_whatever_the_card_says(answer: str) -> None:
+    card = Scripted({"0020000003123456": answer})
+    ran = run_batch(card, put_pins((pin_step(), step("0084000008")), PINS), b"")
+    assert ran.outcome is BatchOutcome.UNEXPECTED_STATUS
+    assert ran.answers == (bytes.fromhex(answer),)
+    assert card.sent == ["0020000003123456"]
+
+
+def test_of_an_answer_to_a_pin_only_the_status_word_is_kept() -> None:
+    card = Scripted({"0020000003123456": "1234569000"})
+    ran = run_batch(card, put_pins((pin_step(),), PINS), b"")
+    assert ran.answers == (b"\x90\x00",)
+
+
+def test_a_batch_ends_where_no_pin_is_given() -> None:
+    card = Scripted({})
+    ran = run_batch(card, put_pins((pin_step(), step("0084000008")), None), b"")
+    assert (ran.outcome, ran.answers) == (BatchOutcome.UNEXPECTED_STATUS, (b"",))
+    assert card.sent == []
+
+
+def test_a_template_is_never_sent_as_it_is() -> None:
+    card = Scripted({})
+    with pytest.raises(BatchError, match="nobody was asked"):
+        run_batch(card, (pin_step(),), b"")
+    assert card.sent == []
+
+
+def test_a_filled_step_does_not_show_its_pin() -> None:
+    (filled,) = put_pins((pin_step(),), PINS)
+    assert "123456" not in repr(filled)
+    assert "x124V" not in repr(filled)
+
+
+def test_exchanges_are_counted() -> None:
+    card = Scripted({"00B2072C00": "6C0B", "00B2072C0B": "07095830303030303031399000"})
+    assert run_batch(card, (step("00B2072C00"),), b"").exchanges_count == 2
