@@ -58,9 +58,10 @@ def decode_atr(atr: bytes) -> ATR:
 def matches_atr(atr: bytes, *, pattern: bytes, mask: bytes) -> bool:
     """Say whether an ATR has the pattern's length and, under the mask, its bits."""
     assert len(pattern) == len(mask)
-    return len(atr) == len(pattern) and all(
-        one & bits == other & bits for one, other, bits in zip(atr, pattern, mask, strict=True)
-    )
+    if len(atr) != len(pattern):
+        return False
+    differing = int.from_bytes(atr, "big") ^ int.from_bytes(pattern, "big")
+    return not differing & int.from_bytes(mask, "big")
 
 
 def get_response_p2(atr: bytes) -> int:

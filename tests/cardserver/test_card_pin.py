@@ -7,10 +7,10 @@ import pytest
 
 from protocol.terminal.messages import CardOpened, PINAction, PINKind, PINResult, PINState
 from simulators.card.social_security_card import RootKeys, print_card
-from tests.cardserver.desk import Desk, Reader
 from terminals.card_reader import PINRequest
 from terminals.client import CardOpening, TerminalClient
 from terminals.link import Link
+from tests.cardserver.desk import Desk, Reader
 
 PIN = "624815"
 # As it would stand in a command (BCD) and as text.
@@ -33,7 +33,7 @@ class Holder:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """All that terminals of this process write to the centre, before it is encrypted."""
     written: list[bytes] = []
-    write: Callable[[Link, bytes], None] = Link._write  # noqa: SLF001 - nothing goes past it
+    write: Callable[[Link, bytes], None] = Link._write
 
     def listening(link: Link, data: bytes) -> None:
         written.append(data)
