@@ -59,6 +59,8 @@ class OpenedCard:
         external_authentications: How often the centre proved itself to the card: for the audit.
         birth_date: YYYYMMDD as an unverified card claims it, month and day 00 where not known;
             0 where it does not or was believed by its key.
+        id_number: The holder's number, to be compared with the registry's; empty where the card
+            names its holder by another one.
     """
 
     card: Card
@@ -71,6 +73,7 @@ class OpenedCard:
     card_time_us: int
     external_authentications: int
     birth_date: int = field(repr=False, default=0)
+    id_number: str = field(repr=False, default="")
 
 
 async def open_card(  # noqa: PLR0913 - what a card is judged by, each by its name
@@ -121,4 +124,5 @@ async def open_card(  # noqa: PLR0913 - what a card is judged by, each by its na
         card_time_us=visit.card_time_us,
         external_authentications=visit.external_authentications,
         birth_date=verified.birth_date,
+        id_number=verified.id_number,
     )

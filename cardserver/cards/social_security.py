@@ -40,6 +40,7 @@ async def open_social_security_card(visit: Visit, opening: Opening) -> Verified:
         pin_tries=file.pin_tries,
         holder_name=holder.name if holder else "",
         holder_id=holder.number if holder else "",
+        id_number=holder.number if holder else "",
     )
 
 

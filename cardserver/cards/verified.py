@@ -27,6 +27,8 @@ class Verified:
         holder_id: The holder's number, likewise.
         birth_date: YYYYMMDD as an unverified card claims it, month and day 00 where not known,
             to be compared with the person's; 0 where it was not read.
+        id_number: The holder's number where it is the one by which the registry knows persons, to
+            be compared with the person's; empty where it is another, or was not read.
     """
 
     card: Card
@@ -36,3 +38,4 @@ class Verified:
     holder_name: str = field(repr=False, default="")
     holder_id: str = field(repr=False, default="")
     birth_date: int = field(repr=False, default=0)
+    id_number: str = field(repr=False, default="")

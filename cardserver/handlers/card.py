@@ -139,7 +139,7 @@ async def _audit(exchange: Exchange, opened: OpenedCard | CardRefusal) -> None:
 
 async def _with_person(exchange: Exchange, opened: OpenedCard) -> Answer:
     centre, session = exchange.centre, exchange.session
-    member = await find_member(centre, opened.card.person_no, id_number=opened.holder_id)
+    member = await find_member(centre, opened.card.person_no, id_number=opened.id_number)
     exchange.clock.end(Stage.LOOKUP)
     if isinstance(member, ResponseCode):
         return Answer(member)
