@@ -210,7 +210,7 @@ async def test_a_card_with_an_unknown_atr_is_found_by_its_application(foreign: A
     async with made.desk.client(await made.desk.enrol("F1")) as client:
         card = TaiwanNHICard(replace(made.taiwanese, atr=bytes.fromhex("3B6500002063CB6600")))
         opening = await client.open_card(Reader(card))
-        assert opening.answer.is_approved
+        assert opening.answer.is_approved, opening.answer.reply
         assert opening.answer.body.profile == "taiwan_nhi"
         assert opening.answer.body.round_trips == 2
 
