@@ -115,24 +115,26 @@ def main() -> None:
         )  # fmt: skip
         try:
             _wait_until_in(card)
-            slower = uvloop.run(_compare(reader.slots[0], program, keys, turns))
+            slower = uvloop.run(_compare(reader.slots[0], program, _store_of(keys), turns))
         finally:
             card.terminate()
             card.communicate()
     sys.exit(1 if slower > _RATIO_MAX else 0)
 
 
-async def _compare(slot: str, program: Path, keys: Path, turns: int) -> float:
+async def _compare(slot: str, program: Path, store: FileKeyStore, turns: int) -> float:
     commands = _record(slot)
     raw: list[float] = []
+    library: list[float] = []
     read: list[float] = []
     whole: list[float] = []
     ratios: list[float] = []
     _send_raw(program, slot, _WARM_UP_ROUNDS, commands)
-    await _open(slot, keys, _WARM_UP_ROUNDS)
+    await _open(slot, store, _WARM_UP_ROUNDS)
     for _ in range(turns):
         raw_turn = _send_raw(program, slot, _ROUNDS_A_TURN, commands)
-        read_turn, whole_turn = await _open(slot, keys, _ROUNDS_A_TURN)
+        library += _send_from_python(slot, _ROUNDS_A_TURN, commands)
+        read_turn, whole_turn = await _open(slot, store, _ROUNDS_A_TURN)
         ratios.append(statistics.median(whole_turn) / statistics.median(raw_turn))
         raw += raw_turn
         read += read_turn
@@ -140,6 +142,7 @@ async def _compare(slot: str, program: Path, keys: Path, turns: int) -> float:
     print_latencies(
         {
             f"C, {len(commands)} commands": (raw, sum(raw)),
+            "the same by pyscard": (library, sum(library)),
             "read": (read, sum(read)),
             "read and verified": (whole, sum(whole)),
         }
@@ -167,9 +170,22 @@ def _send_raw(program: Path, slot: str, rounds: int, commands: list[str]) -> lis
     return [int(line) / 1e6 for line in done.stdout.split()]
 
 
-async def _open(slot: str, keys: Path, rounds: int) -> tuple[list[float], list[float]]:
+def _send_from_python(slot: str, rounds: int, commands: list[str]) -> list[float]:
+    """Send the same commands through our library, and do nothing else: the least for Python."""
+    encoded = [bytes.fromhex(command) for command in commands]
+    took: list[float] = []
+    with PCSCChannel(slot) as channel:
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            for command in encoded:
+                channel.transmit(command)
+            took.append(time.perf_counter() - begun)
+    return took
+
+
+async def _open(slot: str, store: FileKeyStore, rounds: int) -> tuple[list[float], list[float]]:
     """Open the card again and again: seconds of reading alone, and with verification."""
-    store, cards, more = _store_of(keys), _OneCard(), _NoMoreBatches()
+    cards, more = _OneCard(), _NoMoreBatches()
     read: list[float] = []
     whole: list[float] = []
     async with PCSCReader(slot) as reader:

@@ -122,7 +122,7 @@ def card(  # noqa: PLR0913 - each is an option of the command
     Without --population, --image or --file it is the card of a fictitious holder. pcscd is started
     where none runs, with as many slots as are needed, and then also stopped.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         orders: tuple[CardOrder, ...]
         if file is not None:
