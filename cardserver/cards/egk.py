@@ -23,7 +23,7 @@ ALGORITHM_BRAINPOOL_P256R1 = 4
 """The registry's number of ECDSA on brainpoolP256r1, this card's one algorithm."""
 
 _ISSUER_SIZE = 12
-_PIN_STATES = {
+PIN_STATES = {
     # The wire's `PINState`.
     PINStatus.VERIFIED: 0,
     PINStatus.DISABLED: 0,
@@ -52,7 +52,7 @@ async def open_egk(visit: Visit, opening: Opening) -> Verified:
     return Verified(
         card=card,
         proof=PROOF_GENUINE_CARD,
-        pin_state=_PIN_STATES[file.pin],
+        pin_state=PIN_STATES[file.pin],
         pin_tries=file.pin_tries,
         holder_name=file.personal.name if wants_holder else "",
         holder_id=file.personal.kvnr if wants_holder else "",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from cardserver.cards.challenges import CHALLENGE_SIZE
+from cardserver.cards.egk_pin import visit_egk_pin
 from cardserver.cards.medical import PINAction, visit_medical
 from cardserver.cards.opening import OpenedCard, open_card
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
@@ -22,7 +23,7 @@ from cardserver.outcomes import code_of_card
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Card
 from cardserver.session import RelayRunner
-from protocol.card.profiles import social_security_card
+from protocol.card.profiles import egk, social_security_card
 from protocol.card.profiles.social_security_medical import MedicalRecords
 from protocol.card.script import Batch
 from protocol.terminal.codes import ResponseCode
@@ -176,20 +177,28 @@ async def _with_person(exchange: Exchange, opened: OpenedCard) -> Answer:
 async def _with_medical(
     exchange: Exchange, body: CardOpen, opened: OpenedCard, answer: Answer, runner: BatchRunner
 ) -> Answer:
-    """Read the card's medical file too where the terminal wants it, or have the PIN changed."""
+    """Read the card's medical file too where the terminal wants it, or see to the PIN."""
     action = PINAction(body.pin_action)
-    is_wanted = body.wants_medical or action is PINAction.CHANGE
-    has_one = opened.card.profile == social_security_card.PROFILE
     is_remote = not body.reader.startswith(_CENTRE_READER)
-    if not (is_wanted and has_one and is_remote and isinstance(answer.body, CardOpened)):
+    if not (is_remote and isinstance(answer.body, CardOpened)):
         return answer
-    visit = await visit_medical(
-        runner,
-        pin_state=social_security_card.PINState(opened.pin_state),
-        pin_tries=opened.pin_tries,
-        action=action,
-        wants_records=body.wants_medical,
-    )
+    pin_state = social_security_card.PINState(opened.pin_state)
+    pin_tries = opened.pin_tries
+    match opened.card.profile:
+        case social_security_card.PROFILE if body.wants_medical or action is PINAction.CHANGE:
+            visit = await visit_medical(
+                runner,
+                pin_state=pin_state,
+                pin_tries=pin_tries,
+                action=action,
+                wants_records=body.wants_medical,
+            )
+        case egk.PROFILE:
+            visit = await visit_egk_pin(
+                runner, pin_state=pin_state, pin_tries=pin_tries, action=action
+            )
+        case _:
+            return answer
     if isinstance(visit, CardRefusal):
         return Answer(
             code_of_card(visit.reason), detail_zh=visit.detail_zh, detail_en=visit.detail_en

@@ -8,7 +8,7 @@ secure channel at the first message that does not belong to it. Not here: what i
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto, unique
 from hmac import compare_digest
 
@@ -45,6 +45,7 @@ from protocol.card.pace import (
     encrypt_nonce,
     token_over,
 )
+from protocol.card.pin import CHANGE_REFERENCE_DATA
 from protocol.card.profiles.egk import NONCE_SIZE as CHALLENGE_SIZE
 from protocol.card.profiles.egk import PIN_HOLDER, ROLE_AUTHENTICATION, ROOT
 from protocol.card.secure_messaging import (
@@ -65,6 +66,7 @@ _SECURE = 0x0C
 _CHAINED = 0x10
 _DYNAMIC = 0x7C
 _PIN_BLOCK_SIZE = 8
+_PIN_SIZES = range(6, 9)
 _KEY_CAN = 0x02
 _CERTIFICATE = 0x7F21
 
@@ -162,6 +164,7 @@ class SimulatedEGK:
             (0x80, Instruction.GET_DATA): self._list_public_keys,
             (0x80, Instruction.VERIFY): self._pin_status,
             (0x00, Instruction.VERIFY): self._verify_pin,
+            (0x00, CHANGE_REFERENCE_DATA): self._change_pin,
         }
         self.reset()
 
@@ -298,6 +301,18 @@ class SimulatedEGK:
         self._pin_tries = PIN_TRIES_MAX
         self._is_pin_verified = True
         return b"", StatusWord.OK
+
+    def _change_pin(self, command: CommandAPDU) -> Answer:
+        old, new = command.data[:_PIN_BLOCK_SIZE], command.data[_PIN_BLOCK_SIZE:]
+        if len(new) != _PIN_BLOCK_SIZE:
+            raise _RefusedError(StatusWord.WRONG_LENGTH)
+        answer = self._verify_pin(replace(command, data=old))
+        digits = new.hex()[2 : 2 + (new[0] & 0x0F)]
+        if answer[1] == StatusWord.OK:
+            if len(digits) not in _PIN_SIZES or new != pin_block(digits):
+                raise _RefusedError(StatusWord.DATA_INCORRECT)
+            self._pin = digits
+        return answer
 
     def _check_pin_reference(self, command: CommandAPDU) -> None:
         self._check_access(Access.FREE)

@@ -9,12 +9,21 @@ from typing import Any
 import pytest
 
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.messages import MessageType, Preview, ProofLevel
-from simulators.card.egk import EGKImage, SimulatedEGK
+from protocol.terminal.messages import (
+    MessageType,
+    PINAction,
+    PINKind,
+    PINResult,
+    PINState,
+    Preview,
+    ProofLevel,
+)
+from simulators.card.egk import EGKImage, SimulatedEGK, pin_block
 from simulators.card.egk_print import FICTITIOUS_EGK, CardAuthority, print_egk
 from simulators.card.faults import RewritingCard
 from simulators.card.population_cards import iterate_cards
 from simulators.centre_process import CentreProcess, City, command
+from terminals.card_reader import PINRequest
 from terminals.readers.paced_channel import PacedChannel
 from tests.cardserver.desk import Desk, Reader, configure, settle_of
 
@@ -99,6 +108,52 @@ async def test_a_card_is_opened_and_settled_with(german: German) -> None:
                 card_session=body.card_session,
             )
             assert settled.is_approved
+
+
+async def test_a_pin_is_verified_or_changed_at_the_counter(german: German) -> None:
+    desk = german.desk
+    card = SimulatedEGK(german.image)
+    typed: list[tuple[PINKind, int]] = []
+    pins: dict[PINKind, str | None] = {}
+
+    async def holder(request: PINRequest) -> str | None:
+        typed.append((request.kind, request.tries_left))
+        return pins[request.kind]
+
+    async with desk.client(await desk.enrol("G1")) as client:
+        for action, current, new, result, tries in (
+            (PINAction.VERIFY, "654321", None, PINResult.WRONG, 2),
+            (PINAction.VERIFY, None, None, PINResult.NOT_GIVEN, 2),
+            (PINAction.CHANGE, "654321", "135790", PINResult.WRONG, 1),
+            (PINAction.CHANGE, "123456", "135790", PINResult.CHANGED, -1),
+            (PINAction.VERIFY, "135790", None, PINResult.RIGHT, -1),
+        ):
+            pins.update({PINKind.CURRENT: current, PINKind.NEW: new})
+            opening = await client.open_card(Reader(card), pin_action=action, pin_entry=holder)
+            body = opening.answer.body
+            assert opening.answer.is_approved
+            assert (body.pin_result, body.pin_tries) == (result, tries)
+            assert body.round_trips == 2
+    assert typed[0] == (PINKind.CURRENT, 3)
+
+
+async def test_a_blocked_pin_is_not_asked_for(german: German) -> None:
+    desk = german.desk
+    card = SimulatedEGK(german.image)
+    for _ in range(3):
+        card.transmit(bytes.fromhex("0020000108") + pin_block("654321"))
+
+    async def holder(_request: PINRequest) -> str | None:
+        raise AssertionError("a blocked PIN was asked for")
+
+    async with desk.client(await desk.enrol("G1")) as client:
+        opening = await client.open_card(
+            Reader(card), pin_action=PINAction.VERIFY, pin_entry=holder
+        )
+        body = opening.answer.body
+        assert (body.pin, body.pin_result, body.round_trips) == (
+            PINState.BLOCKED, PINResult.NOT_ASKED, 1,
+        )  # fmt: skip
 
 
 async def test_what_is_not_the_card_is_refused(german: German) -> None:

@@ -13,6 +13,7 @@ from enum import Enum, auto, unique
 from protocol.card.apdu import EXTENDED_LE_MAX, SHORT_LE_MAX, CommandAPDU, Instruction
 from protocol.card.cv_certificate import SIGNATURE_SIZE, CVCertificate, decode_certificate
 from protocol.card.errors import CardDataError
+from protocol.card.pin import CHANGE_REFERENCE_DATA
 from protocol.card.profiles.egk_data import (
     INSURANCE_DATA_SIZE_MAX,
     PERSONAL_DATA_SIZE_MAX,
@@ -189,6 +190,24 @@ def verify_pin(tries: int = -1) -> Script[int]:
     template = CommandAPDU(0x00, Instruction.VERIFY, 0x00, PIN_HOLDER).encode() + b"\0"
     place = PINPlace(len(template), PINKind.CURRENT, PINFormat.BLOCK_2, tries)
     (answer,) = yield (Step(template, _PIN_ANSWERS, pins=(place,)),)
+    return int.from_bytes(answer[-2:], "big")
+
+
+def change_pin(tries: int = -1) -> Script[int]:
+    """Have the holder's PIN changed, the old one and the new one put in at the card.
+
+    Args:
+        tries: As in `verify_pin`.
+
+    Returns:
+        The card's status word.
+    """
+    template = bytes((0x00, CHANGE_REFERENCE_DATA, 0x00, PIN_HOLDER, 0x00))
+    places = tuple(
+        PINPlace(len(template), kind, PINFormat.BLOCK_2, tries)
+        for kind in (PINKind.CURRENT, PINKind.NEW)
+    )
+    (answer,) = yield (Step(template, _PIN_ANSWERS, pins=places),)
     return int.from_bytes(answer[-2:], "big")
 
 
