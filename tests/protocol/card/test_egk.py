@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.card.errors import CardDataError, CardProtocolError
+from protocol.card.pin import PINDigits, fill_pins
 from protocol.card.profiles import egk
 from protocol.card.profiles.egk import CHUNK_SIZE, PINStatus, join_chunks, pin_status, read_on
 from protocol.card.script import Step
@@ -107,6 +108,12 @@ def test_a_pin_is_verified_once(word: int) -> None:
     with pytest.raises(StopIteration) as stop:
         script.send((word.to_bytes(2, "big"),))
     assert stop.value.value == word
+
+
+def test_a_change_of_pin_takes_the_old_one_first() -> None:
+    (step,) = next(egk.change_pin(3))
+    command = fill_pins(step.command, step.pins, {1: PINDigits("123456"), 2: PINDigits("13579024")})
+    assert command.hex().upper() == "002400011026123456FFFFFFFF2813579024FFFFFF"
 
 
 def test_the_nonce_stands_where_the_batch_has_its_place() -> None:
