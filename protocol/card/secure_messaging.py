@@ -159,7 +159,8 @@ def open_answer(keys: SessionKeys, counter: int, answer: bytes) -> bytes:
         raise SecureMessagingError(f"an answer {outer.status_word:04X} is not protected")
     status, mac = objects[-2].value, objects[-1].value
     covered = outer.data[: len(outer.data) - len(objects[-1].encode_ber())]
-    if covered + objects[-1].encode_ber() != outer.data or mac != _code(keys, counter, covered):
+    is_ours = compare_digest(mac, _code(keys, counter, covered))
+    if not is_ours or covered + objects[-1].encode_ber() != outer.data:
         raise SecureMessagingError("an answer's authentication code is not of this answer")
     if status != outer.status_word.to_bytes(2, "big"):
         raise SecureMessagingError("an answer's status word was changed")
