@@ -146,6 +146,7 @@ class Worker:
         revocations = Revocations()
         await revocations.catch_up(database)
         anchors = read_anchors(config)
+        anchors.revocations = revocations
         metrics = Metrics()
         metrics.watch_queue(lambda: float(writer.waiting_count))
         return Centre(

@@ -9,10 +9,12 @@ are of authorities that certify holders. Not here: how a chain is verified
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from cryptography.x509 import Certificate, load_der_x509_certificate
 
+from cardserver.cards.revocations import Revocations
 from cardserver.config import Config
 from protocol.card.cv_certificate import (
     CertificateError,
@@ -45,13 +47,15 @@ class TrustAnchors:
         anchors: Roots by their names.
         certificates: Ways between authorities.
         holder_authorities: Those that certify holders.
+        revocations: What of all that, and of cards' own certificates, was revoked since.
     """
 
     anchors: dict[bytes, TrustAnchor] = field(default_factory=dict)
     certificates: tuple[CVCertificate, ...] = ()
     holder_authorities: tuple[Certificate, ...] = ()
-    # Millions of cards come from a few authorities: each is verified once a day.
-    _verified: OrderedDict[tuple[bytes, int], None] = field(default_factory=OrderedDict)
+    revocations: Revocations = field(default_factory=Revocations)
+    # Millions of cards come from a few authorities: each is verified once a day and list.
+    _verified: OrderedDict[tuple[bytes, int, int], None] = field(default_factory=OrderedDict)
 
     def verify_card(
         self, certificate: CVCertificate, authority: CVCertificate, *, today: int
@@ -59,21 +63,31 @@ class TrustAnchors:
         """Verify a card's certificate by its authority's, and that one up to a root.
 
         Raises:
-            CertificateError: A signature is wrong, no way leads to a root, or an authority or the
-                root is not in force.
+            CertificateError: A signature is wrong, no way leads to a root, an authority or the
+                root is not in force, or a certificate on the way is revoked.
         """
+        self._check_not_revoked(certificate)
         if certificate.authority != authority.holder:
             raise CertificateError("the card's authority is not the one whose certificate it shows")
-        known = (authority.encode(), today)
+        known = (authority.encode(), today, self.revocations.version)
         if known not in self._verified:
             check_in_force(authority, today)
-            verify_chain(authority, self.certificates, self.anchors, today=today)
+            self._check_not_revoked(authority)
+            ways = tuple(one for one in self.certificates if not self._is_revoked(one))
+            verify_chain(authority, ways, self.anchors, today=today)
             self._verified[known] = None
             if len(self._verified) > _VERIFIED_MAX:
                 self._verified.popitem(last=False)
         if not authority.may_certify:
             raise CertificateError("the certificate that a card shows is no authority's")
         verify_certificate(certificate, authority.point)
+
+    def _is_revoked(self, certificate: CVCertificate) -> bool:
+        return self.revocations.is_certificate_revoked(sha256(certificate.encode()).digest())
+
+    def _check_not_revoked(self, certificate: CVCertificate) -> None:
+        if self._is_revoked(certificate):
+            raise CertificateError(f"the certificate of {certificate.holder.hex()} is revoked")
 
 
 def read_anchors(config: Config) -> TrustAnchors:

@@ -1,6 +1,7 @@
 """A worker's copy of the revocation list: exact beside a set, and current beside the database."""
 
 import hashlib
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardserver.cards.revocations import Revocations, RevokedKeys
+from cardserver.cards.trust_anchors import load_trust_anchors
 from cardserver.registry import administration_store as administration
 from cardserver.registry.administration_store import Actor
 from cardserver.registry.revocation_store import (
@@ -23,6 +25,8 @@ from cardserver.registry.revocation_store import (
 from cardserver.registry.values import RevocationKind, RevocationReason
 from ledger.database_store import Database
 from ledger.scripts import Script
+from protocol.card.cv_certificate import CertificateError, CVCertificate
+from simulators.card.egk_print import CardAuthority
 
 LAST = 2**64 - 1
 # Few places, so that numbers push each other along, also around the table's end.
@@ -174,3 +178,34 @@ async def test_a_certificate_is_revoked_and_restored_with_an_audit(database: Dat
         assert done == version
         await revocations.catch_up(database)
         assert revocations.is_certificate_revoked(fingerprint) is is_revoked
+
+
+def withdrawn(certificate: CVCertificate, *, is_revoked: bool = True) -> Revocation:
+    return Revocation(
+        RevocationKind.CERTIFICATE,
+        certificate_subject(hashlib.sha256(certificate.encode()).digest()),
+        0,
+        RevocationReason.WITHDRAWN if is_revoked else RevocationReason.NOT_REVOKED,
+    )
+
+
+def test_a_revoked_certificate_ends_every_chain_over_it(tmp_path: Path) -> None:
+    """A card's own, its authority's, and a cross certificate; restored, they hold again."""
+    old, new = (
+        CardAuthority(Random(1).randbytes),
+        CardAuthority(Random(2).randbytes, root_name=b"DENEW" + bytes.fromhex("110126")),
+    )
+    cross = new.cross_certify(old.root)
+    for name, certificate in (("new", new.root), ("cross", cross)):
+        (tmp_path / f"{name}.cvc").write_bytes(certificate.encode())
+    anchors = load_trust_anchors(tmp_path)
+    card = old.certify(bytes(12), Random(3).randbytes(32), begins=20250101, ends=20301231)
+    for version, revoked_one in enumerate((card, old.certificate, cross), 1):
+        anchors.verify_card(card, old.certificate, today=20261121)
+        anchors.revocations.take_up([withdrawn(revoked_one)])
+        anchors.revocations.version = 2 * version
+        with pytest.raises(CertificateError):
+            anchors.verify_card(card, old.certificate, today=20261121)
+        anchors.revocations.take_up([withdrawn(revoked_one, is_revoked=False)])
+        anchors.revocations.version = 2 * version + 1
+    anchors.verify_card(card, old.certificate, today=20261121)
