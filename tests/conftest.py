@@ -118,3 +118,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if terminalreporter.config.getoption("--fail-on-skip"):
         for line in _skipped:
             terminalreporter.write_line(f"skipped, and could have run: {line}", red=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the work by file; all that uses the one virtual reader stays together."""
+    for item in items:
+        is_device = "device" in item.path.parts
+        item.add_marker(pytest.mark.xdist_group("device" if is_device else str(item.path)))
