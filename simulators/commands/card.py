@@ -94,7 +94,7 @@ def card(  # noqa: PLR0913 - each is an option of the command
     Without --population it is the card of the standard's fictitious holder. pcscd is started
     where none runs, and then also stopped.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     stopped = threading.Event()
 
     try:
