@@ -26,7 +26,7 @@ lint: setup-test
 	.venv/bin/lint-imports
 
 test: lint
-	$(PYTHON) -m pytest -m "not long" --fail-on-skip
+	$(PYTHON) -m pytest -m "not long" --fail-on-skip --numprocesses 2 --dist loadgroup
 
 test-long: lint
 	$(PYTHON) -m pytest --fail-on-skip

@@ -19,7 +19,7 @@ import uvloop
 
 from benchmarks.load import database_urls, signed_on_terminals, today
 from benchmarks.report import console, print_latencies, print_machine, print_stages
-from protocol.terminal.messages import CardOpened, CardStep
+from protocol.terminal.messages import CardOpened
 from simulators.card.simulated_card import SimulatedCard
 from simulators.card.social_security_card import CardData, RootKeys, print_card
 from simulators.card.virtual_reader import VirtualReaderCard
@@ -28,7 +28,7 @@ from simulators.counter import SimulatedReader, choose_patients
 from simulators.pcscd import virtual_reader
 from terminals.card_reader import CardReader
 from terminals.client import TerminalClient
-from terminals.readers.channel import BatchAnswers
+from terminals.readers.channel import BatchAnswers, StepLike
 from terminals.readers.pcsc import PCSCReader
 
 _PERSONS = 1000
@@ -72,7 +72,7 @@ class TimedReader:
         self.seconds += time.perf_counter() - started
         return atr
 
-    async def run_batch(self, steps: Sequence[CardStep], challenge: bytes, /) -> BatchAnswers:
+    async def run_batch(self, steps: Sequence[StepLike], challenge: bytes, /) -> BatchAnswers:
         """Run the commands."""
         started = time.perf_counter()
         answers = await self._reader.run_batch(steps, challenge)

@@ -148,6 +148,15 @@ async def _compare(slot: str, program: Path, store: FileKeyStore, turns: int) ->
         }
     )
     ratio = statistics.median(ratios)
+    fastest = {
+        name: statistics.quantiles(times, n=10)[0]
+        for name, times in (("C", raw), ("pyscard", library), ("read", read), ("whole", whole))
+    }
+    console.print(
+        "of the fastest tenth, which other load met least: "
+        + ", ".join(f"{name} {took * 1000:.3f} ms" for name, took in fastest.items())
+        + f"; {fastest['whole'] / fastest['C']:.2f} times C"
+    )
     console.print(
         f"read and verified takes {ratio:.2f} times the C program (median of {turns} turns,"
         f" {min(ratios):.2f} to {max(ratios):.2f}); to be reached: {_RATIO_MAX}"

@@ -146,3 +146,10 @@ def softhsm_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOFTHSM2_CONF", str(configuration))
         yield "tests"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the work by file; all that uses the one virtual reader stays together."""
+    for item in items:
+        is_device = "device" in item.path.parts
+        item.add_marker(pytest.mark.xdist_group("device" if is_device else str(item.path)))

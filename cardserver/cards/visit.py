@@ -158,7 +158,7 @@ class Visit:
     async def _first_ran(self, opening: Opening) -> BatchAnswers:
         if not self._first.opening:
             return await self._run(self._filled(opening, opening.batch))
-        self._filled(opening, opening.batch)  # refuses a challenge that is too short
+        self._check_challenge(opening)
         self.round_trips += 1
         return BatchAnswers(self._first.outcome, self._first.answers, 0)
 
@@ -196,9 +196,12 @@ class Visit:
     def _unknown(self) -> RefusedError:
         return RefusedError(Reason.CARD_UNKNOWN, en=f"ATR {self.atr.hex().upper()}")
 
-    def _filled(self, opening: Opening, batch: Batch) -> Batch:
+    def _check_challenge(self, opening: Opening) -> None:
         if len(self.challenge) < opening.challenge_size:
             raise RefusedError(Reason.CHALLENGE_NOT_VALID)
+
+    def _filled(self, opening: Opening, batch: Batch) -> Batch:
+        self._check_challenge(opening)
         return fill_challenge(batch, self.challenge)
 
 

@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 ANSWER_SIZE_MAX = 65_538
 _GET_RESPONSES_MAX = 256
+_STATUS_SIZE = 2
+_BYTES_WAIT = 0x61
+_WRONG_LE = 0x6C
+_FOLLOWED = frozenset({_BYTES_WAIT, _WRONG_LE})
 
 
 class ReaderError(Exception):
@@ -150,15 +154,24 @@ def run_batch(channel: CardChannel, batch: Sequence[StepLike], challenge: bytes)
             nothing was sent of that step.
     """
     started = time.perf_counter_ns()
-    counted = _CountedChannel(channel)
+    transmit = channel.transmit
     answers: list[bytes] = []
+    exchanges_count = 0
     outcome = BatchOutcome.COMPLETED
     try:
         for step in batch:
             if step.condition is not None and not is_condition_met(step.condition, answers):
                 answers.append(b"")
                 continue
-            answer = _answer_to(counted, step, challenge)
+            command = _command_of(step, challenge) if step.pins or step.spans else step.command
+            # Where no PIN was given nothing is sent, and the batch ends here.
+            answer = transmit(command) if command else b""
+            exchanges_count += 1
+            # Between two commands the chip works, and this has left the processor's caches: so
+            # what most answers don't need is elsewhere.
+            if len(answer) < _STATUS_SIZE or answer[-2] in _FOLLOWED or isinstance(step, PINStep):
+                answer, more_count = _followed(channel, step, command, answer)
+                exchanges_count += more_count
             answers.append(answer)
             if int.from_bytes(answer[-2:], "big") not in step.expected:
                 outcome = BatchOutcome.UNEXPECTED_STATUS
@@ -170,7 +183,7 @@ def run_batch(channel: CardChannel, batch: Sequence[StepLike], challenge: bytes)
     except ReaderError:
         outcome = BatchOutcome.READER_FAULT
     card_time_us = (time.perf_counter_ns() - started) // 1000
-    return BatchAnswers(outcome, tuple(answers), card_time_us, counted.count)
+    return BatchAnswers(outcome, tuple(answers), card_time_us, exchanges_count)
 
 
 def put_pins(
@@ -235,31 +248,47 @@ def _complete(ran: BatchAnswers) -> tuple[bytes, ...]:
             raise ReaderError("the reader failed")
 
 
-class _CountedChannel:
-    """A card whose exchanges are counted, and whose answers have a status word."""
-
-    __slots__ = ("_transmit", "atr", "count")
-
-    def __init__(self, channel: CardChannel) -> None:
-        self.atr = channel.atr
-        self._transmit = channel.transmit
-        self.count = 0
-
-    def transmit(self, command: bytes) -> bytes:
-        self.count += 1
-        answer = self._transmit(command)
-        if len(answer) < 2:  # noqa: PLR2004 - SW1 and SW2
-            raise ReaderError(f"the reader gave {len(answer)} bytes, an answer has at least 2")
-        return answer
-
-
-def _answer_to(channel: _CountedChannel, step: StepLike, challenge: bytes) -> bytes:
+def _command_of(step: StepLike, challenge: bytes) -> bytes:
     if step.pins:
         raise BatchError("a PIN is wanted that nobody was asked for")
+    return _filled(step, challenge)
+
+
+def _followed(
+    channel: CardChannel, step: StepLike, command: bytes, answer: bytes
+) -> tuple[bytes, int]:
+    """See to `6Cxx` and `61xx` (ISO/IEC 7816-4:2020, 5.6, 11.8.1), or to a PIN's answer.
+
+    Returns:
+        The whole answer, and how many more exchanges it took.
+    """
     if isinstance(step, PINStep):
         # Never repeated: each time takes a try, and a card that says otherwise is not believed.
-        return channel.transmit(step.command)[-2:] if step.command else b""
-    return _exchange(channel, _filled(step, challenge) if step.spans else step.command)
+        return (_checked(answer)[-2:], 0) if command else (b"", -1)
+    more_count = 0
+    if len(_checked(answer)) == _STATUS_SIZE and answer[0] == _WRONG_LE:
+        answer = _checked(channel.transmit(_with_le(command, answer[-1])))
+        more_count += 1
+    if answer[-2] != _BYTES_WAIT:
+        return answer, more_count
+    collected = bytearray(answer[:-2])
+    # GET RESPONSE goes on the command's own logical channel, without secure messaging.
+    get_response = bytes((command[0] & 0x03, 0xC0, 0x00, get_response_p2(channel.atr)))
+    for _ in range(_GET_RESPONSES_MAX):
+        answer = _checked(channel.transmit(get_response + answer[-1:]))
+        more_count += 1
+        collected += answer[:-2]
+        if answer[-2] != _BYTES_WAIT or len(collected) > ANSWER_SIZE_MAX:
+            break
+    if len(collected) + _STATUS_SIZE > ANSWER_SIZE_MAX or answer[-2] == _BYTES_WAIT:
+        raise ReaderError("the card's answer has no end")
+    return bytes(collected) + answer[-2:], more_count
+
+
+def _checked(answer: bytes) -> bytes:
+    if len(answer) < _STATUS_SIZE:
+        raise ReaderError(f"the reader gave {len(answer)} bytes, an answer has at least 2")
+    return answer
 
 
 def _with_pins(step: StepLike, pins: Mapping[int, PINDigits] | None) -> PINStep:
@@ -277,26 +306,6 @@ def _filled(step: StepLike, challenge: bytes) -> bytes:
             raise BatchError("a place for challenge bytes lies outside challenge or command")
         command[span.command_offset : span.command_offset + span.size] = part
     return bytes(command)
-
-
-def _exchange(channel: _CountedChannel, command: bytes) -> bytes:
-    """Send one command and see to `6Cxx` and `61xx` (ISO/IEC 7816-4:2020, 5.6, 11.8.1)."""
-    answer = channel.transmit(command)
-    if answer[-2] == 0x6C and len(answer) == 2:  # noqa: PLR2004 - SW1 and SW2
-        answer = channel.transmit(_with_le(command, answer[-1]))
-    if answer[-2] != 0x61:  # noqa: PLR2004 - the status word is its name
-        return answer
-    collected = bytearray(answer[:-2])
-    # GET RESPONSE goes on the command's own logical channel, without secure messaging.
-    get_response = bytes((command[0] & 0x03, 0xC0, 0x00, get_response_p2(channel.atr)))
-    for _ in range(_GET_RESPONSES_MAX):
-        answer = channel.transmit(get_response + answer[-1:])
-        collected += answer[:-2]
-        if answer[-2] != 0x61 or len(collected) > ANSWER_SIZE_MAX:  # noqa: PLR2004 - as above
-            break
-    if len(collected) + 2 > ANSWER_SIZE_MAX or answer[-2] == 0x61:  # noqa: PLR2004 - as above
-        raise ReaderError("the card's answer has no end")
-    return bytes(collected) + answer[-2:]
 
 
 def _with_le(command: bytes, le: int) -> bytes:

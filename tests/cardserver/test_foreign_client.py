@@ -492,7 +492,7 @@ def test_a_card_that_does_not_open(desk: Desk, client: ForeignClient) -> None:
         raise OSError("the reader was unplugged")
 
     assert client.open_card(card.atr, fail).code == CODES["CARD_READER_FAULT"]
-    reply = client.open_card(b"\x3b\x00", card.transmit)
+    reply = client.open_card(b"\x3b\x00", lambda _command: b"\x6a\x82")
     assert reply.code == CODES["CARD_UNKNOWN"]
     card.reset()
     assert client.open_card(card.atr, card.transmit).code == APPROVED
