@@ -141,6 +141,14 @@ class ProvenCard:
 class KeyStore(Protocol):
     """What opening a card needs of whoever holds the keys."""
 
+    def check_algorithm(self, algorithm: Algorithm) -> None:
+        """Refuse a cipher that can't be computed here.
+
+        Raises:
+            AlgorithmUnsupportedError: It is one.
+        """
+        ...
+
     def internal_authentication(
         self, card: CardKeyName, *, factor: bytes, original: bytes, answer: bytes
     ) -> ProvenCard:

@@ -6,8 +6,8 @@ are made sensitive and not extractable; all that comes out is the 8 bytes which 
 The mechanism is 3DES alone: what PKCS #11 has no name for (SM4, SSF33) is refused by name. Not
 here: keys that this process may hold itself (`file_keystore.py`).
 
-The one file that imports `pkcs11`. Its calls wait for the token: SoftHSM takes a third of a millisecond
-a card, an HSM on a network its round trip for each of five calls.
+The one file that imports `pkcs11`. Its calls wait for the token: SoftHSM takes a third of a
+millisecond a card, an HSM on a network its round trip for each of five calls.
 """
 
 import ctypes

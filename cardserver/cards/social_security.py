@@ -47,22 +47,23 @@ async def open_social_security_card(visit: Visit, opening: Opening) -> Verified:
 def _proven(card: Card, file: OpenedFile, challenge: bytes, keys: KeyStore) -> ProvenCard:
     """Verify the card's answer with the cipher that the registry, not the card, names."""
     algorithm = Algorithm(card.algorithm)
-    if algorithm is Algorithm.SSF33:
-        raise RefusedError(Reason.CARD_ALGORITHM_UNSUPPORTED, en="SSF33")
-    if file.algorithm is not algorithm:
-        raise RefusedError(
-            Reason.CARD_ALGORITHM_MISMATCH,
-            en=f"the card says {file.algorithm.name}, the registry {algorithm.name}",
-        )
     try:
+        keys.check_algorithm(algorithm)
+        if file.algorithm is not algorithm:
+            raise RefusedError(
+                Reason.CARD_ALGORITHM_MISMATCH,
+                en=f"the card says {file.algorithm.name}, the registry {algorithm.name}",
+            )
         return keys.internal_authentication(
             CardKeyName(algorithm, card.region, card.identity),
             factor=challenge[8:16],
             original=challenge[0:8],
             answer=file.authentication,
         )
-    except AlgorithmUnsupportedError:
-        raise RefusedError(Reason.CARD_ALGORITHM_UNSUPPORTED) from None
+    except AlgorithmUnsupportedError:  # SSF33, unless a key store knows it
+        raise RefusedError(
+            Reason.CARD_ALGORITHM_UNSUPPORTED, algorithm.name, algorithm.name
+        ) from None
     except NotGenuineError:
         raise RefusedError(Reason.CARD_NOT_GENUINE) from None
 

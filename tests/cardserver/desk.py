@@ -263,7 +263,7 @@ def settle_of(bill: Bill, split: Split) -> Settle:
 async def open_card(client: TerminalClient, card: SimulatedCard) -> bytes:
     """Open a card; give its session."""
     opening = await client.open_card(Reader(card))
-    assert opening.answer.is_approved, opening.answer
+    assert opening.answer.is_approved, opening.answer.reply
     token: bytes = opening.answer.body.card_session
     return token
 

@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,9 @@ def postgres_city(
     city = City(directory / "centre", made_city.population, made_city.password_file)
 
     async def set_up() -> None:
-        await command("cardserver", "init", str(city.directory), "--database", url)
+        await command(
+            "cardserver", "init", str(city.directory), "--database", url, "--with-test-card-keys"
+        )
         await command(
             "cardserver", "registry", "import", "--config", str(city.config_file),
             str(city.population),
@@ -123,6 +127,31 @@ async def test_both_serve_one_port_and_decide_alike(desk: Desk) -> None:
         "cardserver", "trial-balance", "--config", str(desk.city.config_file), "--json"
     )
     assert balance.status == 0
+
+
+async def test_every_worker_takes_up_the_revocation_list_within_seconds(desk: Desk) -> None:
+    credentials = await desk.enrol("LISTENER")
+    async with AsyncExitStack() as stack:
+        terminals = [await stack.enter_async_context(desk.raw(credentials)) for _ in range(24)]
+        assert all(await connections_of(desk))
+
+        async def versions() -> set[int]:
+            """Ask over every connection which version its worker has."""
+            replies = await asyncio.gather(
+                *(one.reply_to(one.request(MessageType.ECHO, Echo(b""))) for one in terminals)
+            )
+            return {reply.list_version for reply in replies}
+
+        (before,) = await versions()
+        for change in ("lost", "found"):
+            await command(
+                "cardserver", "card", "state", "--config", str(desk.city.config_file),
+                desk.card_data(1).card_number, change,
+            )  # fmt: skip
+        changed = time.monotonic()
+        while await versions() != {before + 2}:
+            assert time.monotonic() - changed < 4
+            await asyncio.sleep(0.1)
 
 
 async def test_a_worker_that_is_killed_comes_back_while_the_other_serves(desk: Desk) -> None:

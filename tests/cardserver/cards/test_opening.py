@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from cardserver.cards.file_keystore import FileKeyStore
+from cardserver.cards.keystore import CardKeyName, ProvenCard
 from cardserver.cards.opening import OpenedCard
 from cardserver.cards.refusals import CardRefusal
 from cardserver.cards.refusals import CardRefusalReason as Reason
@@ -219,6 +221,23 @@ async def test_an_ssf33_card_is_unsupported(
     registry.register(data)
     channel = print_card(data, roots[data.algorithm])
     assert await _refused(counter, channel) is Reason.CARD_ALGORITHM_UNSUPPORTED
+
+
+async def test_an_ssf33_card_is_handed_to_a_key_store_that_knows_the_cipher(
+    counter: Any, registry: Any, roots: Any, data: Any
+) -> None:
+    class DeviceStore(FileKeyStore):
+        """Computes SSF33 as a device would; here its answer to a card is any."""
+
+        algorithms = frozenset(Algorithm)
+
+        def internal_authentication(self, card: CardKeyName, **_given: bytes) -> ProvenCard:
+            return ProvenCard(card, 1)
+
+    data = replace(data, algorithm=Algorithm.SSF33)
+    registry.register(data)
+    counter.keys.__class__ = DeviceStore
+    assert isinstance(await counter.open(print_card(data, roots[data.algorithm])), OpenedCard)
 
 
 @pytest.mark.parametrize(
