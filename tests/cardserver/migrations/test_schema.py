@@ -1,10 +1,17 @@
 """The steps of the schema's history lead to the tables that the code uses."""
 
+from pathlib import Path
+
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
+from cardserver.migrations import schema
 from cardserver.migrations.schema import METADATAS, is_current, upgrade
+from cardserver.registry import tables
+from cardserver.registry.revocation_store import card_subject, changes_since
+from cardserver.registry.values import RevocationReason
 from ledger.database_store import Database
 from simulators.postgres import PostgreSQLCluster
 
@@ -30,3 +37,46 @@ async def test_an_empty_database_is_not_current(postgres_cluster: PostgreSQLClus
     database = Database.open(postgres_cluster.create_database("not_migrated"))
     assert not await database.administer(is_current)
     await database.close()
+
+
+async def test_what_was_revoked_before_there_was_a_list_is_its_first_version(
+    postgres_cluster: PostgreSQLCluster, tmp_path: Path
+) -> None:
+    identity = bytes.fromhex("8697159900BF7C7A")
+
+    def fill(connection: Connection) -> None:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for number, state, deceased_date in ((1, 1, None), (2, 2, None), (3, 1, 20260101)):
+            connection.execute(
+                tables.person.insert().values(
+                    person_no=number, id_number=str(number), name="张三", sex=1,
+                    birth_date=19811010, deceased_date=deceased_date, family_no=0, employer_no=0,
+                )
+            )  # fmt: skip
+            connection.execute(
+                tables.card.insert().values(
+                    card_no=number, profile="social_security_card", identity=identity,
+                    region=f"63990{number}", card_number=str(number), card_id=b"", person_no=number,
+                    version="1.00", algorithm=1, card_class="3", issuer=b"", begins=20200101,
+                    ends=20991231, state=state,
+                )
+            )  # fmt: skip
+
+    for url in (f"sqlite:///{tmp_path}/old.db", postgres_cluster.create_database("old")):
+        database = Database.open(url)
+        await database.administer(fill)
+        await database.administer(upgrade)
+        assert await database.administer(differences) == []
+        await database.start()
+        pages = [page async for page in changes_since(database, 0)]
+        await database.close()
+        ((version, changes),) = pages
+        assert version == 1
+        assert sorted((one.card_no, one.reason) for one in changes) == [
+            (2, RevocationReason.LOST), (3, RevocationReason.DECEASED),
+        ]  # fmt: skip
+        assert {one.subject for one in changes} == {
+            card_subject("social_security_card", f"63990{number}", identity) for number in (2, 3)
+        }
