@@ -58,13 +58,15 @@ async def _read(config: Config, name: str, *, wants_holder: bool) -> dict[str, s
             f"no reader's name begins with {name!r}" if name else "no reader is there"
         )
     async with open_database(config) as database, PCSCReader(found[0]) as reader:
+        anchors = read_anchors(config)
+        await anchors.revocations.catch_up(database)
         attached = AttachedReader(
             reader,
             keys=open_keystore(config),
             cards=Registry(database),
             issuers=config.issuers,
             random_bytes=secrets.token_bytes,
-            anchors=read_anchors(config),
+            anchors=anchors,
         )
         started = time.perf_counter()
         opened = await attached.open(
