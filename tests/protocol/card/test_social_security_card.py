@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.card.apdu import decode_command
+from protocol.card.catalogue import find_opening
 from protocol.card.errors import CardDataError, CardProtocolError
 from protocol.card.profiles import social_security_card as ssc
 from protocol.card.profiles.social_security_keys import Algorithm
@@ -228,3 +229,36 @@ def test_status_words_carry_numbers() -> None:
     assert [exact_length(each) for each in (0x6C12, 0x6C00, 0x6112)] == [18, 256, None]
     assert [tries_left(each) for each in (0x63C0, 0x63CF, 0x6300)] == [0, 15, None]
     assert StatusWord.OK == 0x9000
+
+
+HISTORICAL = "00814E43238697159900BF7C7A"
+
+
+@pytest.mark.parametrize(
+    ("atr", "number"),
+    [
+        ("3B6D0000" + HISTORICAL, 1),
+        # As PC/SC names a contactless card, its check byte last; and the card's own ATS.
+        ("3B8D8001" + HISTORICAL + "87", 5),
+        ("127880A002" + HISTORICAL, 5),
+        ("117880A002" + HISTORICAL, 5),
+    ],
+)
+def test_a_card_is_the_same_over_contacts_and_through_the_air(atr: str, number: int) -> None:
+    opening = find_opening(bytes.fromhex(atr))
+    assert opening is not None
+    assert (opening.profile, opening.number) == (ssc.PROFILE, number)
+    assert ssc.historical_bytes(bytes.fromhex(atr)).hex().upper() == HISTORICAL
+    assert ssc.identity(bytes.fromhex(atr)).hex().upper() == "8697159900BF7C7A"
+
+
+@pytest.mark.parametrize("atr", ["127880A003" + HISTORICAL, "3B8D8001" + HISTORICAL])
+def test_another_header_is_another_card(atr: str) -> None:
+    assert find_opening(bytes.fromhex(atr)) is None
+
+
+def test_a_contactless_card_is_asked_for_its_answers() -> None:
+    for contact, contactless in zip(ssc.OPENING, ssc.OPENING_CONTACTLESS, strict=True):
+        one, other = decode_command(contact.command), decode_command(contactless.command)
+        assert (one.ins, one.p1, one.p2, one.data) == (other.ins, other.p1, other.p2, other.data)
+        assert other.le is not None or not other.data
