@@ -78,8 +78,11 @@ def verify_holder_certificate(
         ]
         names = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         issuers = [each for each in authorities if each.subject == certificate.issuer]
-        # OpenSSL reads some forms that DER does not have; what was signed is the one form.
-        is_one_form = certificate.public_bytes(Encoding.DER) == encoded
+        # What is read leniently is more forms than one; what was signed is the one that DER has,
+        # and a signature is whole bytes: no bit of its BIT STRING is unused.
+        is_one_form = certificate.public_bytes(Encoding.DER) == encoded and encoded.endswith(
+            b"\0" + certificate.signature
+        )
     except _MALFORMED as malformed:
         raise CardDataError("the holder's certificate is malformed") from malformed
     if not is_one_form:

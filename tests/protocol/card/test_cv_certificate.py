@@ -243,6 +243,24 @@ def test_every_flipped_bit_of_a_holders_certificate_is_refused() -> None:
             verify_holder_certificate(changed, [authority.holder_authority], today=TODAY)
 
 
+def test_a_signature_of_less_than_whole_bytes_is_refused() -> None:
+    """Where its last bits are zero, a signature may be called shorter and keep its value."""
+    authority = CardAuthority(Random(1).randbytes)
+    for _ in range(200):
+        encoded = authority.certify_holder(FICTITIOUS_EGK, b"\2" * 32)
+        if not encoded[-1] & 1:
+            break
+    else:
+        pytest.fail("no signature ended in a zero bit")
+    signature = load_der_x509_certificate(encoded).signature
+    at = len(encoded) - len(signature) - 1
+    assert encoded[at] == 0
+    changed = encoded[:at] + b"\1" + encoded[at + 1 :]
+    assert load_der_x509_certificate(changed).signature == signature
+    with pytest.raises(CardDataError, match="not DER"):
+        verify_holder_certificate(changed, [authority.holder_authority], today=TODAY)
+
+
 def test_the_images_holders_have_another_issuer_than_the_published_one(
     image: Any, vectors: Path
 ) -> None:
