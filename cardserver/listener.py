@@ -36,6 +36,7 @@ _BACKLOG = 1024  # as many as connect again at once when a worker has gone
 _ACCEPT_PAUSE_S = 0.1
 _SWEEP_S = 0.5  # how often slow and idle connections are looked for
 _POLL_S = 0.01  # how often a stopping worker looks whether it may go
+_QUIET_S = 0.1  # longer than a request is on its way, shorter than anyone notices
 _LAST_WORDS_S = 1.0  # for the goodbyes to go out, and for the peer's end of TLS
 
 log = structlog.get_logger("cardserver.listener")
@@ -174,6 +175,11 @@ class TerminalLink(asyncio.Protocol):
     def in_flight(self) -> int:
         """Requests being worked on."""
         return 0 if self._session is None else self._session.in_flight
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is being worked on, and nothing was heard for a moment."""
+        return not self.in_flight and time.monotonic() - self.active_at > _QUIET_S
 
     def send(self, message: Reply | Relay) -> None:
         """Send a message, or nothing where the terminal has gone."""
@@ -322,7 +328,8 @@ class TerminalListener:
         for listening in self._sockets:
             listening.close()
         give_up_at = time.monotonic() + self.section.drain_time_max_ms / 1000
-        await _until(lambda: not any(link.in_flight for link in self.links), give_up_at)
+        # What is on its way still gets its SHUTTING_DOWN: a Goodbye would leave it unanswered.
+        await _until(lambda: all(link.is_quiet for link in self.links), give_up_at)
         for link in tuple(self.links):
             link.close(ResponseCode.SHUTTING_DOWN, "this server is stopping")
         await _until(lambda: not self.links, time.monotonic() + _LAST_WORDS_S)
