@@ -1,0 +1,10 @@
+"""The catalogue: versions, kinds of items, limits by level, institutions' own codes."""
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Change nothing yet."""
