@@ -693,12 +693,16 @@ class Bill(Struct, frozen=True, array_like=True):
     Attributes:
         insutype: Which insurance pays.
         med_type: 11 outpatient, 21 inpatient, 41 pharmacy.
-        total_fen: Sum of the lines.
+        total_fen: Sum of the lines; of a visit, of those that are settled now.
         uses_account: Whether the personal account pays what it may.
         invoice: The institution's invoice number.
-        lines: The lines.
-        admitted: First day of the stay; nil for outpatients.
-        discharged: Last day of the stay; nil for outpatients.
+        lines: The lines; empty where `mdtrt_id` names a visit, and only there.
+        admitted: First day of the stay; nil for outpatients, and with a visit.
+        discharged: Last day of the stay; nil for outpatients. With a visit, the last day whose
+            lines are settled; nil for all.
+        disease: The chronic or special disease that this care is for (dise_codg); else empty.
+        mdtrt_id: The visit whose lines are settled; empty where the bill brings its own.
+        emergency: Whether the patient came as an emergency.
     """
 
     insutype: Code
@@ -706,9 +710,12 @@ class Bill(Struct, frozen=True, array_like=True):
     total_fen: Annotated[int, Meta(ge=0, le=10**12)]
     uses_account: bool
     invoice: Code
-    lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=LINES_MAX)]
+    lines: Annotated[tuple[Line, ...], Meta(max_length=LINES_MAX)]
     admitted: dt.date | None = None
     discharged: dt.date | None = None
+    disease: Code = ""
+    mdtrt_id: Code = ""
+    emergency: bool = False
 
 
 class CardException(Struct, frozen=True, array_like=True):
