@@ -6,7 +6,6 @@ Not here: making a centre and its terminals' certificates (`init.py`).
 import asyncio
 import datetime as dt
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.registry_filing import app as filing_app
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
 from cardserver.registry import import_files
@@ -27,6 +27,7 @@ from cardserver.registry.opening_balances_store import load_balances
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.revocation_store import list_missing_cards
+from cardserver.registry.roles import Role
 from cardserver.registry.values import Institution, Operator, Terminal
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
@@ -37,6 +38,7 @@ terminal_app = typer.Typer(help="Terminals; `cardserver enrol-terminal` adds one
 card_app = typer.Typer(help="Cards as things happen to them.")
 app.add_typer(operator_app, name="operator")
 app.add_typer(terminal_app, name="terminal")
+app.add_typer(filing_app, name="filing")
 
 Code = Annotated[str, typer.Argument(help="The operator's number at the institution.")]
 InstitutionCode = Annotated[
@@ -46,16 +48,6 @@ PasswordFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="Holds the password; without it, asked for."),
 ]
-
-
-class Role(StrEnum):
-    """What an operator may do."""
-
-    CASHIER = "cashier"
-    SUPERVISOR = "supervisor"
-    RESOLVER = "resolver"
-    REGISTRAR = "registrar"
-    CUSTODIAN = "custodian"
 
 
 # --- registry import ----------------------------------------------------------------------------
