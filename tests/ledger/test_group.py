@@ -82,11 +82,15 @@ class Notes:
         yield from ()
 
     def apply(self, book: "Notes", decided: Decided[str]) -> None:
-        self.applied.append((decided.record, decided.posted and decided.posted.entry_no))
+        self.applied.append(named(decided))
 
     def write(self, book: "Notes", decided: Collection[Decided[str]]) -> list[Query]:
-        self.written += [(one.record, one.posted and one.posted.entry_no) for one in decided]
+        self.written += [named(one) for one in decided]
         return []
+
+
+def named(decided: Decided[str]) -> tuple[str, int | None]:
+    return decided.record, None if decided.posted is None else decided.posted.entry_no
 
 
 Asked = Callable[[GroupView[Notes]], Decision[str]]
