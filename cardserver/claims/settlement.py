@@ -5,12 +5,12 @@ The decision is pure and the same for both. Not here: undoing (`undoing.py`), ho
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, msgpack
 
 from cardserver.benefits import values as benefits
 from cardserver.benefits.adjudication import adjudicate
+from cardserver.catalogue.catalogue import Catalogue
 from cardserver.claims.accounting import settlement_entry
 from cardserver.claims.eligibility import (
     age_on,
@@ -37,7 +37,6 @@ from cardserver.claims.values import (
     Rules,
 )
 from cardserver.outcomes import code_of_bill
-from cardserver.registry.values import CatalogueItem
 from ledger.decisions import Answer, Post, Posted, Work
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -180,7 +179,7 @@ def adjudicate_bill(
     adjudication = adjudicate(
         policy,
         case,
-        _lines(bill, rules.catalogue, care_date),
+        _lines(bill, rules.catalogue, place.level, care_date),
         used,
         purses,
         explain=explain,
@@ -337,16 +336,17 @@ def _aid(view: ClaimsView, person_no: int) -> tuple[int, int]:
 
 
 def _lines(
-    bill: Bill, catalogue: Mapping[str, Sequence[CatalogueItem]], care_date: int
+    bill: Bill, catalogue: Catalogue, level: int, care_date: int
 ) -> list[benefits.BillLine]:
     lines: list[benefits.BillLine] = []
+    find = catalogue.find
     for line in bill.lines:
-        item_class, ratio_e4, limit = _CLASS_C, _WHOLE_E4, None
-        for item in catalogue.get(line.item, ()):
-            if item.begins <= care_date <= item.ends:
-                item_class, ratio_e4 = item.item_class, item.self_pay_ratio_e4
-                limit = item.price_limit_microyuan
-                break
+        item = find(line.item, level=level, day=care_date)
+        if item is None:
+            item_class, ratio_e4, limit = _CLASS_C, _WHOLE_E4, None
+        else:
+            item_class, ratio_e4 = item.item_class, item.self_pay_ratio_e4
+            limit = item.price_limit_microyuan
         lines.append(
             benefits.BillLine(
                 line.item, item_class, ratio_e4, limit,

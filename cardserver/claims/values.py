@@ -4,7 +4,6 @@ Dates are integers YYYYMMDD. Not here: how they are read and written (`claims_st
 decided of them (`settlement.py`, `undoing.py`).
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -12,7 +11,8 @@ from msgspec import Struct
 
 from cardserver.benefits.policy import Policy
 from cardserver.benefits.values import Accumulated, Case, LineSplit, Moved, Purses, Split, Stay
-from cardserver.registry.values import CatalogueItem, Insurance
+from cardserver.catalogue.catalogue import Catalogue
+from cardserver.registry.values import Insurance
 from ledger.decisions import Answer, Decision, GroupView, Post, Work
 from ledger.entries import Draft
 from ledger.ledger_store import RequestKey
@@ -76,11 +76,11 @@ class Rules:
     """The rules as activated: the same for all workers.
 
     Attributes:
-        catalogue: By item, each item's rows with their days.
+        catalogue: As of one version.
     """
 
     policies: PolicyFinder
-    catalogue: Mapping[str, Sequence[CatalogueItem]]
+    catalogue: Catalogue
 
 
 class Needs(Struct, frozen=True):

@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
+from cardserver.catalogue import tables as catalogue_tables
 from cardserver.claims import tables as claims_tables
 from cardserver.registry import tables as registry_tables
 from ledger import tables as ledger_tables
@@ -16,6 +17,7 @@ from ledger.database_store import Database
 METADATAS: tuple[MetaData, ...] = (
     ledger_tables.metadata,
     registry_tables.metadata,
+    catalogue_tables.metadata,
     claims_tables.metadata,
 )
 
