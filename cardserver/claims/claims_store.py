@@ -32,6 +32,8 @@ from cardserver.claims.values import (
 )
 from cardserver.registry import tables as registry
 from cardserver.registry.values import Insurance, InsuranceState
+from cardserver.visits.visit_book import Noted
+from cardserver.visits.visits_store import Note, read_persons_of, read_visits, visit_queries
 from ledger.bulk_store import Query, Row, Statement, insert, put, select
 from ledger.database_store import Database
 from ledger.decisions import Answer, Decided, GroupView
@@ -138,6 +140,9 @@ class ClaimsParticipant:
                 persons.add(claim.presented.person_no)
                 if claim.detail.payer_person_no:
                     persons.add(claim.detail.payer_person_no)
+        visits = _visits_of(book, needs)
+        if visits:
+            persons |= yield from read_persons_of(visits)
         treated = {need.person_no for need in needs if need.person_no}
         for row in (yield _FIND_PAYERS(_keys(treated))):
             book.payers[row[0]] = Payer(*row[1:])
@@ -152,6 +157,10 @@ class ClaimsParticipant:
     def read(self, book: Book, needs: Sequence[Needs]) -> Script[None]:
         """Read all else that the decisions look at."""
         yield from _read_conditions(book, needs)
+        visits = _visits_of(book, needs)
+        stays_of = {need.stays_of for need in needs if need.stays_of}
+        if visits or stays_of:
+            yield from read_visits(book.visits, visits, stays_of)
         yield from _read_accumulators(book, needs)
         originals = _keys(book.claims)
         if originals:
@@ -177,6 +186,8 @@ class ClaimsParticipant:
         if printed is not None:
             reports, copies = book.printed.get(printed.claim_no, (0, 0))
             book.printed[printed.claim_no] = (reports + 1, copies + printed.is_printed)
+        if decided.record.visit is not None:
+            book.visits.take(_note(decided, decided.record.visit).noted)
 
     def write(self, book: Book, decided: Collection[Decided[Record]]) -> list[Query]:
         """Return what is to be written: claims, accumulators, printers' reports, the audit."""
@@ -210,6 +221,9 @@ class ClaimsParticipant:
             queries += [_INSERT_CLAIMS(claims), _PUT_ACCUMULATORS(used)]
         if prints:
             queries.append(_INSERT_PRINTS(list(prints.values())))
+        notes = [_note(one, one.record.visit) for one in decided if one.record.visit is not None]
+        if notes:
+            queries += visit_queries(book.visits, notes)
         return queries
 
 
@@ -324,8 +338,32 @@ def _read_conditions(book: Book, needs: Sequence[Needs]) -> Script[None]:
         book.insurances.setdefault(person_no, []).append(insurance)
 
 
+def _visits_of(book: Book, needs: Sequence[Needs]) -> set[int]:
+    """Return the visits that are asked about, or that a claim to be undone has settled."""
+    visits = {need.visit_no for need in needs if need.visit_no}
+    visits.update(claim.detail.visit_no for claim in book.claims.values() if claim.detail.visit_no)
+    return visits
+
+
+def _note(decided: Decided[Record], noted: Noted) -> Note:
+    attempt, posted = decided.record.attempt, decided.posted
+    return Note(
+        noted if posted is None else noted.numbered(posted.entry_no),
+        decided.when.recorded_time_ms,
+        attempt.msgid,
+        attempt.operator_no,
+    )
+
+
 def _read_accumulators(book: Book, needs: Sequence[Needs]) -> Script[None]:
     wanted = {(need.person_no, year) for need in needs for year in need.years}
+    for need in needs:
+        # A stay is settled in the year of its last day, and counted in the one of its first.
+        visit = book.visits.visits.get(need.visit_no) if need.years else None
+        if visit is not None:
+            first = min(stay.begins for stay, _ in book.visits.chain(visit))
+            years = range(first // 10_000, max(need.years) + 1)
+            wanted.update((visit.person_no, year) for year in years)
     wanted |= {(claim.presented.person_no, claim.detail.year) for claim in book.claims.values()}
     for row in (yield _FIND_ACCUMULATORS(sorted(wanted))):
         book.accumulators[AccumulatorKey(*row[:4])] = Accumulated(*row[4:])

@@ -12,7 +12,10 @@ from msgspec import Struct
 from cardserver.benefits.policy import Policy
 from cardserver.benefits.values import Accumulated, Case, LineSplit, Moved, Purses, Split, Stay
 from cardserver.catalogue.catalogue import Catalogue
+from cardserver.checks.counter_checks import NO_CHECKS, CounterChecks
+from cardserver.checks.values import Occasion
 from cardserver.registry.values import Insurance
+from cardserver.visits.visit_book import Noted, VisitBook
 from ledger.decisions import Answer, Decision, GroupView, Post, Work
 from ledger.entries import Draft
 from ledger.ledger_store import RequestKey
@@ -27,6 +30,7 @@ class Attempt(Struct, frozen=True):
         request_hash: `protocol.terminal.bodies.request_hash` of type and body as sent.
         deadline_ms: On the writer's clock, `monotonic_ms`.
         list_version: Of the revocation list that the terminal holds.
+        role: The operator's, on which it depends whether they may override a check.
     """
 
     institution_no: int
@@ -36,6 +40,7 @@ class Attempt(Struct, frozen=True):
     request_hash: bytes
     deadline_ms: int
     list_version: int = 0
+    role: str = ""
 
     @property
     def key(self) -> RequestKey:
@@ -77,10 +82,12 @@ class Rules:
 
     Attributes:
         catalogue: As of one version.
+        checks: What bills are tried by at the counter.
     """
 
     policies: PolicyFinder
     catalogue: Catalogue
+    checks: CounterChecks = NO_CHECKS
 
 
 class Needs(Struct, frozen=True):
@@ -93,6 +100,9 @@ class Needs(Struct, frozen=True):
         terminal_no: The terminal with its institution.
         claim_no: The claim that is to be undone or was printed.
         original: The attempt that is to be reversed.
+        visit_no: The visit.
+        stays_of: Whose inpatient stays.
+        history_from: From which business day on the person's settlements; 0 none.
     """
 
     person_no: int = 0
@@ -101,6 +111,9 @@ class Needs(Struct, frozen=True):
     terminal_no: int = 0
     claim_no: int = 0
     original: RequestKey | None = None
+    visit_no: int = 0
+    stays_of: int = 0
+    history_from: int = 0
 
 
 class AccumulatorKey(NamedTuple):
@@ -128,6 +141,20 @@ class Facts(Struct, frozen=True):
     stay: Stay | None = None
 
 
+class Checked(Struct, frozen=True):
+    """What the checks at the counter found of a bill that was settled all the same.
+
+    Attributes:
+        warned: The rules that warned, each with its version: `name@YYYY-MM-DD#hash/rule`.
+        overridden: Those that refused and were overridden.
+        override: Why, as the supervisor said.
+    """
+
+    warned: tuple[str, ...]
+    overridden: tuple[str, ...] = ()
+    override: str = ""
+
+
 class ClaimDetail(Struct, frozen=True):
     """What a claim keeps in one compact value; `claim_detail.py` writes and reads it.
 
@@ -141,6 +168,8 @@ class ClaimDetail(Struct, frozen=True):
         payer_person_no: Whose account gave mutual aid; 0 nobody's.
         reason: Why it was undone.
         facts: What decided beside the lines; None for a claim that undoes another.
+        visit_no: The visit whose lines it settled, or reopens; 0 none.
+        checked: What the checks found; None where that is nothing.
     """
 
     bill: Bill | None
@@ -152,6 +181,8 @@ class ClaimDetail(Struct, frozen=True):
     payer_person_no: int = 0
     reason: str = ""
     facts: Facts | None = None
+    visit_no: int = 0
+    checked: Checked | None = None
 
 
 class Claim(Struct, frozen=True):
@@ -192,6 +223,7 @@ class Record(Struct, frozen=True):
         action: What was done, for the audit.
         subject: To what: a settlement number, a msgid; empty for the claim's own number.
         reason: Why, as the terminal said.
+        visit: What is noted of a visit.
     """
 
     attempt: Attempt
@@ -200,6 +232,7 @@ class Record(Struct, frozen=True):
     reason: str = ""
     claim: Claim | None = None
     printed: Print | None = None
+    visit: Noted | None = None
 
 
 class PersonState(NamedTuple):
@@ -208,6 +241,7 @@ class PersonState(NamedTuple):
     birth_date: int
     deceased_date: int | None
     family_no: int
+    sex: int = 9  # not stated
 
 
 class CardState(NamedTuple):
@@ -247,6 +281,8 @@ class Book:
         claims: By number: those named as originals, and this group's own.
         undone: By number of the claim, the number of the one that undid it.
         printed: By number, how many reports there were, and how many said printed.
+        visits: Those asked about.
+        history: By person, their latest settlements that stand, newest first, where asked about.
     """
 
     payers: dict[int, Payer] = field(default_factory=dict)
@@ -258,6 +294,8 @@ class Book:
     claims: dict[int, Claim] = field(default_factory=dict)
     undone: dict[int, int] = field(default_factory=dict)
     printed: dict[int, tuple[int, int]] = field(default_factory=dict)
+    visits: VisitBook = field(default_factory=VisitBook)
+    history: dict[int, list[Occasion]] = field(default_factory=dict)
 
 
 ClaimsWork: TypeAlias = Work[Needs, Book, Record]

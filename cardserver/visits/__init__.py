@@ -1,1 +1,1 @@
-"""Visits: outpatient registrations and inpatient stays, with their lines, until they are settled."""
+"""Visits: outpatient registrations and inpatient stays with their lines, until they are settled."""

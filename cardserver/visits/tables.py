@@ -1,4 +1,4 @@
-"""The visits' tables. Not here: what their settlements moved, which is the claims' and the ledger's.
+"""The visits' tables. Not here: what settlements of them moved, which claims and ledger know.
 
 A visit's row says what was registered; `state`, `ends` and `record_count` are what its records come
 to, kept beside so that a person's stays are told apart without reading them. Records are never
