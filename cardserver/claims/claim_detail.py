@@ -1,7 +1,7 @@
 """A claim's detail as it is stored: one MessagePack array, without names.
 
     [bill, split, [line split, ...], amounts, scheme, year, payer_person_no, reason, layers, facts,
-        visit_no, checked]
+        visit_no, checked, replaces]
 
 `bill` is the wire's `Bill` or nil; `split` and each line split are the fields of the wire's `Split`
 and `LineSplit` in their order; `amounts` is what the care's own row of accumulators was moved by:
@@ -68,6 +68,7 @@ class _Stored(Struct, frozen=True, array_like=True):
     facts: _Facts | None = None
     visit_no: int = 0
     checked: _Checked | None = None
+    replaces: int = 0
 
 
 _ENCODER = msgpack.Encoder()
@@ -97,6 +98,7 @@ def encode_detail(detail: ClaimDetail) -> bytes:
             None if detail.facts is None else _stored_facts(detail.facts),
             detail.visit_no,
             None if detail.checked is None else astuple(detail.checked),
+            detail.replaces,
         )
     )  # fmt: skip
 
@@ -136,6 +138,7 @@ def decode_detail(stored: bytes) -> ClaimDetail:
         facts=None if kept.facts is None else _facts(kept.facts),
         visit_no=kept.visit_no,
         checked=None if kept.checked is None else Checked(*astuple(kept.checked)),
+        replaces=kept.replaces,
     )  # fmt: skip
 
 

@@ -144,6 +144,9 @@ class ClaimsParticipant:
         if visits:
             persons |= yield from read_persons_of(visits)
         treated = {need.person_no for need in needs if need.person_no}
+        for need in needs:
+            if need.settles_anew and need.claim_no in book.claims:
+                treated.add(book.claims[need.claim_no].presented.person_no)
         for row in (yield _FIND_PAYERS(_keys(treated))):
             book.payers[row[0]] = Payer(*row[1:])
             persons.add(row[2])

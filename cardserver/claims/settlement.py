@@ -157,7 +157,7 @@ def adjudicate_bill(
     if not policy or not scheme:
         return refused(ResponseCode.POLICY_NOT_FOUND)
 
-    payer_person_no, mutual_aid_fen = _aid(view, presented.person_no)
+    payer_person_no, mutual_aid_fen = aid_of(view, presented.person_no)
     balance_fen = view.personal_balance(presented.person_no)
     case = benefits.Case(
         insutype=bill.insutype,
@@ -319,7 +319,7 @@ def _post(attempt: Attempt, bill: Bill, presented: Presented, done: Adjudicated)
     return Post(draft, ResponseCode.APPROVED, body_of, record)
 
 
-def _aid(view: ClaimsView, person_no: int) -> tuple[int, int]:
+def aid_of(view: ClaimsView, person_no: int) -> tuple[int, int]:
     """Return whose account may aid the person's, and what it holds; (0, 0) nobody's.
 
     The family was looked up before the lock; where it has changed since, nobody aids this time.

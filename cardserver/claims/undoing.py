@@ -34,6 +34,11 @@ from protocol.terminal.messages import MessageType, ReverseResult
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _NUMBER_MAX = 2**63 - 1
+_KIND = {
+    MessageType.CANCEL: EntryKind.CANCELLATION,
+    MessageType.REVERSE: EntryKind.REVERSAL,
+    MessageType.REFUND: EntryKind.REFUND,
+}
 
 
 def cancel_work(attempt: Attempt, cancel: messages.Cancel) -> ClaimsWork:
@@ -87,7 +92,7 @@ def print_ack_work(attempt: Attempt, ack: messages.PrintAck) -> ClaimsWork:
     claim_no = claim_number(ack.setl_id)
 
     def decide(view: ClaimsView) -> ClaimsDecision:
-        claim = _claim_of(view, attempt, claim_no)
+        claim = claim_of(view, attempt, claim_no)
         if claim is None:
             return refused(ResponseCode.ORIGINAL_NOT_FOUND)
         _, copies = view.book.printed.get(claim_no, (0, 0))
@@ -124,7 +129,7 @@ def claim_number(setl_id: str) -> int:
 def _decide_cancel(
     view: ClaimsView, attempt: Attempt, cancel: messages.Cancel, claim_no: int
 ) -> ClaimsDecision:
-    claim = _claim_of(view, attempt, claim_no)
+    claim = claim_of(view, attempt, claim_no)
     if claim is None:
         return refused(ResponseCode.ORIGINAL_NOT_FOUND)
     if claim.type != MessageType.SETTLE:
@@ -189,7 +194,7 @@ def _decide_reverse(
     return _undo(claim, claim_no, attempt, MessageType.REVERSE, reverse.reason, body_of)
 
 
-def _claim_of(view: ClaimsView, attempt: Attempt, claim_no: int) -> Claim | None:
+def claim_of(view: ClaimsView, attempt: Attempt, claim_no: int) -> Claim | None:
     """Return the claim, if it is the asking institution's own."""
     claim = view.book.claims.get(claim_no)
     if claim is None or claim.attempt.institution_no != attempt.institution_no:
@@ -210,7 +215,18 @@ def _undo(
     reason: str,
     body_of: Callable[[Posted], bytes],
 ) -> ClaimsPost:
-    kind = EntryKind.CANCELLATION if how is MessageType.CANCEL else EntryKind.REVERSAL
+    undoing = undoing_claim(claim, claim_no, attempt, how, reason)
+    record = Record(
+        attempt=attempt, action=how.name.lower(), subject=str(claim_no), reason=reason,
+        claim=undoing,
+    )  # fmt: skip
+    return Post(undoing.draft, ResponseCode.APPROVED, body_of, record)
+
+
+def undoing_claim(
+    claim: Claim, claim_no: int, attempt: Attempt, how: MessageType, reason: str
+) -> Claim:
+    """Return the claim that undoes another: its exact negative."""
     detail = ClaimDetail(
         bill=None,
         split=negated(claim.detail.split),
@@ -221,19 +237,14 @@ def _undo(
         payer_person_no=claim.detail.payer_person_no,
         reason=reason,
     )
-    undoing = structs.replace(
+    return structs.replace(
         claim,
         attempt=attempt,
         type=how,
         undoes=claim_no,
         detail=detail,
-        draft=negative(claim.draft, kind=kind, undoes=claim_no),
+        draft=negative(claim.draft, kind=_KIND[how], undoes=claim_no),
     )
-    record = Record(
-        attempt=attempt, action=how.name.lower(), subject=str(claim_no), reason=reason,
-        claim=undoing,
-    )  # fmt: skip
-    return Post(undoing.draft, ResponseCode.APPROVED, body_of, record)
 
 
 def _reversed(

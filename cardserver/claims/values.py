@@ -99,6 +99,8 @@ class Needs(Struct, frozen=True):
         card_no: The card.
         terminal_no: The terminal with its institution.
         claim_no: The claim that is to be undone or was printed.
+        settles_anew: Whether what remains of that claim is to be settled anew: whose account may
+            aid its person.
         original: The attempt that is to be reversed.
         visit_no: The visit.
         stays_of: Whose inpatient stays.
@@ -114,6 +116,7 @@ class Needs(Struct, frozen=True):
     visit_no: int = 0
     stays_of: int = 0
     history_from: int = 0
+    settles_anew: bool = False
 
 
 class AccumulatorKey(NamedTuple):
@@ -170,6 +173,7 @@ class ClaimDetail(Struct, frozen=True):
         facts: What decided beside the lines; None for a claim that undoes another.
         visit_no: The visit whose lines it settled, or reopens; 0 none.
         checked: What the checks found; None where that is nothing.
+        replaces: The settlement that this one is what remained of, after a refund; 0 none.
     """
 
     bill: Bill | None
@@ -183,13 +187,15 @@ class ClaimDetail(Struct, frozen=True):
     facts: Facts | None = None
     visit_no: int = 0
     checked: Checked | None = None
+    replaces: int = 0
 
 
 class Claim(Struct, frozen=True):
     """A claim: one settlement, or the undoing of one.
 
     Attributes:
-        type: SETTLE, CANCEL or REVERSE.
+        type: SETTLE, also for what remains after a refund; CANCEL, REVERSE or REFUND for a claim
+            that undoes another.
         draft: The entry that it posted.
     """
 
