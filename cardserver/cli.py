@@ -4,6 +4,7 @@ import typer
 
 from cardserver.commands.adjudicate import adjudicate
 from cardserver.commands.card_read import read_card
+from cardserver.commands.catalogue import app as catalogue_app
 from cardserver.commands.claim import claim
 from cardserver.commands.init import enrol_terminal, init
 from cardserver.commands.keys import app as keys_app
@@ -33,3 +34,4 @@ app.add_typer(card_app, name="card")
 app.add_typer(keys_app, name="keys")
 app.add_typer(revocation_app, name="revocation")
 app.add_typer(policy_app, name="policy")
+app.add_typer(catalogue_app, name="catalogue")

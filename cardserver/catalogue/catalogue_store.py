@@ -7,6 +7,7 @@ from cardserver.catalogue import tables
 from cardserver.catalogue.catalogue import Catalogue, Draft
 from cardserver.catalogue.lists_store import VersionedList
 from cardserver.catalogue.values import CatalogueRow, ListNumber, MappingRow
+from ledger.bulk_store import plain
 from ledger.database_store import Database
 
 CATALOGUE = VersionedList(ListNumber.CATALOGUE, tables.catalogue_item, CatalogueRow, name="item")
@@ -17,6 +18,16 @@ MAPPING = VersionedList(
     name="local_item",
     owner="institution_no",
 )
+
+_INSTITUTIONS_TEXT = "SELECT code, institution_no FROM institution"
+_INSTITUTIONS = plain(
+    "numbers of institutions", postgresql=_INSTITUTIONS_TEXT, sqlite=_INSTITUTIONS_TEXT
+)
+
+
+async def institution_numbers(database: Database) -> dict[str, int]:
+    """Read the number of each institution by its code."""
+    return {row[0]: row[1] for row in await database.fetch(_INSTITUTIONS())}
 
 
 async def catch_up(database: Database, catalogue: Catalogue) -> Catalogue:

@@ -41,6 +41,7 @@ AGE_MAX = 200
 QUANTITY_MAX_E4 = 10**10
 FEW = 4_096
 
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/#+-]{0,39}", re.ASCII).fullmatch
 _DECIMAL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})[-/.年]?([0-9]{1,2})[-/.月]?([0-9]{1,2})日?", re.ASCII)
 
@@ -184,7 +185,7 @@ def kind_of_code(item: str) -> int:
 
 
 def _code(text: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/#+-]{0,39}", text, re.ASCII):
+    if _CODE(text):
         return text
     raise ValueError("expected a code of 1 to 40 letters, digits and . _ - / # +")
 

@@ -6,7 +6,7 @@ Not here: what the columns mean (`columns.py`).
 import csv
 import datetime as dt
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,3 +112,30 @@ def _text_of(value: object) -> str:
             return f"{value:%Y%m%d}"
         case _:
             return str(value).strip()
+
+
+def write_sheet(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows, the header first; whole, or not at all.
+
+    Raises:
+        ImportFileError: It can't be written, or its name ends in something else.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        match path.suffix.lower():
+            case ".csv":
+                with part.open("w", encoding="utf-8", newline="") as file:
+                    csv.writer(file, lineterminator="\n").writerows(rows)
+            case ".xlsx":
+                book = openpyxl.Workbook(write_only=True)
+                page = book.create_sheet("catalogue")
+                for row in rows:
+                    page.append(["" if cell is None else str(cell) for cell in row])
+                book.save(part)
+            case other:
+                raise ImportFileError(f"{path}: expected a name in .csv or .xlsx, not {other!r}")
+        part.replace(path)
+    except OSError as error:
+        raise ImportFileError(f"{path}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -4,8 +4,6 @@ Dates are integers YYYYMMDD. Of an item, a row that ends on 99991231 holds until
 begins.
 """
 
-import datetime as dt
-from collections.abc import Sequence
 from enum import IntEnum, unique
 
 from msgspec import Struct
@@ -39,7 +37,7 @@ class CatalogueItem(Struct, frozen=True, gc=False):
     Attributes:
         item: The national code (med_list_codg).
         begins: First day.
-        ends: Last day.
+        ends: Last day; `FOREVER` until the item's next row begins.
         name: Its name.
         item_class: 1 甲, 2 乙, 3 丙.
         self_pay_ratio_e4: The patient's own share of a class B item before all else.
@@ -149,23 +147,3 @@ class ListVersion(Struct, frozen=True):
     source: str
     added: int
     changed: int
-
-
-def items_of(row: CatalogueRow, ends: int) -> Sequence[CatalogueItem]:
-    """Make what holds at each level, from pharmacies to level 3; equal ones are one object."""
-    made: dict[int | None, CatalogueItem] = {}
-    for level in range(LEVELS):
-        limit = row.limit_at(level)
-        if limit not in made:
-            made[limit] = CatalogueItem(
-                row.item, row.begins, ends, row.name, row.item_class, row.self_pay_ratio_e4,
-                limit, row.kind, row.unit, row.sex, row.age_from, row.age_below,
-                row.daily_quantity_max_e4,
-            )  # fmt: skip
-    return [made[row.limit_at(level)] for level in range(LEVELS)]
-
-
-def day_before(day: int) -> int:
-    """Return the day before a day."""
-    one = dt.date(day // 10_000, day // 100 % 100, day % 100) - dt.timedelta(days=1)
-    return one.year * 10_000 + one.month * 100 + one.day
