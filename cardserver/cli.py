@@ -12,6 +12,7 @@ from cardserver.commands.ledger import trial_balance
 from cardserver.commands.policy import app as policy_app
 from cardserver.commands.registry import app as registry_app
 from cardserver.commands.registry import card_app
+from cardserver.commands.replay import replay
 from cardserver.commands.resolve import resolve
 from cardserver.commands.revocation import app as revocation_app
 from cardserver.commands.serve import serve
@@ -29,6 +30,7 @@ app.command("claim")(claim)
 app.command("resolve")(resolve)
 app.command("trial-balance")(trial_balance)
 card_app.command("read")(read_card)
+policy_app.command("replay")(replay)
 app.add_typer(registry_app, name="registry")
 app.add_typer(card_app, name="card")
 app.add_typer(keys_app, name="keys")

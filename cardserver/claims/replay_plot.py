@@ -92,7 +92,7 @@ def _layers(axes: Axes, report: Report, text: _Text) -> None:
     lines = report.layers
     _pairs(
         axes,
-        [text.label(value_words("field", line.name)) for line in lines],
+        [text.label(value_words("field", line.field)) for line in lines],
         [line.before_fen for line in lines],
         [line.after_fen for line in lines],
         text,
@@ -127,8 +127,14 @@ def _pairs(
             [fen / _TEN_THOUSAND_YUAN_FEN for fen in amounts[:_MAX_BARS]],
             _WIDTH, color=colour, label=name,
         )  # fmt: skip
+    for place, old, new in zip(places, before, after, strict=False):
+        axes.annotate(
+            f"{(new - old) / 100:+,.0f}",
+            (place, max(old, new) / _TEN_THOUSAND_YUAN_FEN),
+            ha="center", va="bottom", fontsize=8, color=_GAIN if new >= old else _LOSS,
+        )  # fmt: skip
     axes.set_xticks(list(places), labels[:_MAX_BARS], fontsize=8)
-    axes.set_ylabel(text.of("万元", "10,000 yuan"))
+    axes.set_ylabel(text.of("万元（柱上为变化，元）", "10,000 yuan (above: change in yuan)"))
     if labels:
         axes.legend(fontsize=8)
 
@@ -176,7 +182,7 @@ def _place(kind: int, level: int) -> Words:
     kinds = {1: "hospital", 2: "community", 3: "pharmacy"}
     what = value_words("institution_kinds", kinds.get(kind, str(kind)))
     where = value_words("levels", level)
-    return Words(f"{what.zh}{where.zh}", f"{what.en}, {where.en}")
+    return Words(f"{what.zh}{where.zh}", f"{what.en}\n{where.en}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ K = TypeVar("K")
 # Gains are told apart by these amounts, in fen: 0.01, 100, 1,000, 10,000, 50,000 yuan.
 _STEPS_FEN = (1, 10_000, 100_000, 1_000_000, 5_000_000)
 _EDGES_FEN = (*(-step + 1 for step in reversed(_STEPS_FEN)), *_STEPS_FEN)
+_MONTH, _SCHEME, _PERSON_TYPE = 0, 1, 2  # places in a cell's key
 REPORT_FILE = "report.json"
 PLOT_FILE = "replay.png"
 
@@ -120,16 +121,35 @@ class Tally(Struct):
                 setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class Line(Struct, frozen=True):
-    """One line of a table: what it is of, how many, and what the fund pays before and after."""
+class LayerLine(Struct, frozen=True):
+    """What one layer pays."""
 
-    name: str
-    count: int
+    field: str
     before_fen: int
     after_fen: int
-    code: str = ""
-    total_fen: int = 0
-    other_count: int = 0
+
+
+class GroupLine(Struct, frozen=True):
+    """Settlements of one month, or of one kind of care, and what the fund pays of them."""
+
+    name: str
+    claim_count: int
+    total_fen: int
+    before_fen: int
+    after_fen: int
+
+
+class InstitutionLine(Struct, frozen=True):
+    """One institution's settlements, and what the fund pays of them."""
+
+    code: str
+    name: str
+    kind: int
+    level: int
+    claim_count: int
+    total_fen: int
+    before_fen: int
+    after_fen: int
 
 
 class Band(Struct, frozen=True):
@@ -185,13 +205,13 @@ class Report(Struct, frozen=True):
     fund_after_fen: int
     person_before_fen: int
     person_after_fen: int
-    layers: tuple[Line, ...]
+    layers: tuple[LayerLine, ...]
     person_types: tuple[PersonsLine, ...]
     levels: tuple[LevelLine, ...]
-    schemes: tuple[Line, ...]
-    months: tuple[Line, ...]
+    schemes: tuple[GroupLine, ...]
+    months: tuple[GroupLine, ...]
     bands: tuple[Band, ...]
-    institutions: tuple[Line, ...]
+    institutions: tuple[InstitutionLine, ...]
 
 
 def band_of(gain_fen: int) -> int:
@@ -240,20 +260,14 @@ def report_of(
         fund_after_fen=whole.after_fen,
         person_before_fen=whole.total_fen - whole.before_fen,
         person_after_fen=whole.total_fen - whole.after_fen,
-        layers=tuple(Line(name, 0, two[0], two[1]) for name, two in tally.layers.items()),
+        layers=tuple(LayerLine(name, two[0], two[1]) for name, two in tally.layers.items()),
         person_types=tuple(_person_types(tally)),
         levels=tuple(_levels(tally)),
-        schemes=tuple(_lines(tally, 1)),
-        months=tuple(_lines(tally, 0)),
+        schemes=tuple(_groups(tally, _SCHEME)),
+        months=tuple(_groups(tally, _MONTH)),
         bands=tuple(_bands(tally)),
-        institutions=tuple(
-            Line(
-                institutions.get(int(line.name), ("", ""))[1], line.count, line.before_fen,
-                line.after_fen, institutions.get(int(line.name), ("", ""))[0], line.total_fen,
-            )
-            for line in _lines(tally, 5)
-        ),
-    )  # fmt: skip
+        institutions=tuple(_institutions(tally, institutions)),
+    )
 
 
 class ReportFiles:
@@ -356,16 +370,25 @@ def _sum(cells: Iterable[Cell]) -> Cell:
     return whole
 
 
-def _lines(tally: Tally, place: int) -> Iterator[Line]:
+def _groups(tally: Tally, place: int) -> Iterator[GroupLine]:
     """Sum up by one part of the cells' keys."""
-    sums: dict[object, Cell] = {}
+    sums: dict[str, Cell] = {}
     for key, cell in tally.cells.items():
-        sums.setdefault(key[place], Cell()).add(cell)
-    for name in sorted(sums, key=str):
-        cell = sums[name]
-        yield Line(
-            str(name), cell.claim_count, cell.before_fen, cell.after_fen, total_fen=cell.total_fen
-        )
+        sums.setdefault(str(key[place]), Cell()).add(cell)
+    for name, cell in sorted(sums.items()):
+        yield GroupLine(name, cell.claim_count, cell.total_fen, cell.before_fen, cell.after_fen)
+
+
+def _institutions(tally: Tally, names: dict[int, tuple[str, str]]) -> Iterator[InstitutionLine]:
+    sums: dict[tuple[int, int, int], Cell] = {}
+    for (_, _, _, kind, level, number), cell in tally.cells.items():
+        sums.setdefault((number, kind, level), Cell()).add(cell)
+    for (number, kind, level), cell in sorted(sums.items()):
+        code, name = names.get(number, (str(number), ""))
+        yield InstitutionLine(
+            code, name, kind, level, cell.claim_count, cell.total_fen, cell.before_fen,
+            cell.after_fen,
+        )  # fmt: skip
 
 
 def _levels(tally: Tally) -> Iterator[LevelLine]:
@@ -382,7 +405,7 @@ def _levels(tally: Tally) -> Iterator[LevelLine]:
 def _person_types(tally: Tally) -> Iterator[PersonsLine]:
     sums: dict[str, Cell] = {}
     for key, cell in tally.cells.items():
-        sums.setdefault(key[2], Cell()).add(cell)
+        sums.setdefault(str(key[_PERSON_TYPE]), Cell()).add(cell)
     same = band_of(0)
     for person_type in sorted(sums):
         bands = {band: two for (kind, band), two in tally.persons.items() if kind == person_type}

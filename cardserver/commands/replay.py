@@ -46,8 +46,8 @@ def replay(  # noqa: PLR0913 - each is an option of its own
         typer.Option("--policy", exists=True, dir_okay=False, help="A draft; may be repeated."),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="How many processes; without it, one for each core.")
-    ] = 0,
+        int | None, typer.Option(min=1, help="How many processes; without it, one for each core.")
+    ] = None,
     language: WhichLanguage = Language.ZH,
     *,
     control: Annotated[

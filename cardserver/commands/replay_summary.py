@@ -66,7 +66,7 @@ def _tables(report: Report, say: Say, index: int) -> Iterator[Table]:
         (say("基金合计", "all funds"), report.fund_before_fen, report.fund_after_fen),
         (say("个人负担", "patients"), report.person_before_fen, report.person_after_fen),
         *(
-            (f"  {value_words('field', one.name)[index]}", one.before_fen, one.after_fen)
+            (f"  {value_words('field', one.field)[index]}", one.before_fen, one.after_fen)
             for one in report.layers
         ),
     ):
