@@ -4,6 +4,7 @@ Dates are integers YYYYMMDD. Not here: how they are read and written (`claims_st
 decided of them (`settlement.py`, `undoing.py`).
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -22,6 +23,9 @@ from ledger.ledger_store import RequestKey
 from ledger.writer import GroupWriter
 from protocol.terminal.messages import Bill
 
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_NUMBER_MAX = 2**63 - 1
+
 
 class Attempt(Struct, frozen=True):
     """One request as it came from a signed-on terminal.
@@ -30,7 +34,6 @@ class Attempt(Struct, frozen=True):
         request_hash: `protocol.terminal.bodies.request_hash` of type and body as sent.
         deadline_ms: On the writer's clock, `monotonic_ms`.
         list_version: Of the revocation list that the terminal holds.
-        role: The operator's, on which it depends whether they may override a check.
     """
 
     institution_no: int
@@ -40,7 +43,6 @@ class Attempt(Struct, frozen=True):
     request_hash: bytes
     deadline_ms: int
     list_version: int = 0
-    role: str = ""
 
     @property
     def key(self) -> RequestKey:
@@ -310,6 +312,13 @@ ClaimsView: TypeAlias = GroupView[Book]
 ClaimsDecision: TypeAlias = Decision[Record]
 ClaimsPost: TypeAlias = Post[Record]
 ClaimsAnswer: TypeAlias = Answer[Record]
+
+
+def claim_number(number: str) -> int:
+    """Return the number that a setl_id or mdtrt_id is; 0, which none has, where it is none."""
+    if _NUMBER.fullmatch(number) is None:
+        return 0
+    return int(number) if int(number) <= _NUMBER_MAX else 0
 
 
 def request_key(institution_no: int, terminal_no: int, msgid: str) -> RequestKey:
