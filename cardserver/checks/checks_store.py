@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from cardserver.checks import tables
-from cardserver.checks.counter_checks import CounterChecks, Position
+from cardserver.checks.counter_checks import CounterChecks
 from cardserver.checks.rule_book import RuleBook, RulesVersion, load_rules
+from cardserver.checks.values import Position
 from cardserver.registry import tables as registry
 from cardserver.registry.history_store import audit
 from cardserver.registry.values import Actor

@@ -2,16 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from cardserver.checks.rule_book import RuleBook
-
-
-class Position(NamedTuple):
-    """A place on earth, in millionths of a degree (WGS 84)."""
-
-    latitude_e6: int
-    longitude_e6: int
+from cardserver.checks.values import Position
 
 
 @dataclass(frozen=True, slots=True)

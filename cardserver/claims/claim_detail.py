@@ -12,7 +12,8 @@ supplementary layers' rows, `[[row, amounts], ...]`. `facts` is nil or
 
 with the fields of `benefits.values.Case` in their order, the rows that were looked at, and the stay
 as nil or `[admission, amounts, [[row, amounts], ...]]`. `checked` is nil or the rules that warned,
-those that were overridden, and why: `[[rule, ...], [rule, ...], reason]`. A later version may append elements.
+those that were overridden, and why: `[[rule, ...], [rule, ...], reason]`. A later version may
+append elements.
 """
 
 from collections.abc import Iterable

@@ -13,7 +13,9 @@ from msgspec import msgpack
 from cardserver.benefits.values import NOTHING_USED, Accumulated, added
 from cardserver.claims import tables
 from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
+from cardserver.claims.checking import ToCheck, check_bill
 from cardserver.claims.claim_detail import decode_detail, encode_detail
+from cardserver.claims.history_store import note_in_history, read_history
 from cardserver.claims.settlement import adjudicate_bill, needs_of, previewed
 from cardserver.claims.values import (
     AccumulatorKey,
@@ -62,7 +64,7 @@ _CLAIM = (
 )  # fmt: skip
 _AMOUNTS = ("deductible_fen", "in_scope_fen", "pool_fen", "large_amount_fen", "admissions")
 _ACCUMULATOR = ("person_no", "year", "insutype", "scheme")
-_PERSON = ("birth_date", "deceased_date", "family_no")
+_PERSON = ("birth_date", "deceased_date", "family_no", "sex")
 _READ_CLAIM = (
     "person_no", "institution_no", "terminal_no", "msgid", "operator_no", "type", "insutype",
     "med_type", "care_date", "undoes", "policy", "card_no", "proof", "exception", "list_version",
@@ -164,6 +166,13 @@ class ClaimsParticipant:
         stays_of = {need.stays_of for need in needs if need.stays_of}
         if visits or stays_of:
             yield from read_visits(book.visits, visits, stays_of)
+        first_days: dict[int, int] = {}
+        for need in needs:
+            if need.history_from:
+                known = first_days.get(need.person_no, need.history_from)
+                first_days[need.person_no] = min(known, need.history_from)
+        if first_days:
+            book.history = yield from read_history(first_days)
         yield from _read_accumulators(book, needs)
         originals = _keys(book.claims)
         if originals:
@@ -180,6 +189,7 @@ class ClaimsParticipant:
             assert decided.posted is not None, "a claim has an entry"
             number = decided.posted.entry_no
             book.claims[number] = claim
+            note_in_history(book.history, number, claim, decided.when.recorded_time_ms)
             if claim.undoes is not None:
                 book.undone[claim.undoes] = number
             for moved in claim.detail.moved:
@@ -244,9 +254,11 @@ async def preview(
     rules: Rules,
     when: GroupTime,
 ) -> messages.Previewed | ClaimsAnswer:
-    """Divide a bill as SETTLE would, on the day that `when` says, and commit nothing."""
-    needs = needs_of(request.bill, presented, terminal_no=terminal_no, today=when.business_date)
-    view = await database.fetch_script(_read_view(needs, when))
+    """Divide and check a bill as SETTLE would on the day that `when` says; commit nothing."""
+    needs = needs_of(
+        request.bill, presented, rules, terminal_no=terminal_no, today=when.business_date
+    )
+    view = await database.fetch_script(read_view(needs, when))
     done = adjudicate_bill(
         view,
         request.bill,
@@ -255,7 +267,13 @@ async def preview(
         terminal_no=terminal_no,
         explain=request.wants_explanation,
     )
-    return done if isinstance(done, Answer) else previewed(done, presented)
+    if isinstance(done, Answer):
+        return done
+    asked = ToCheck(request.bill, presented, terminal_no, done.facts.case, done.adjudication.split)
+    passed = check_bill(view, asked, rules, attempt=None, override=request.override)
+    if isinstance(passed, Answer):
+        return passed
+    return previewed(done, presented, passed.warnings)
 
 
 async def accumulators(
@@ -314,7 +332,8 @@ def stages_row(
     )  # fmt: skip
 
 
-def _read_view(needs: Needs, when: GroupTime) -> Script[GroupView[Book]]:
+def read_view(needs: Needs, when: GroupTime) -> Script[GroupView[Book]]:
+    """Read what a decision would look at, without a lock: for one that commits nothing."""
     participant = ClaimsParticipant()
     book, found = yield from participant.find([needs], {})
     persons = sorted(found | {needs.person_no})
