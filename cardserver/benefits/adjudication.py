@@ -143,6 +143,12 @@ def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
     )
 
 
+def divide_lines(lines: Sequence[BillLine]) -> Sequence[LineSplit] | BillRefusal:
+    """Divide lines by themselves, as they are entered, before there is a bill of them."""
+    divided = _split_lines(lines)
+    return divided if isinstance(divided, BillRefusal) else divided[0]
+
+
 def assert_invariants(split: Split, purses: Purses) -> None:
     """Assert what holds of every split."""
     assert split.total_fen == (
