@@ -1,0 +1,298 @@
+"""A draft tried on past claims: to the fen, by hand; and the control that everything comes back."""
+
+import asyncio
+import datetime as dt
+import random
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from cardserver.claims import tables
+from cardserver.claims.claim_detail import decode_detail, encode_detail
+from cardserver.claims.replay import Months
+from cardserver.claims.replay_report import Report, Tally, band_of, report_of
+from cardserver.claims.replay_store import PersonRange, person_ranges
+from cardserver.claims.replay_work import Job, RangeReplayed, replay_ranges
+from ledger.bulk_store import select, update
+from tests.cardserver.claims.fund import (
+    COMMUNITY,
+    HOSPITAL,
+    PERSON,
+    RETIRED,
+    SHANGHAI,
+    Counter,
+    bill,
+)
+
+FOLDER = Path(__file__).parents[3] / "cardserver" / "benefits" / "policies"
+BEIJING = (FOLDER / "beijing_employees.toml").read_text(encoding="utf-8")
+YEAR = Months(20260101, 20261231)
+
+
+def changed(*pairs: tuple[str, str]) -> str:
+    """The shipped policy with some of its text replaced."""
+    text = BEIJING
+    for before, after in pairs:
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
+SEVENTY_FIVE = changed(('ratio = "70%"', 'ratio = "75%"'))
+
+
+def at(counter: Counter, month: int, day: int = 2) -> None:
+    """Let it be another day of the year."""
+    moment = dt.datetime(2026, month, day, 10, tzinfo=SHANGHAI)
+    counter.clock.ms = int(moment.timestamp() * 1000)
+
+
+async def settled(counter: Counter, *lines: tuple[str, int], **more: object) -> str:
+    """Settle a bill; return its number."""
+    outcome = await counter.settle(bill(*lines), **more)  # type: ignore[arg-type]
+    assert outcome.code == 0, outcome
+    assert outcome.entry_no is not None
+    return str(outcome.entry_no)
+
+
+async def replayed(
+    counter: Counter,
+    *drafts: str,
+    months: Months = YEAR,
+    is_control: bool = True,
+    claims_max: int = 1_000,
+) -> tuple[Report, list[RangeReplayed]]:
+    """Replay what was settled, in this process."""
+    database = counter.database
+    versions = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.toml"))]
+    job = Job(database.url, "", tuple(versions), drafts, is_control, months)
+    ranges: list[PersonRange] = await person_ranges(database, claims_max)
+    done = await asyncio.to_thread(lambda: list(replay_ranges(job, ranges, jobs=1)))
+    tally = Tally()
+    for one in done:
+        tally.add(one.tally)
+    report = report_of(
+        tally, ["draft"], first_month=202601, last_month=202612, institutions={1: ("H1", "医院")}
+    )
+    return report, done
+
+
+def gains(done: list[RangeReplayed]) -> dict[int, int]:
+    """What the funds pay more for each person."""
+    return {row[0]: row[5] - row[4] for one in done for row in one.rows}
+
+
+def differences(done: list[RangeReplayed]) -> list[str]:
+    return [f"{one.entry_no}: {one.what}" for part in done for one in part.differences]
+
+
+async def test_a_ratio_that_grows_gives_each_its_part_to_the_fen(counter: Counter) -> None:
+    at(counter, 3)
+    await settled(counter, ("A1", 200_000))  # 200 above the deductible: 140.00, then 150.00
+    at(counter, 4)
+    await settled(counter, ("A1", 100_000), ("B1", 452))  # 4.07 of it: 702.85, then 753.05
+    await settled(counter, ("A1", 10_000), place=COMMUNITY)  # 90 % before and after
+    await settled(counter, ("A1", 300_000), person=RETIRED)  # at 76, 90 % before and after
+    report, done = await replayed(counter, SEVENTY_FIVE)
+    assert differences(done) == []
+    assert gains(done) == {PERSON: 1_000 + 5_020, RETIRED: 0}
+    assert (report.replayed_count, report.control_count) == (4, 4)
+    assert report.fund_before_fen == 14_000 + 70_285 + 9_000 + 153_000
+    assert report.fund_after_fen == report.fund_before_fen + 6_020
+    assert report.person_before_fen - report.person_after_fen == 6_020
+    assert [(one.name, one.after_fen - one.before_fen) for one in report.months] == [
+        ("202603", 1_000), ("202604", 5_020),
+    ]  # fmt: skip
+    assert {
+        (one.kind, one.level): (one.institution_count, one.after_fen - one.before_fen)
+        for one in report.levels
+    } == {(1, 3): (1, 6_020), (2, 1): (1, 0)}
+    assert {
+        one.person_type: (one.gaining_count, one.losing_count, one.same_count, one.gained_fen)
+        for one in report.person_types
+    } == {"11": (1, 0, 0, 6_020), "12": (0, 0, 1, 0)}
+    assert [one.person_count for one in report.bands] == [0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0]
+    assert {one.field: one.after_fen - one.before_fen for one in report.layers} == {
+        "hifp_pay": 6_020
+    }
+
+
+async def test_a_deductible_follows_through_from_before_the_first_month(counter: Counter) -> None:
+    at(counter, 2)
+    await settled(counter, ("A1", 150_000))  # before: bears 1,500 of the deductible
+    at(counter, 3)
+    await settled(counter, ("A1", 100_000))  # 300 left: 490.00; of 2,000 500 are left: 350.00
+    await settled(counter, ("A1", 100_000))  # none left: 700.00 under both
+    draft = changed(("amount = 1800", "amount = 2000"))
+    report, done = await replayed(counter, draft, months=Months(20260301, 20260331))
+    assert differences(done) == []
+    assert (report.fund_before_fen, report.fund_after_fen) == (119_000, 105_000)
+    # From January on the whole year is the draft's: nothing of the deductible was borne before.
+    whole, _ = await replayed(counter, draft)
+    assert (whole.fund_before_fen, whole.fund_after_fen) == (119_000, 105_000)
+    assert whole.replayed_count == 3
+    # What was settled after the last month has no part in it.
+    early, done = await replayed(counter, draft, months=Months(20260201, 20260228))
+    assert (early.replayed_count, early.fund_after_fen) == (1, 0)
+    assert differences(done) == []
+
+
+async def test_what_was_undone_counts_for_nothing_and_gives_back_what_the_draft_moved(
+    counter: Counter,
+) -> None:
+    at(counter, 3)
+    first = await settled(counter, ("A1", 180_000))  # takes the whole deductible
+    await settled(counter, ("A1", 100_000))  # 700.00, then 750.00
+    at(counter, 5)
+    assert (await counter.cancel(first)).code == 0
+    await settled(counter, ("A1", 200_000))  # bears it again: 140.00, then 150.00
+    report, done = await replayed(counter, SEVENTY_FIVE)
+    assert differences(done) == []
+    assert (report.replayed_count, report.undone_count, report.control_count) == (2, 1, 3)
+    assert (report.fund_before_fen, report.fund_after_fen) == (84_000, 90_000)
+    # Undone after the last month: it counts for nothing all the same.
+    march, done = await replayed(counter, SEVENTY_FIVE, months=Months(20260301, 20260331))
+    assert differences(done) == []
+    assert (march.replayed_count, march.undone_count) == (1, 1)
+    assert (march.fund_before_fen, march.fund_after_fen) == (70_000, 75_000)
+    # Settled before the first month, undone in it.
+    may, done = await replayed(counter, SEVENTY_FIVE, months=Months(20260501, 20260531))
+    assert differences(done) == []
+    assert (may.replayed_count, may.fund_before_fen, may.fund_after_fen) == (1, 14_000, 15_000)
+
+
+async def test_a_cap_that_the_draft_lowers_is_reached_earlier(counter: Counter) -> None:
+    cap = '[outpatient.cap]\nmeasure = "paid"\nper = "year"\namounts = [{ amount = 1000 }]\n\n'
+    draft = changed(("[outpatient.account]", f"{cap}[outpatient.account]"))
+    for month in (3, 4, 5):
+        at(counter, month)
+        await settled(counter, ("A1", 250_000))
+    # As decided: 490, 1,750, 1,750. Under the draft: 490, 510, nothing.
+    report, done = await replayed(counter, draft)
+    assert differences(done) == []
+    assert [(one.before_fen, one.after_fen) for one in report.months] == [
+        (49_000, 49_000), (175_000, 51_000), (175_000, 0),
+    ]  # fmt: skip
+
+
+async def test_a_second_stay_keeps_its_number(counter: Counter) -> None:
+    draft = changed(("admission_from = 2, amount = 650", "admission_from = 2, amount = 250"))
+    for month in (3, 4):
+        at(counter, month)
+        stay = bill(
+            ("A1", 500_000), med_type="21", admitted=dt.date(2026, month, 1),
+            discharged=dt.date(2026, month, 2),
+        )  # fmt: skip
+        assert (await counter.settle(stay)).code == 0
+    # (5,000 - 650) and (5,000 - 250) at 85 %
+    report, done = await replayed(counter, draft)
+    assert differences(done) == []
+    assert [(one.before_fen, one.after_fen) for one in report.months] == [
+        (314_500, 314_500), (369_750, 403_750),
+    ]  # fmt: skip
+
+
+async def test_whom_the_draft_refuses_loses_all_and_is_named(counter: Counter) -> None:
+    at(counter, 3)
+    number = await settled(counter, ("A1", 300_000), person=RETIRED)
+    draft = changed(('institution_kinds = ["hospital", "community", "pharmacy"]',
+                     'institution_kinds = ["community", "pharmacy"]'),
+                    ('institution_kinds = ["hospital", "pharmacy"]',
+                     'institution_kinds = ["pharmacy"]'))  # fmt: skip
+    report, done = await replayed(counter, draft)
+    assert (report.refused_count, report.fund_after_fen) == (1, 0)
+    (refused,) = done[0].refused
+    assert (str(refused.entry_no), refused.fund_pay_fen) == (number, 153_000)
+    assert "does not cover" in refused.why
+
+
+async def test_care_that_the_draft_has_no_rules_for_stays_as_it_was(counter: Counter) -> None:
+    at(counter, 3)
+    await settled(counter, ("A1", 300_000))
+    draft = changed(('insutypes = ["310"]', 'insutypes = ["390"]'))
+    report, done = await replayed(counter, draft)
+    assert (report.uncovered_count, report.replayed_count) == (1, 1)
+    assert report.fund_before_fen == report.fund_after_fen == 84_000
+    assert differences(done) == []
+
+
+async def test_a_claim_without_facts_is_named_and_stays_as_it_was(counter: Counter) -> None:
+    at(counter, 3)
+    number = int(await settled(counter, ("A1", 200_000)))
+    await settled(counter, ("A1", 100_000))
+    find = select(tables.claim, ("detail",), by=("entry_no",))
+    ((_, stored),) = await counter.database.fetch(find([(number,)]))
+    without = encode_detail(replace(decode_detail(bytes(stored)), facts=None))
+    put = update(tables.claim, set=("detail",), by=("entry_no",))
+    await counter.database.execute(put([(without, number)]))
+    report, done = await replayed(counter, SEVENTY_FIVE)
+    assert (report.unreplayed_count, report.replayed_count, report.control_count) == (1, 1, 1)
+    (left,) = done[0].unreplayed
+    assert (left.entry_no, left.why, left.fund_pay_fen) == (number, "no facts were kept", 14_000)
+    # The deductible that it took is taken for the draft too.
+    assert (report.fund_before_fen, report.fund_after_fen) == (70_000, 75_000)
+    assert differences(done) == []
+
+
+async def test_the_control_names_what_comes_out_otherwise(counter: Counter) -> None:
+    at(counter, 3)
+    first = int(await settled(counter, ("A1", 200_000)))
+    second = int(await settled(counter, ("A1", 100_000)))
+    find = select(tables.claim, ("detail",), by=("entry_no",))
+    ((_, stored),) = await counter.database.fetch(find([(first,)]))
+    detail = decode_detail(bytes(stored))
+    put = update(tables.claim, set=("detail",), by=("entry_no",))
+    wrong = replace(detail, split=replace(detail.split, fund_pay_fen=14_001))
+    await counter.database.execute(put([(encode_detail(wrong), first)]))
+    report, done = await replayed(counter)
+    assert differences(done) == [f"{first}: fund_pay_fen: 14001 then, 14000 now"]
+    assert (report.control_count, report.difference_count) == (2, 1)
+    # An accumulator that someone has touched shows too, by every claim that looked at it.
+    await counter.database.execute(put([(stored, first)]))
+    used = update(tables.accumulator, set=("deductible_fen",), by=("person_no",))
+    await counter.database.execute(used([(170_000, PERSON)]))
+    _, done = await replayed(counter)
+    assert [one.split(":")[0] for one in differences(done)] == [str(first), str(second)]
+    assert "accumulators outpatient" in differences(done)[0]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_whatever_happens_the_versions_that_decided_decide_the_same(
+    counter: Counter, seed: int
+) -> None:
+    """Settle, undo and settle again at random; the draft that says the same changes nothing."""
+    chance = random.Random(seed)
+    open_numbers: list[str] = []
+    for month in range(1, 12):
+        at(counter, month)
+        for _ in range(4):
+            if open_numbers and chance.random() < 0.3:
+                number = open_numbers.pop(chance.randrange(len(open_numbers)))
+                assert (await counter.cancel(number, place=HOSPITAL)).code == 0
+                continue
+            lines = [(chance.choice(("A1", "B1", "L1", "C9")), chance.randrange(1, 2_000_000))
+                     for _ in range(chance.randrange(1, 4))]  # fmt: skip
+            is_stay = chance.random() < 0.4
+            stay = {"med_type": "21", "admitted": dt.date(2026, month, 1),
+                    "discharged": dt.date(2026, month, 2)} if is_stay else {}  # fmt: skip
+            outcome = await counter.settle(
+                bill(*lines, **stay),  # type: ignore[arg-type]
+                person=chance.choice((PERSON, RETIRED)),
+            )
+            assert outcome.code == 0
+            open_numbers.append(str(outcome.entry_no))
+    for months in (YEAR, Months(20260401, 20260831), Months(20260901, 20261231)):
+        report, done = await replayed(counter, BEIJING, months=months, claims_max=10)
+        assert differences(done) == []
+        assert report.control_count == report.replayed_count + report.undone_count > 0
+        assert set(gains(done).values()) == {0}
+        assert report.unreplayed_count == report.refused_count == report.uncovered_count == 0
+
+
+def test_gains_fall_into_bands_that_mirror_each_other() -> None:
+    assert band_of(0) == 5
+    for fen, band in (
+        (1, 6), (9_999, 6), (10_000, 7), (100_000, 8), (1_000_000, 9), (5_000_000, 10),
+    ):  # fmt: skip
+        assert (band_of(fen), band_of(-fen)) == (band, 10 - band)
