@@ -31,7 +31,10 @@ from cardserver.cards.trust_anchors import TrustAnchors, read_anchors
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.catalogue.catalogue_store import catch_up
 from cardserver.centre import Centre
+from cardserver.checks.checks_store import StoredRules, checks_of, stored_rules
+from cardserver.checks.rule_book import RulesError
 from cardserver.claims.claims_store import claims_participants
+from cardserver.claims.settled_store import Archive
 from cardserver.claims.values import Rules
 from cardserver.config import Config, ConfigError
 from cardserver.dispatch import Dispatcher
@@ -99,6 +102,7 @@ class Worker:
             rules = tasks.create_task(self._refresh_rules(centre))
             revocations = tasks.create_task(self._refresh_revocations(centre))
             catalogue = tasks.create_task(self._refresh_catalogue(centre))
+            checks = tasks.create_task(self._refresh_checks(centre))
             _leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
@@ -107,6 +111,7 @@ class Worker:
             rules.cancel()
             revocations.cancel()
             catalogue.cancel()
+            checks.cancel()
             await listener.drain()
         log.info("stopped", worker=self._options.index)
 
@@ -170,7 +175,9 @@ class Worker:
             rules=Rules(
                 PolicyBook([load_policy(text) for text in await registry.policies()]),
                 await catch_up(database, Catalogue()),
+                checks_of(await stored_rules(database)),
             ),
+            archive=Archive(database),
             metrics=metrics,
             attached_readers=await self._attach_readers(stack, keys, registry, anchors),
             revocations=revocations,
@@ -286,6 +293,23 @@ class Worker:
                 known = texts
                 centre.rules = replace(centre.rules, policies=policies)
                 log.info("policies taken up", count=len(known))
+
+    async def _refresh_checks(self, centre: Centre) -> None:
+        """Take up rules of checks that were activated since, and institutions that were placed."""
+        known: StoredRules | None = None  # whatever was activated since the start is news
+        while True:
+            await asyncio.sleep(_RULES_REFRESH_S)
+            try:
+                stored = await stored_rules(centre.database)
+                if stored == known:
+                    continue
+                checks = checks_of(stored)
+            except (StoreError, RulesError) as error:
+                log.warning("checks can't be read; those known go on", error=str(error))
+            else:
+                known = stored
+                centre.rules = replace(centre.rules, checks=checks)
+                log.info("checks taken up", count=len(stored.texts))
 
     async def _refresh_revocations(self, centre: Centre) -> None:
         """Take up every second what was put on the revocation list, and taken off it."""

@@ -16,6 +16,7 @@ from cardserver.cards.keystore import KeyStore
 from cardserver.cards.revocations import Revocations
 from cardserver.cards.session_token import CardSessions
 from cardserver.cards.trust_anchors import TrustAnchors
+from cardserver.claims.settled_store import Archive
 from cardserver.claims.values import ClaimsWriter, Rules
 from cardserver.config import Config
 from cardserver.observe.metrics import Metrics
@@ -42,6 +43,7 @@ class Centre:
     keys: KeyStore
     card_sessions: CardSessions
     rules: Rules
+    archive: Archive
     metrics: Metrics
     attached_readers: Mapping[str, AttachedReader]
     revocations: Revocations

@@ -17,8 +17,10 @@ from cardserver.claims.claims_store import NOTE_STAGES, stages_row
 from cardserver.claims.values import request_key
 from cardserver.handlers.card import card_open
 from cardserver.handlers.eligibility import eligibility
+from cardserver.handlers.lists import list_download
 from cardserver.handlers.member import member_query
 from cardserver.handlers.money import cancel, preview, print_ack, reverse, settle
+from cardserver.handlers.settled import explain, refund
 from cardserver.handlers.sign_on import check_sign_on, echo, fresh_challenges, sign_off, sign_on
 from cardserver.handlers.status import status
 from cardserver.observe.stages import Stage, StageClock
@@ -56,6 +58,9 @@ HANDLERS: Mapping[MessageType, Handler] = {
     MessageType.REVERSE: Handler(reverse),
     MessageType.STATUS: Handler(status),
     MessageType.PRINT_ACK: Handler(print_ack),
+    MessageType.LIST_DOWNLOAD: Handler(list_download),
+    MessageType.EXPLAIN: Handler(explain),
+    MessageType.REFUND: Handler(refund),
 }
 
 

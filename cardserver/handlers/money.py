@@ -7,15 +7,15 @@ from cardserver.centre import Answer, Exchange, day_number
 from cardserver.claims import claims_store
 from cardserver.claims.settlement import settle_work
 from cardserver.claims.undoing import cancel_work, print_ack_work, reverse_work
-from cardserver.claims.values import Attempt, ClaimsWork, Presented
+from cardserver.claims.values import Presented
+from cardserver.handlers.posting import attempt_of, post
 from cardserver.handlers.presented import marked, presented_by
 from cardserver.handlers.status import original_terminal, stored_answer
 from cardserver.observe.stages import Stage
-from cardserver.outcomes import code_of_not_taken, code_of_number
+from cardserver.outcomes import code_of_number
+from cardserver.registry.roles import Role
 from ledger import decisions
-from ledger.decisions import NotTaken
 from ledger.ledger_store import GroupTime
-from protocol.terminal.bodies import request_hash
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Cancel, Preview, PrintAck, Reverse, Settle
 
@@ -25,6 +25,8 @@ NOBODY = 0  # a person's number that the registry never gives
 async def preview(exchange: Exchange, body: Preview) -> Answer:
     """PREVIEW (2101, 2206, 2303): the split as SETTLE would make it now; nothing is committed."""
     centre = exchange.centre
+    if not _may_override(exchange, body.override):
+        return Answer(ResponseCode.OPERATOR_NOT_PERMITTED)
     presented = await presented_by(exchange, body.bill, body.exception)
     if isinstance(presented, Answer):
         return presented
@@ -41,13 +43,19 @@ async def preview(exchange: Exchange, body: Preview) -> Answer:
     exchange.clock.end(Stage.ADJUDICATION)
     if isinstance(shown, decisions.Answer):
         return Answer(
-            code_of_number(shown.code), detail_zh=shown.detail_zh, detail_en=shown.detail_en
+            code_of_number(shown.code),
+            shown.body or None,
+            detail_zh=shown.detail_zh,
+            detail_en=shown.detail_en,
         )
     return marked(exchange, presented, Answer(ResponseCode.APPROVED, shown))
 
 
 async def settle(exchange: Exchange, body: Settle) -> Answer:
     """SETTLE (2102, 2207, 2304): commit the bill as the patient was shown it."""
+    if not _may_override(exchange, body.override):
+        # A stored outcome wins, also when the operator's role has changed since.
+        return await stored_answer(exchange) or Answer(ResponseCode.OPERATOR_NOT_PERMITTED)
     presented = await presented_by(exchange, body.bill, body.exception)
     if isinstance(presented, Answer) and presented.code.is_stored:
         # The ledger itself refuses a person whom nobody knows, so that the refusal is kept.
@@ -58,15 +66,15 @@ async def settle(exchange: Exchange, body: Settle) -> Answer:
     exchange.clock.end(Stage.VERIFICATION)
     today = day_number(exchange.centre.today())
     rules = exchange.centre.rules
-    answer = await _post(
-        exchange, settle_work(_attempt(exchange), body, presented, rules, today=today)
+    answer = await post(
+        exchange, settle_work(attempt_of(exchange), body, presented, rules, today=today)
     )
     return marked(exchange, presented, answer)
 
 
 async def cancel(exchange: Exchange, body: Cancel) -> Answer:
     """CANCEL (2103, 2208, 2305): a new settlement that is the exact negative."""
-    return await _post(exchange, cancel_work(_attempt(exchange), body))
+    return await post(exchange, cancel_work(attempt_of(exchange), body))
 
 
 async def reverse(exchange: Exchange, body: Reverse) -> Answer:
@@ -74,41 +82,17 @@ async def reverse(exchange: Exchange, body: Reverse) -> Answer:
     terminal = await original_terminal(exchange, body.original_terminal, body.original_msgid)
     if isinstance(terminal, Answer):
         return terminal
-    work = reverse_work(_attempt(exchange), body, original_terminal_no=terminal.terminal_no)
-    return await _post(exchange, work)
+    work = reverse_work(attempt_of(exchange), body, original_terminal_no=terminal.terminal_no)
+    return await post(exchange, work)
 
 
 async def print_ack(exchange: Exchange, body: PrintAck) -> Answer:
     """PRINT_ACK: whether the receipt came out of the printer."""
-    return await _post(exchange, print_ack_work(_attempt(exchange), body))
+    return await post(exchange, print_ack_work(attempt_of(exchange), body))
 
 
-def _attempt(exchange: Exchange) -> Attempt:
-    assert exchange.operator is not None
-    request = exchange.request
-    return Attempt(
-        institution_no=exchange.session.institution.institution_no,
-        terminal_no=exchange.session.terminal.terminal_no,
-        operator_no=exchange.operator.operator_no,
-        msgid=request.msgid,
-        request_hash=request_hash(exchange.type, bytes(request.body)),
-        deadline_ms=exchange.deadline_ms,
-        list_version=request.list_version,
-    )
-
-
-async def _post(exchange: Exchange, work: ClaimsWork) -> Answer:
-    outcome = await exchange.centre.writer.submit(work)
-    if isinstance(outcome, NotTaken):
-        return Answer(code_of_not_taken(outcome))
-    for stage, microseconds in outcome.stages:
-        exchange.clock.add(stage, microseconds * 1000)
-    exchange.clock.skip()
-    return Answer(
-        code_of_number(outcome.code),
-        outcome.body or None,
-        detail_zh=outcome.detail_zh,
-        detail_en=outcome.detail_en,
-        is_duplicate=outcome.is_duplicate,
-        business_date=outcome.business_date,
+def _may_override(exchange: Exchange, override: str) -> bool:
+    """Tell whether the operator may let pass what checks refuse, where a bill asks for that."""
+    return not override or (
+        exchange.operator is not None and exchange.operator.role == Role.SUPERVISOR
     )

@@ -3,6 +3,7 @@
 import secrets
 
 from cardserver.centre import Answer, Centre, Exchange, day_number
+from cardserver.handlers.lists import newest_lists
 from cardserver.observe.stages import Stage
 from cardserver.registry.passwords import verify_password
 from cardserver.registry.values import Operator
@@ -105,6 +106,7 @@ async def _open(exchange: Exchange, operator: Operator, *, wants_stages: bool) -
             in_flight_max=centre.config.listener.in_flight_max,
             frame_size_max=centre.config.listener.frame_size_max,
             expires_time_ms=ends_ms,
+            lists=await newest_lists(centre, session.institution),
         ),
     )
 
