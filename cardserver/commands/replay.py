@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cardserver.benefits.policy import load_policy
-from cardserver.claims.replay import Months, Unreplayed
+from cardserver.claims.replay import Months, ReplayRules, Unreplayed
 from cardserver.claims.replay_report import PLOT_FILE, ReportFiles, Tally, report_of
 from cardserver.claims.replay_store import PersonRange, institution_names, person_ranges
 from cardserver.claims.replay_work import CLAIMS_MAX, Job, RangeReplayed, replay_ranges
@@ -69,6 +69,7 @@ def replay(  # noqa: PLR0913 - each is an option of its own
     months = Months(_month(first) * 100 + 1, _month(last) * 100 + _LAST_OF_MONTH)
     if months.last_day < months.first_day:
         raise typer.BadParameter(f"{last} is before {first}")
+    ReplayRules((), drafts, is_control=False)  # a draft's mistakes are told before anything runs
     config = load_config(config_file)
     job = Job(
         url=config.database_url,
