@@ -269,7 +269,7 @@ async def preview(
     )
     if isinstance(done, Answer):
         return done
-    asked = ToCheck(request.bill, presented, terminal_no, done.facts.case, done.adjudication.split)
+    asked = ToCheck(done.bill, presented, terminal_no, done.facts.case, done.adjudication.split)
     passed = check_bill(view, asked, rules, attempt=None, override=request.override)
     if isinstance(passed, Answer):
         return passed

@@ -5,6 +5,8 @@ The decision is pure and the same for both. Not here: undoing (`undoing.py`), ho
 """
 
 import datetime as dt
+from itertools import repeat
+from typing import NamedTuple
 
 from msgspec import Struct, msgpack
 
@@ -24,6 +26,7 @@ from cardserver.claims.eligibility import (
 from cardserver.claims.values import (
     AccumulatorKey,
     Attempt,
+    Book,
     Claim,
     ClaimDetail,
     ClaimsAnswer,
@@ -33,11 +36,19 @@ from cardserver.claims.values import (
     ClaimsWork,
     Facts,
     Needs,
+    PersonState,
+    Place,
     Presented,
     Record,
     Rules,
+    claim_number,
 )
 from cardserver.outcomes import code_of_bill
+from cardserver.registry.values import Insurance
+from cardserver.visits.billing import VisitBill, bill_of_visit, stay_so_far
+from cardserver.visits.refusal import Refusal
+from cardserver.visits.values import Visit
+from cardserver.visits.visit_book import Noted
 from ledger.decisions import Answer, Post, Posted, Work
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -50,14 +61,34 @@ ENCODER = msgpack.Encoder()
 
 
 class Adjudicated(Struct, frozen=True):
-    """A bill divided, with all that its posting needs."""
+    """A bill divided, with all that its posting needs.
 
+    Attributes:
+        bill: As settled; a visit's with its lines.
+        visit: The visit that it settles.
+        admission: The stay's number in the year in which it began; 0 without a stay.
+    """
+
+    bill: Bill
+    visit: VisitBill | None
+    admission: int
     insurance_region: str
     adjudication: benefits.Adjudication
     facts: Facts
     care_date: int
     payer_person_no: int
     balance_after_fen: int
+
+
+class _Admitted(NamedTuple):
+    """A bill that is let in: whose, where, under which insurance."""
+
+    bill: Bill
+    care_date: int
+    visit: VisitBill | None
+    place: Place
+    person: PersonState
+    insurance: Insurance
 
 
 def settle_work(
@@ -92,8 +123,9 @@ def needs_of(
     bill: Bill, presented: Presented, rules: Rules, *, terminal_no: int, today: int
 ) -> Needs:
     """Say what has to be read to divide a bill and to check it."""
-    care_date = care_date_of(bill, today)
-    year, day = divmod(care_date, 10_000)
+    visit_no = claim_number(bill.mdtrt_id)
+    # Which of a visit's days decides is known once it is read, and so are its earlier years.
+    year, day = divmod(today if visit_no else care_date_of(bill, today), 10_000)
     # A group of the year's last day may find itself in the next year.
     years = (year, year + 1) if day == _LAST_DAY else (year,)
     past = looks_back(bill, presented, rules, today=today)
@@ -102,6 +134,7 @@ def needs_of(
         years=years,
         card_no=presented.card_no,
         terminal_no=terminal_no,
+        visit_no=visit_no,
         stays_of=presented.person_no if past.needs_stays else 0,
         history_from=past.first_day,
     )
@@ -115,9 +148,8 @@ def decide_settlement(
     rules: Rules,
 ) -> ClaimsDecision:
     """Decide a SETTLE by what is true under the person's lock."""
-    bill = settle.bill
     done = adjudicate_bill(
-        view, bill, presented, rules, terminal_no=attempt.terminal_no, explain=False
+        view, settle.bill, presented, rules, terminal_no=attempt.terminal_no, explain=False
     )
     if isinstance(done, Answer):
         return done
@@ -128,14 +160,14 @@ def decide_settlement(
         return Answer(ResponseCode.SPLIT_CHANGED, body)
     passed = check_bill(
         view,
-        ToCheck(bill, presented, attempt.terminal_no, done.facts.case, split),
+        ToCheck(done.bill, presented, attempt.terminal_no, done.facts.case, split),
         rules,
         attempt=attempt,
         override=settle.override,
     )
     if isinstance(passed, Answer):
         return passed
-    return _post(attempt, bill, presented, done, passed)
+    return _post(attempt, presented, done, passed)
 
 
 def adjudicate_bill(
@@ -149,26 +181,13 @@ def adjudicate_bill(
 ) -> Adjudicated | ClaimsAnswer:
     """Divide a bill, or refuse with the first code that applies."""
     book = view.book
-    today = view.when.business_date
-    care_date = care_date_of(bill, today)
-    place = book.places.get(terminal_no)
-    person = book.persons.get(presented.person_no)
-    refusal = refusal_of_place(place)
-    if refusal is None and presented.card_no:
-        refusal = refusal_of_card(book.cards.get(presented.card_no), presented.person_no, today)
-    refusal = refusal or refusal_of_person(person, care_date)
-    if refusal is not None:
-        return refused(refusal)
-    assert place is not None
-    assert person is not None
-    insurance = coverage(book.insurances.get(presented.person_no, ()), bill.insutype, care_date)
-    if isinstance(insurance, ResponseCode):
-        return refused(insurance)
-    refusal = refusal_of_contract(place, bill.med_type, care_date) or _refusal_of_dates(bill, today)
-    if refusal is not None:
-        return refused(refusal)
+    found = _admitted(view, bill, presented, terminal_no=terminal_no)
+    if isinstance(found, Answer):
+        return found
+    bill, care_date, visited = found.bill, found.care_date, found.visit
+    place, person, insurance = found.place, found.person, found.insurance
     policy = rules.policies.find(bill.insutype, insurance.region, bill.med_type, care_date)
-    scheme = policy and policy.care_of(bill.med_type)
+    scheme = policy and policy.care_of(bill.med_type, bill.disease)
     if not policy or not scheme:
         return refused(ResponseCode.POLICY_NOT_FOUND)
 
@@ -191,14 +210,20 @@ def adjudicate_bill(
         if amounts is not None:
             used[row] = amounts
     purses = benefits.Purses(balance_fen, mutual_aid_fen, bill.uses_account)
+    stay, admission = None, 0
+    if visited is not None and visited.is_stay:
+        admission = _admission(book, visited.visit, scheme)
+        stay = stay_so_far(book.visits, visited.visit, fresh_admission=admission)
+        admission = admission if stay is None else stay.admission
     adjudication = adjudicate(
         policy,
         case,
-        _lines(bill, rules.catalogue, place.level, care_date),
+        _lines(bill, rules.catalogue, place.level, care_date, visited),
         used,
         purses,
         explain=explain,
         total_fen=bill.total_fen,
+        stay=stay,
     )
     if isinstance(adjudication, benefits.BillRefusal):
         return Answer(
@@ -207,9 +232,12 @@ def adjudicate_bill(
             detail_en=adjudication.detail_en,
         )
     return Adjudicated(
+        bill=bill,
+        visit=visited,
+        admission=admission,
         insurance_region=insurance.region,
         adjudication=adjudication,
-        facts=Facts(case, tuple(benefits.Moved(*row) for row in used.items()), purses),
+        facts=Facts(case, tuple(benefits.Moved(*row) for row in used.items()), purses, stay),
         care_date=care_date,
         payer_person_no=payer_person_no if adjudication.split.mutual_aid_fen else 0,
         balance_after_fen=balance_fen - adjudication.split.account_pay_fen,
@@ -291,10 +319,8 @@ def _refusal_of_dates(bill: Bill, today: int) -> ResponseCode | None:
     return None
 
 
-def _post(
-    attempt: Attempt, bill: Bill, presented: Presented, done: Adjudicated, passed: Passed
-) -> ClaimsPost:
-    adjudication = done.adjudication
+def _post(attempt: Attempt, presented: Presented, done: Adjudicated, passed: Passed) -> ClaimsPost:
+    adjudication, bill, visit = done.adjudication, done.bill, done.visit
     split = adjudication.split
     draft = settlement_entry(
         split,
@@ -302,7 +328,7 @@ def _post(
         payer_person_no=done.payer_person_no,
         institution_no=attempt.institution_no,
         insutype=bill.insutype,
-        med_type=bill.med_type,
+        clearing_type=adjudication.clearing_type,
     )
     claim = Claim(
         attempt=attempt,
@@ -322,6 +348,7 @@ def _post(
             year=adjudication.year,
             payer_person_no=done.payer_person_no,
             facts=done.facts,
+            visit_no=visit.visit.visit_no if visit else 0,
             checked=passed.checked,
         ),
         draft=draft,
@@ -339,7 +366,13 @@ def _post(
             )
         )
 
-    record = Record(attempt=attempt, action="settle", reason=audit_of(passed.checked), claim=claim)
+    noted = None
+    if visit is not None:
+        settled = visit.record(admission=done.admission, moved=adjudication.moved)
+        noted = Noted(visit.visit.visit_no, record=settled)
+    record = Record(
+        attempt=attempt, action="settle", reason=audit_of(passed.checked), claim=claim, visit=noted
+    )
     return Post(draft, ResponseCode.APPROVED, body_of, record)
 
 
@@ -359,11 +392,72 @@ def aid_of(view: ClaimsView, person_no: int) -> tuple[int, int]:
     return payer.person_no, view.personal_balance(payer.person_no)
 
 
-def _lines(bill: Bill, catalogue: Catalogue, level: int, care_date: int) -> list[benefits.BillLine]:
+def _admitted(
+    view: ClaimsView, bill: Bill, presented: Presented, *, terminal_no: int
+) -> _Admitted | ClaimsAnswer:
+    """Let a bill in, or refuse with the first code that applies."""
+    book = view.book
+    today = view.when.business_date
+    place = book.places.get(terminal_no)
+    person = book.persons.get(presented.person_no)
+    visited = _visited(view, bill, presented, place)
+    if isinstance(visited, VisitBill):
+        bill, care_date = visited.bill, visited.care_date
+    else:
+        care_date = care_date_of(bill, today)
+    refusal = refusal_of_place(place)
+    if refusal is None and presented.card_no:
+        refusal = refusal_of_card(book.cards.get(presented.card_no), presented.person_no, today)
+    refusal = refusal or refusal_of_person(person, care_date)
+    if refusal is not None:
+        return refused(refusal)
+    assert place is not None
+    assert person is not None
+    insurance = coverage(book.insurances.get(presented.person_no, ()), bill.insutype, care_date)
+    if isinstance(insurance, ResponseCode):
+        return refused(insurance)
+    refusal = refusal_of_contract(place, bill.med_type, care_date)
+    if refusal is not None:
+        return refused(refusal)
+    if isinstance(visited, Refusal):
+        return Answer(visited.code, detail_zh=visited.detail_zh, detail_en=visited.detail_en)
+    refusal = _refusal_of_dates(bill, today)
+    if refusal is not None:
+        return refused(refusal)
+    return _Admitted(bill, care_date, visited, place, person, insurance)
+
+
+def _visited(
+    view: ClaimsView, bill: Bill, presented: Presented, place: Place | None
+) -> VisitBill | Refusal | None:
+    """Find what a bill that names a visit settles; None for one that brings its lines."""
+    if not bill.mdtrt_id or place is None:
+        return None
+    return bill_of_visit(
+        view.book.visits,
+        bill,
+        visit_no=claim_number(bill.mdtrt_id),
+        institution_no=place.institution_no,
+        person_no=presented.person_no,
+        today=view.when.business_date,
+    )
+
+
+def _admission(book: Book, visit: Visit, scheme: str) -> int:
+    """Return the stay's number in the year in which it began, while nothing of it is settled."""
+    begins = min(stay.begins for stay, _ in book.visits.chain(visit))
+    key = AccumulatorKey(visit.person_no, begins // 10_000, visit.insutype, scheme)
+    return book.accumulators.get(key, benefits.NOTHING_USED).admissions + 1
+
+
+def _lines(
+    bill: Bill, catalogue: Catalogue, level: int, care_date: int, visited: VisitBill | None
+) -> list[benefits.BillLine]:
     lines: list[benefits.BillLine] = []
     find = catalogue.find
-    for line in bill.lines:
-        item = find(line.item, level=level, day=care_date)
+    days = repeat(care_date) if visited is None else visited.days
+    for line, day in zip(bill.lines, days, strict=False):
+        item = find(line.item, level=level, day=day)
         if item is None:
             item_class, ratio_e4, limit = _CLASS_C, _WHOLE_E4, None
         else:
