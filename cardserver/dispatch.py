@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from cardserver.centre import Answer, Centre, Exchange, date_of
 from cardserver.claims.claims_store import NOTE_STAGES, stages_row
 from cardserver.claims.values import request_key
+from cardserver.handlers.accumulators import accumulators
 from cardserver.handlers.card import card_open
 from cardserver.handlers.eligibility import eligibility
 from cardserver.handlers.lists import list_download
@@ -52,6 +53,7 @@ HANDLERS: Mapping[MessageType, Handler] = {
     MessageType.CARD_OPEN: Handler(card_open),
     MessageType.MEMBER_QUERY: Handler(member_query),
     MessageType.ELIGIBILITY: Handler(eligibility),
+    MessageType.ACCUMULATORS: Handler(accumulators),
     MessageType.PREVIEW: Handler(preview),
     MessageType.SETTLE: Handler(settle),
     MessageType.CANCEL: Handler(cancel),

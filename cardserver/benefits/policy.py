@@ -103,6 +103,10 @@ class PolicyBook:
                 and med_type in policy.care
             )
 
+    def kinds(self) -> set[tuple[str, str]]:
+        """Name the insurances, each with a medical type, that some policy is about."""
+        return {(insutype, med_type) for insutype, _, med_type in self._found}
+
     def by_identity(self, identity: str) -> Policy | None:
         """Find the version that a claim names as the one that decided it."""
         return self._by_identity.get(identity)

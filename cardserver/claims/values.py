@@ -77,6 +77,10 @@ class PolicyFinder(Protocol):
         """Find the version that a claim names."""
         ...
 
+    def kinds(self) -> set[tuple[str, str]]:
+        """Name the insurances, each with a medical type, that some policy is about."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

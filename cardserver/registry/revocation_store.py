@@ -9,6 +9,7 @@ hand. Not here: looking up (`cardserver/cards/revocations.py`), what changes a c
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cardserver.registry import tables
 from cardserver.registry.values import RevocationKind, RevocationReason
@@ -79,6 +80,14 @@ class Revocation:
     reason: RevocationReason
 
 
+class Position(NamedTuple):
+    """Up to where the list was read; with a version alone, up to that one's end."""
+
+    version: int
+    kind: int = 2**15 - 1  # above every kind
+    subject: bytes = b""
+
+
 def card_subject(profile: str, region: str, identity: bytes) -> bytes:
     """Name a card by what its key proves, so that the list tells nobody whose it is."""
     return hashlib.sha256(f"card\0{profile}\0{region}\0".encode() + identity).digest()[
@@ -141,20 +150,28 @@ async def changes_since(
 
     Only after the last page is that version whole: take it as yours then.
     """
-    kind, subject = 2**15 - 1, b""  # above every kind: nothing of `version` itself
+    after = Position(version)
     while True:
-        rows = await database.fetch(_SINCE([(version, kind, subject, PAGE_ROWS)]))
-        if rows:
-            version, kind, subject = rows[-1][0], rows[-1][1], bytes(rows[-1][2])
-            yield (
-                version,
-                [
-                    Revocation(RevocationKind(one), bytes(name), card_no, RevocationReason(reason))
-                    for _, one, name, card_no, reason in rows
-                ],
-            )
-        if len(rows) < PAGE_ROWS:
+        page = await page_after(database, after, rows_max=PAGE_ROWS)
+        if page:
+            after = page[-1][0]
+            yield after.version, [change for _, change in page]
+        if len(page) < PAGE_ROWS:
             return
+
+
+async def page_after(
+    database: Database, after: Position, *, rows_max: int
+) -> list[tuple[Position, Revocation]]:
+    """Read the changes that come after a position, each with its own."""
+    rows = await database.fetch(_SINCE([(*after, rows_max)]))
+    return [
+        (
+            Position(version, kind, bytes(subject)),
+            Revocation(RevocationKind(kind), bytes(subject), card_no, RevocationReason(reason)),
+        )
+        for version, kind, subject, card_no, reason in rows
+    ]
 
 
 async def made_time_ms(database: Database, version: int) -> int:

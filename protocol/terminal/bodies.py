@@ -39,6 +39,7 @@ REQUEST_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.LINES: messages.Lines,
         MessageType.LINES_CANCEL: messages.LinesCancel,
         MessageType.VISIT_QUERY: messages.VisitQuery,
+        MessageType.LIST_DOWNLOAD: messages.ListDownload,
     }
 )
 
@@ -67,6 +68,7 @@ REPLY_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.LINES: messages.LinesTaken,
         MessageType.LINES_CANCEL: messages.VisitChanged,
         MessageType.VISIT_QUERY: messages.VisitFound,
+        MessageType.LIST_DOWNLOAD: messages.ListPage,
     }
 )
 

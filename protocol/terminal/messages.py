@@ -20,6 +20,7 @@ CHALLENGES_MAX = 4
 STEPS_MAX = 64
 LINES_MAX = 2000
 FINDINGS_MAX = 64
+LIST_ROWS_MAX = 1000
 VISIT_LINES_MAX = 500
 """Of one message: about 60 KiB, so that the answer fits a frame too."""
 REFUND_LINES_MAX = 200
@@ -41,6 +42,10 @@ TypeNumber = Annotated[int, Meta(ge=0, le=2**16 - 1)]
 CodeNumber = Annotated[int, Meta(ge=0, le=999)]
 Ratio = Annotated[int, Meta(ge=0, le=10_000)]
 Microyuan = Annotated[int, Meta(ge=0, le=10**12)]
+Day = Annotated[int, Meta(ge=0, le=99_991_231)]
+"""A date as YYYYMMDD, which takes half of what a str does: lists hold many."""
+ListPrice = Annotated[int, Meta(ge=0, le=10**13)]
+Position = Annotated[bytes, Meta(max_length=64)]
 
 
 @unique
@@ -70,6 +75,7 @@ class MessageType(IntEnum):
     LINES = 35
     LINES_CANCEL = 36
     VISIT_QUERY = 37
+    LIST_DOWNLOAD = 40
 
 
 # --- envelopes: what every frame holds ------------------------------------------------------
@@ -343,6 +349,18 @@ class SignOn(Struct, frozen=True, array_like=True):
     wants_stages: bool = False
 
 
+class ListVersion(Struct, frozen=True, array_like=True):
+    """The newest version of a list that terminals may hold.
+
+    Attributes:
+        name: The list, as in `ListDownload`.
+        version: Its newest version; 0 where it has none yet.
+    """
+
+    name: Code
+    version: UInt32
+
+
 class SignedOn(Struct, frozen=True, array_like=True):
     """SIGN_ON's reply.
 
@@ -357,6 +375,7 @@ class SignedOn(Struct, frozen=True, array_like=True):
         in_flight_max: Requests that may be in flight at once.
         frame_size_max: Largest frame payload, in bytes.
         expires_time_ms: When the sign-on ends.
+        lists: The newest versions of the lists that LIST_DOWNLOAD gives.
     """
 
     sign_no: Code
@@ -369,6 +388,7 @@ class SignedOn(Struct, frozen=True, array_like=True):
     in_flight_max: UInt32
     frame_size_max: UInt32
     expires_time_ms: TimeMs
+    lists: Annotated[tuple[ListVersion, ...], Meta(max_length=16)] = ()
 
 
 class SignOff(Struct, frozen=True, array_like=True):
@@ -1588,3 +1608,191 @@ class VisitFound(Struct, frozen=True, array_like=True):
     lines: Annotated[tuple[VisitLineFound, ...], Meta(max_length=VISIT_LINES_MAX)] = ()
     next_line: UInt32 = 0
     settlements: Annotated[tuple[VisitSettlement, ...], Meta(max_length=256)] = ()
+
+
+# --- lists -----------------------------------------------------------------------------------
+
+
+class ListDownload(Struct, frozen=True, array_like=True):
+    """LIST_DOWNLOAD (1301 to 1319): what changed in a list since a version?
+
+    Attributes:
+        name: `revocations`, `catalogue`, `mapping` or `parameters`.
+        version: The version that the terminal holds whole; 0 none.
+        after: `next` of the page before; empty for the first.
+        size_max: The largest body that the terminal takes, in bytes; 0 for 60,000.
+    """
+
+    name: Code
+    version: UInt32
+    after: Position
+    size_max: UInt32
+
+
+class RevocationRow(Struct, frozen=True, array_like=True):
+    """What is not to be taken, or no longer is on the list.
+
+    Attributes:
+        kind: 1 a card, 2 a certificate.
+        subject: What it is about: the first 16 bytes of a SHA-256, as the text above says.
+        reason: 2 lost, 3 replaced, 4 frozen, 5 its holder has died, 6 withdrawn; 0 taken off the
+            list.
+    """
+
+    kind: Annotated[int, Meta(ge=1, le=2)]
+    subject: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    reason: Annotated[int, Meta(ge=0, le=15)]
+
+
+class ItemRow(Struct, frozen=True, array_like=True):
+    """An item of the catalogue from a first day on; takes the place of a row of the same two.
+
+    Attributes:
+        item: The catalogue's code.
+        begins: First day, YYYYMMDD.
+        ends: Last day, YYYYMMDD; 99991231 until the item's next row begins.
+        is_struck: Whether the row is to be forgotten: it was never right.
+        name: The item's name.
+        item_class: 1 甲 A, 2 乙 B, 3 丙 C.
+        self_pay_ratio_e4: The patient's own share of class B.
+        price_limit_microyuan: The highest unit price in scope at institutions without a limit of
+            their level's own, or nil.
+        level_limits: The same by level, from pharmacies (0) to level 3; empty where none differs.
+        kind: 1 drug, 2 service, 3 consumable.
+        unit: In which quantities count; may be empty.
+        sex: 0 for all, 1 men only, 2 women only.
+        age_from: For whom it is, in full years.
+        age_below: Of which age one is too old for it; 0 none.
+        daily_quantity_max_e4: How much a person may get in a day; 0 without limit.
+    """
+
+    item: Code
+    begins: Day
+    ends: Day
+    is_struck: bool
+    name: Text
+    item_class: Annotated[int, Meta(ge=1, le=3)]
+    self_pay_ratio_e4: Ratio
+    price_limit_microyuan: ListPrice | None
+    level_limits: Annotated[tuple[ListPrice | None, ...], Meta(max_length=4)]
+    kind: Annotated[int, Meta(ge=1, le=3)]
+    unit: Code
+    sex: Annotated[int, Meta(ge=0, le=2)]
+    age_from: Annotated[int, Meta(ge=0, le=200)]
+    age_below: Annotated[int, Meta(ge=0, le=200)]
+    daily_quantity_max_e4: Annotated[int, Meta(ge=0, le=10**10)]
+
+
+class MappingRow(Struct, frozen=True, array_like=True):
+    """The institution's own code for an item, from a first day on; as `ItemRow`.
+
+    Attributes:
+        local_item: The institution's own code.
+        begins: First day, YYYYMMDD.
+        ends: Last day, YYYYMMDD; 99991231 until the code's next row begins.
+        is_struck: Whether the row is to be forgotten.
+        item: The catalogue's code.
+        local_name: What the institution calls it; may be empty.
+    """
+
+    local_item: Code
+    begins: Day
+    ends: Day
+    is_struck: bool
+    item: Code
+    local_name: Text
+
+
+class NamedCode(Struct, frozen=True, array_like=True):
+    """A code and what it is called.
+
+    Attributes:
+        code: The code.
+        text_zh: What it is called, in Chinese.
+        text_en: The same in English.
+    """
+
+    code: Code
+    text_zh: Text
+    text_en: Text
+
+
+class CodeText(Struct, frozen=True, array_like=True):
+    """A response code, so that an older terminal can show and follow a newer one.
+
+    Attributes:
+        code: The number.
+        retry: The name of its advice, as under Retry.
+        text_zh: What it says, in Chinese.
+        text_en: The same in English.
+    """
+
+    code: CodeNumber
+    retry: Code
+    text_zh: Text
+    text_en: Text
+
+
+class AllowedException(Struct, frozen=True, array_like=True):
+    """A reason for which there may be no card session.
+
+    Attributes:
+        name: Goes into `CardException`.
+        med_types: For which kinds of care.
+        total_max_fen: Up to which total of a bill.
+    """
+
+    name: Code
+    med_types: Annotated[tuple[Code, ...], Meta(max_length=64)]
+    total_max_fen: Fen
+
+
+class Parameters(Struct, frozen=True, array_like=True):
+    """What a terminal should know to say it before the centre does.
+
+    Attributes:
+        institution_level: Of the asking institution: whose price limits hold; 0 pharmacy.
+        card_session_life_ms: How long a card session holds.
+        fresh_card_above_fen: Above which total of a bill the card must have just been opened.
+        exceptions: What is allowed without a card session.
+        med_types: The kinds of care that some policy in force covers.
+        insutypes: The insurances that some policy in force is of.
+        codes: Every code that the centre may answer.
+        checks: The checks at the counter that are in force.
+    """
+
+    institution_level: Annotated[int, Meta(ge=0, le=9)]
+    card_session_life_ms: UInt32
+    fresh_card_above_fen: Fen
+    exceptions: Annotated[tuple[AllowedException, ...], Meta(max_length=64)]
+    med_types: Annotated[tuple[NamedCode, ...], Meta(max_length=64)]
+    insutypes: Annotated[tuple[NamedCode, ...], Meta(max_length=64)]
+    codes: Annotated[tuple[CodeText, ...], Meta(max_length=900)]
+    checks: Annotated[tuple[NamedCode, ...], Meta(max_length=500)]
+
+
+class ListPage(Struct, frozen=True, array_like=True):
+    """LIST_DOWNLOAD's reply: rows of one list; the arrays of the others are empty.
+
+    Attributes:
+        name: The list.
+        version: With the last page, the version that the terminal now holds.
+        based_on: The version asked from; 0 where the centre does not know it: what was held before
+            is to be forgotten first.
+        is_last: Whether there is no further page now.
+        next: Goes into `after` of the next page's request.
+        revocations: Rows of `revocations`.
+        items: Rows of `catalogue`.
+        mappings: Rows of `mapping`, those of the asking institution.
+        parameters: All `parameters`, where they differ from those of the version asked from.
+    """
+
+    name: Code
+    version: UInt32
+    based_on: UInt32
+    is_last: bool
+    next: Position
+    revocations: Annotated[tuple[RevocationRow, ...], Meta(max_length=LIST_ROWS_MAX)]
+    items: Annotated[tuple[ItemRow, ...], Meta(max_length=LIST_ROWS_MAX)]
+    mappings: Annotated[tuple[MappingRow, ...], Meta(max_length=LIST_ROWS_MAX)]
+    parameters: Parameters | None
