@@ -14,7 +14,7 @@ _PERSON_NO_DIGITS_MAX = 18
 
 async def eligibility(exchange: Exchange, body: Eligibility) -> Answer:
     """ELIGIBILITY (2001): entitled or not, why, and from when to when."""
-    person_no = _person_no(exchange, body.psn_no)
+    person_no = person_asked(exchange, body.psn_no)
     if isinstance(person_no, Answer):
         return person_no
     registry = exchange.centre.registry
@@ -44,7 +44,8 @@ async def eligibility(exchange: Exchange, body: Eligibility) -> Answer:
     )
 
 
-def _person_no(exchange: Exchange, psn_no: str) -> int | Answer:
+def person_asked(exchange: Exchange, psn_no: str) -> int | Answer:
+    """Say whose number that is; without one whose the card session is, or refuse."""
     if not psn_no:
         session = card_session_of(exchange)
         if isinstance(session, Answer):

@@ -2,8 +2,10 @@
 
 import asyncio
 
+from cardserver.benefits.values import Accumulated
 from cardserver.centre import Answer, Centre, Exchange, date_of
 from cardserver.claims.claims_store import accumulators
+from cardserver.claims.values import AccumulatorKey
 from cardserver.observe.stages import Stage
 from cardserver.registry.values import FOREVER, Insurance
 from ledger.ledger_store import balances
@@ -72,19 +74,21 @@ async def find_member(
         birth_date=date_of(person.birth_date),
         insurances=tuple(_insurance(one) for one in insurances),
         account_balance_fen=held[person_no],
-        accumulators=tuple(
-            messages.Accumulator(
-                year=key.year,
-                insutype=key.insutype,
-                scheme=key.scheme,
-                deductible_fen=amounts.deductible_fen,
-                in_scope_fen=amounts.in_scope_fen,
-                pool_fen=amounts.pool_fen,
-                large_amount_fen=amounts.large_amount_fen,
-                admissions=amounts.admissions,
-            )
-            for key, amounts in used[person_no]
-        ),
+        accumulators=tuple(accumulator(*row) for row in used[person_no]),
+    )
+
+
+def accumulator(key: AccumulatorKey, amounts: Accumulated) -> messages.Accumulator:
+    """Return one row of accumulators as it goes over the wire."""
+    return messages.Accumulator(
+        year=key.year,
+        insutype=key.insutype,
+        scheme=key.scheme,
+        deductible_fen=amounts.deductible_fen,
+        in_scope_fen=amounts.in_scope_fen,
+        pool_fen=amounts.pool_fen,
+        large_amount_fen=amounts.large_amount_fen,
+        admissions=amounts.admissions,
     )
 
 
