@@ -66,6 +66,8 @@ def code_of_bill(reason: BillRefusalReason) -> ResponseCode:
             return ResponseCode.BILL_INVALID
         case BillRefusalReason.TOTAL_MISMATCH:
             return ResponseCode.TOTAL_MISMATCH
+        case BillRefusalReason.CARE_EXCLUDED:
+            return ResponseCode.CARE_EXCLUDED
         case _:
             assert_never(reason)
 

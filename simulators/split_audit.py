@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from protocol.terminal.messages import Line, LineSplit, Split
 
 _CLASS_C = 3
+_POOL = "hifp_pay"
 _MICROYUAN_IN_FEN = 10_000
 _WHOLE_E4 = 10_000
 
@@ -41,8 +42,9 @@ def check_split(split: Split, total_fen: int, who: str) -> Iterator[str]:
             yield f"{who}: {what}: {is_fen} is not {should_fen}"
     if min(parts_of(split)) < 0:
         yield f"{who} has a negative part"
-    if split.deductible_fen + split.fund_pay_fen > split.in_scope_fen:
-        yield f"{who}: deductible and fund exceed what is in scope"
+    pool_fen = sum(layer.paid_fen for layer in split.layers if layer.field == _POOL)
+    if split.deductible_fen + pool_fen > split.in_scope_fen:
+        yield f"{who}: deductible and pool exceed what is in scope"
 
 
 def check_lines(

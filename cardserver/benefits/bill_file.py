@@ -83,6 +83,7 @@ class _Line(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     selfpay_prop: FractionE4 = FractionE4(0)
     pric_uplmt_amt: MicroYuan | None = None
     det_item_fee_sumamt: Fen | None = None
+    is_covered: Flag = Flag(1)
 
 
 class _Used(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -100,6 +101,7 @@ class _Stay(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     admission: int
     moved: dict[str, _Used]
+    earlier_years: _Used | None = None
 
 
 class _BillDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,6 +125,7 @@ class _BillDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     refer_type: Referral = "local"
     dise_codg: str = ""
     is_designated: Flag = Flag(1)
+    filed_items: tuple[str, ...] = ()
 
 
 class BillFile(Struct, frozen=True):
@@ -155,7 +158,7 @@ def load_bill(text: str, form: Literal["json", "toml"], policy: Policy) -> BillF
         mistake = mistake_of(str(error))
         raise BillFileError(f"{mistake.path}: {mistake.sentence}") from error
     date = document.care_date
-    own_row = policy.care_of(document.med_type)
+    own_row = policy.care_of(document.med_type, document.dise_codg)
     case = Case(
         insutype=document.insutype,
         med_type=document.med_type,
@@ -168,6 +171,7 @@ def load_bill(text: str, form: Literal["json", "toml"], policy: Policy) -> BillF
         referral=document.refer_type,
         disease=document.dise_codg,
         is_designated=bool(document.is_designated),
+        filed_items=document.filed_items,
     )
     return BillFile(
         case,
@@ -194,13 +198,15 @@ def _bill_line(line: _Line) -> BillLine:
         price_microyuan=price,
         quantity_e4=quantity,
         gross_fen=(price * quantity + _HALF_E8) // 10**8 if gross is None else int(gross),
+        is_covered=bool(line.is_covered),
     )
 
 
 def _stay(stay: _Stay, *, own_row: str | None) -> Stay:
     rows = {row: _accumulated(used) for row, used in stay.moved.items()}
     own = rows.pop(own_row or "", NOTHING_USED)
-    return Stay(stay.admission, own, tuple(Moved(*item) for item in rows.items()))
+    earlier = NOTHING_USED if stay.earlier_years is None else _accumulated(stay.earlier_years)
+    return Stay(stay.admission, own, tuple(Moved(*item) for item in rows.items()), earlier)
 
 
 def _accumulated(used: _Used) -> Accumulated:

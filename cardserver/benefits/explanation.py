@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from cardserver.benefits.plan import Plan, PlanCap, type_of_kind
+from cardserver.benefits.layer_payments import BandPayment, LayerPayment
+from cardserver.benefits.plan import Plan, PlanCap, PlanDeductible, type_of_kind
 from cardserver.benefits.values import (
     POOL,
     BillLine,
@@ -49,27 +50,13 @@ _CLASS_EN = {
     ItemClass.B: "class B",
     ItemClass.C: "class C or not in the catalogue",
 }
+_SHARE_ZH = ("自费", "超限价", "先行自付", "起付部分", "个人自付")
+_SHARE_EN = ("fully own", "above price limits", "class B self pay", "deductible", "own share")
+_REFERRAL_ZH = {"referred": "已转诊", "unreferred": "未转诊", "emergency": "急诊"}
+_REFERRAL_EN = {"referred": "referred", "unreferred": "not referred", "emergency": "emergency"}
 _KIND_ZH = {1: "医院", 2: "社区卫生机构", 3: "药店"}
 _PERSON_ZH = {"11": "在职", "12": "退休", "14": "居民"}
 _PERSON_EN = {"11": "active", "12": "retired", "14": "resident"}
-
-
-class BandPayment(Struct, frozen=True, gc=False):
-    """What the pool pays in one band: for `segment_fen` of in-scope amount from `start_fen` on."""
-
-    rule: str
-    start_fen: int
-    segment_fen: int
-    ratio_e8: int
-    paid_fen: int
-
-
-class LayerPayment(Struct, frozen=True, gc=False):
-    """What a supplementary layer pays, of which base, and what it leaves over."""
-
-    base_fen: int
-    paid_fen: int
-    left_over_fen: int
 
 
 class Workings(Struct, frozen=True, gc=False):
@@ -77,23 +64,23 @@ class Workings(Struct, frozen=True, gc=False):
 
     Attributes:
         identity: The policy's.
-        scheme: The kind of care.
+        path: Where the rules of the care stand in it.
         case: The case.
         plan: The rules applied.
-        deductible_used_fen: Borne before.
-        bands: The pool's payments.
-        left_over_fen: In scope, above the deductible, left over by the pool's cap.
-        layers: The supplementary layers' payments, in the plan's order.
+        pool: The pool's payment.
+        layers: The supplementary layers', in the plan's order.
+        shares: What of each share the layers left to the patient.
+        let_off_fen: What cutting cash to the jiao leaves to the institution.
     """
 
     identity: str
-    scheme: str
+    path: str
     case: Case
     plan: Plan
-    deductible_used_fen: int
-    bands: Sequence[BandPayment]
-    left_over_fen: int
+    pool: LayerPayment
     layers: Sequence[LayerPayment]
+    shares: Sequence[int]
+    let_off_fen: int
 
 
 def explain_bill(
@@ -129,8 +116,8 @@ def _line_steps(
             line.gross_fen,
             "total_fen",
         )
-        class_zh, class_en = _words_of_class(split.item_class)
         if split.item_class == ItemClass.C:
+            class_zh, class_en = _words_of_own_line(line)
             yield ExplanationStep(
                 rule,
                 f"第{number}行：{class_zh}，全部自费{gross}元",
@@ -139,6 +126,7 @@ def _line_steps(
                 "fully_own_fen",
             )
             continue
+        class_zh, class_en = _words_of_class(split.item_class)
         base = gross
         if split.over_limit_fen:
             limit = _decimal(split.price_limit_microyuan or 0, 6)
@@ -173,28 +161,27 @@ def _line_steps(
 def _class_steps(
     lines: Sequence[BillLine], line_splits: Sequence[LineSplit]
 ) -> Iterator[ExplanationStep]:
-    for item_class in ItemClass:
-        members = [split for split in line_splits if split.item_class == item_class]
-        if not members:
-            continue
-        gross = sum(line.gross_fen for line, split in zip(lines, line_splits, strict=True)
-                    if split.item_class == item_class)  # fmt: skip
+    groups: dict[tuple[str, str], list[tuple[BillLine, LineSplit]]] = {}
+    for line, split in zip(lines, line_splits, strict=True):
+        is_own = split.item_class == ItemClass.C
+        words = _words_of_own_line(line) if is_own else _words_of_class(split.item_class)
+        groups.setdefault(words, []).append((line, split))
+    for (class_zh, class_en), members in groups.items():
+        splits = [split for _, split in members]
         sums = (
-            ("total_fen", "金额", "amount", gross),
-            ("fully_own_fen", "全部自费", "the patient's own", _sum(members, "fully_own_fen")),
-            ("over_limit_fen", "超限价", "above price limits", _sum(members, "over_limit_fen")),
+            ("total_fen", "金额", "amount", sum(line.gross_fen for line, _ in members)),
+            ("fully_own_fen", "全部自费", "the patient's own", _sum(splits, "fully_own_fen")),
+            ("over_limit_fen", "超限价", "above price limits", _sum(splits, "over_limit_fen")),
             ("pre_self_pay_fen", "先行自付", "paid by the patient first",
-             _sum(members, "pre_self_pay_fen")),
-            ("in_scope_fen", "政策范围内", "in scope", _sum(members, "in_scope_fen")),
+             _sum(splits, "pre_self_pay_fen")),
+            ("in_scope_fen", "政策范围内", "in scope", _sum(splits, "in_scope_fen")),
         )  # fmt: skip
-        class_zh, class_en = _words_of_class(item_class)
-        count = len(members)
         for field, zh, en, amount in sums:
             if amount:
                 yield ExplanationStep(
                     "catalogue",
-                    f"{class_zh}{count}行：{zh}合计{yuan(amount)}元",
-                    f"{count} lines of {class_en}: {en}, together {yuan(amount)}",
+                    f"{class_zh}{len(members)}行：{zh}合计{yuan(amount)}元",
+                    f"{len(members)} lines of {class_en}: {en}, together {yuan(amount)}",
                     amount,
                     field,
                 )
@@ -204,7 +191,7 @@ def _scope_steps(workings: Workings, split: Split) -> Iterator[ExplanationStep]:
     identity, plan = workings.identity, workings.plan
     case_zh, case_en = _words_of_case(workings.case)
     yield ExplanationStep(
-        f"{identity}/{workings.scheme}",
+        f"{identity}/{workings.path}",
         f"{case_zh}，政策范围内合计：{yuan(split.total_fen)} − {yuan(split.fully_own_fen)} − "
         f"{yuan(split.over_limit_fen)} − {yuan(split.pre_self_pay_fen)} = "
         f"{yuan(split.in_scope_fen)}元",
@@ -214,93 +201,123 @@ def _scope_steps(workings: Workings, split: Split) -> Iterator[ExplanationStep]:
         split.in_scope_fen,
         "",
     )
-    if not plan.deductible_rule:
-        return
-    rule = f"{identity}/{plan.deductible_rule}"
-    full, used = yuan(plan.deductible_fen), yuan(workings.deductible_used_fen)
-    remaining = max(0, plan.deductible_fen - workings.deductible_used_fen)
-    per_zh, per_en = _PER_ZH[plan.deductible_per], _PER_EN[plan.deductible_per]
+    if plan.deductible is not None:
+        yield from _deductible_steps(
+            identity, plan.deductible, workings.pool, "deductible_fen", ("", "")
+        )
+
+
+def _deductible_steps(
+    identity: str,
+    deductible: PlanDeductible,
+    payment: LayerPayment,
+    field: str,
+    whose: tuple[str, str],
+) -> Iterator[ExplanationStep]:
+    rule = f"{identity}/{deductible.rule}"
+    zh, en = whose
+    full, used = yuan(deductible.amount_fen), yuan(payment.borne_fen)
+    remaining = max(0, deductible.amount_fen - payment.borne_fen)
+    per_zh, per_en = _PER_ZH[deductible.per], _PER_EN[deductible.per]
     yield ExplanationStep(
         rule,
-        f"起付标准{full}元，{per_zh}已用{used}元，剩余{yuan(remaining)}元",
-        f"Deductible {full}, borne before {per_en} {used}, remaining {yuan(remaining)}",
+        f"{zh}起付标准{full}元，{per_zh}已用{used}元，剩余{yuan(remaining)}元",
+        f"{_upper(f'{en}deductible')} {full}, borne before {per_en} {used}, "
+        f"remaining {yuan(remaining)}",
         remaining,
         "",
     )
-    deductible = yuan(split.deductible_fen)
+    taken, base = yuan(payment.deductible_fen), yuan(payment.base_fen)
     yield ExplanationStep(
         rule,
-        f"本单起付部分：{yuan(remaining)}与{yuan(split.in_scope_fen)}取小 = {deductible}元",
-        f"Deductible of this bill: the lesser of {yuan(remaining)} and "
-        f"{yuan(split.in_scope_fen)} = {deductible}",
-        split.deductible_fen,
-        "deductible_fen",
+        f"{zh}本单起付部分：{yuan(remaining)}与{base}取小 = {taken}元",
+        f"{_upper(f'{en}deductible')} of this bill: the lesser of {yuan(remaining)} and "
+        f"{base} = {taken}",
+        payment.deductible_fen,
+        field,
     )
 
 
 def _pool_steps(workings: Workings) -> Iterator[ExplanationStep]:
-    cap = workings.plan.cap
-    for payment in workings.bands:
-        start, end = yuan(payment.start_fen), yuan(payment.start_fen + payment.segment_fen)
-        segment, percent = yuan(payment.segment_fen), _percent_e8(payment.ratio_e8)
-        paid = yuan(payment.paid_fen)
-        yield ExplanationStep(
-            f"{workings.identity}/{payment.rule}",
-            f"统筹基金：累计{start}至{end}元段，{segment} × {percent} = {paid}元",
-            f"Pooled fund: cumulative {start} to {end}, {segment} x {percent} = {paid}",
-            payment.paid_fen,
-            POOL,
-        )
-    if cap is not None and workings.left_over_fen:
+    pool = workings.pool
+    yield from _band_steps(workings.identity, pool.bands, POOL)
+    cap = pool.cap
+    if cap is not None and pool.left_over_fen:
         zh, en = _words_of_cap(cap)
-        left_over = yuan(workings.left_over_fen)
+        left_over = yuan(pool.left_over_fen)
         yield ExplanationStep(
             f"{workings.identity}/{cap.rule}",
             f"统筹基金已达限额（{zh}），超出的政策范围内金额{left_over}元",
             f"The pooled fund has reached its cap ({en}); in scope left over {left_over}",
-            workings.left_over_fen,
+            pool.left_over_fen,
             "",
         )
 
 
+def _band_steps(
+    identity: str, payments: Sequence[BandPayment], field: str
+) -> Iterator[ExplanationStep]:
+    name_zh, name_en = _FIELD_ZH[field], _upper(_FIELD_EN[field])
+    for payment in payments:
+        start, end = yuan(payment.start_fen), yuan(payment.start_fen + payment.segment_fen)
+        segment, percent = yuan(payment.segment_fen), _percent_e8(payment.ratio_e8)
+        paid = yuan(payment.paid_fen)
+        yield ExplanationStep(
+            f"{identity}/{payment.rule}",
+            f"{name_zh}：累计{start}至{end}元段，{segment} × {percent} = {paid}元",
+            f"{name_en}: cumulative {start} to {end}, {segment} x {percent} = {paid}",
+            payment.paid_fen,
+            field,
+        )
+
+
 def _layer_steps(workings: Workings) -> Iterator[ExplanationStep]:
+    identity = workings.identity
     for layer, payment in zip(workings.plan.layers, workings.layers, strict=True):
         if not payment.base_fen:
             continue
         name_zh, name_en = _FIELD_ZH[layer.field], _FIELD_EN[layer.field]
-        base, paid = yuan(payment.base_fen), yuan(payment.paid_fen)
-        percent = _percent_e8(layer.ratio_e8)
-        base_zh, base_en = (
-            ("超出限额部分", "left over") if layer.takes_left_over else ("个人负担", "own share")
-        )
-        uncapped = (payment.base_fen * layer.ratio_e8 + 5 * 10**7) // 10**8
-        cap_zh = cap_en = ""
-        if layer.cap is not None and uncapped != payment.paid_fen:
-            zh, en = _words_of_cap(layer.cap)
-            cap_zh, cap_en = f"，受限额（{zh}）", f", limited by its cap ({en})"
+        base = yuan(payment.base_fen)
+        base_zh, base_en = _words_of_base(layer.shares)
         yield ExplanationStep(
-            f"{workings.identity}/{layer.rule}",
-            f"{name_zh}：{base_zh}{base} × {percent}{cap_zh} = {paid}元",
-            f"{name_en[0].upper()}{name_en[1:]}: {base_en} {base} x {percent}{cap_en} = {paid}",
-            payment.paid_fen,
-            layer.field,
+            f"{identity}/{layer.bands[0].rule}",
+            f"{name_zh}：{base_zh}{base}元",
+            f"{_upper(name_en)}: {base_en} {base}",
+            payment.base_fen,
+            "",
         )
+        if layer.deductible is not None:
+            yield from _deductible_steps(
+                identity, layer.deductible, payment, "", (name_zh, f"{name_en}'s ")
+            )
+        yield from _band_steps(identity, payment.bands, layer.field)
+        if payment.cap is not None and payment.left_over_fen:
+            zh, en = _words_of_cap(payment.cap)
+            left_over = yuan(payment.left_over_fen)
+            yield ExplanationStep(
+                f"{identity}/{payment.cap.rule}",
+                f"{name_zh}已达限额（{zh}），未支付的基数{left_over}元",
+                f"{_upper(name_en)}: it has reached its cap ({en}); left over {left_over}",
+                payment.left_over_fen,
+                "",
+            )
 
 
 def _closing_steps(workings: Workings, split: Split, purses: Purses) -> Iterator[ExplanationStep]:
-    rule = f"{workings.identity}/{workings.scheme}"
+    rule = f"{workings.identity}/{workings.path}"
     total, fund = yuan(split.total_fen), yuan(split.fund_pay_fen)
-    person = yuan(split.person_part_fen)
+    person, hospital = yuan(split.person_part_fen), yuan(split.hospital_part_fen)
     zh = " + ".join(f"{_FIELD_ZH[layer.field]}{yuan(layer.paid_fen)}" for layer in split.layers)
     en = " + ".join(f"{_FIELD_EN[layer.field]} {yuan(layer.paid_fen)}" for layer in split.layers)
     yield ExplanationStep(
         rule, f"基金支付合计：{zh} = {fund}元", f"Funds together: {en} = {fund}",
         split.fund_pay_fen, "fund_pay_fen",
     )  # fmt: skip
+    yield from _hospital_steps(workings, split)
     yield ExplanationStep(
         rule,
-        f"个人负担：{total} − {fund} = {person}元",
-        f"The patient's part: {total} - {fund} = {person}",
+        f"个人负担：{total} − {fund} − {hospital} = {person}元",
+        f"The patient's part: {total} - {fund} - {hospital} = {person}",
         split.person_part_fen,
         "person_part_fen",
     )
@@ -335,6 +352,51 @@ def _closing_steps(workings: Workings, split: Split, purses: Purses) -> Iterator
     )
 
 
+def _hospital_steps(workings: Workings, split: Split) -> Iterator[ExplanationStep]:
+    """Tell what the institution bears: price limits' excess, and what cash is cut by."""
+    borne_fen = split.hospital_part_fen - workings.let_off_fen
+    if borne_fen:
+        rule = f"{workings.identity}/{workings.path}.institution_bears"
+        yield ExplanationStep(
+            rule,
+            f"超限价部分由医疗机构承担：{yuan(borne_fen)}元",
+            f"The institution bears what is above price limits: {yuan(borne_fen)}",
+            borne_fen,
+            "hospital_part_fen",
+        )
+    if workings.let_off_fen:
+        let_off = yuan(workings.let_off_fen)
+        yield ExplanationStep(
+            f"{workings.identity}/cash_rounding",
+            f"现金舍到角，余下{let_off}元由医疗机构承担",
+            f"Cash is cut to the jiao; the institution bears the rest {let_off}",
+            workings.let_off_fen,
+            "hospital_part_fen",
+        )
+
+
+def _words_of_own_line(line: BillLine) -> tuple[str, str]:
+    """Say why a line is the patient's own altogether."""
+    if not line.is_covered:
+        return "当日未参保", "not insured on the day"
+    if line.item_class != ItemClass.C:
+        return "不在该待遇项目范围内", "not among the scheme's items"
+    return _words_of_class(ItemClass.C)
+
+
+def _words_of_base(shares: Sequence[int]) -> tuple[str, str]:
+    if not shares:
+        return "超出限额部分", "left over"
+    return (
+        "、".join(_SHARE_ZH[place] for place in shares),
+        " and ".join(_SHARE_EN[place] for place in shares),
+    )
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _words_of_class(number: int) -> tuple[str, str]:
     item_class = ItemClass(number)
     return _CLASS_ZH[item_class], _CLASS_EN[item_class]
@@ -348,9 +410,16 @@ def _words_of_case(case: Case) -> tuple[str, str]:
     if case.institution_level:
         level = case.institution_level
         kind_zh, kind_en = f"{'一二三'[level - 1]}级{kind_zh}", f"{kind_en} of level {level}"
+    if case.referral in _REFERRAL_ZH:
+        kind_zh += f"，{_REFERRAL_ZH[case.referral]}"
+        kind_en += f", {_REFERRAL_EN[case.referral]}"
+    if not case.is_designated:
+        kind_zh, kind_en = f"{kind_zh}，非定点", f"{kind_en}, not the designated one"
+    if case.disease:
+        kind_zh, kind_en = f"{kind_zh}，病种{case.disease}", f"{kind_en}, disease {case.disease}"
     return (
         f"{person_zh}，{case.age}岁，{kind_zh}",
-        f"{person_en[0].upper()}{person_en[1:]}, aged {case.age}, {kind_en}",
+        f"{_upper(person_en)}, aged {case.age}, {kind_en}",
     )
 
 

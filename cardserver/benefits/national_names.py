@@ -48,6 +48,7 @@ def adjudication_json(
     content: dict[str, object] = {
         "policy": adjudication.policy,
         "scheme": adjudication.scheme,
+        "clr_type": str(adjudication.clearing_type),
         "year": adjudication.year,
         **amounts,
         "balc": _number(purses.account_fen - split.account_pay_fen),

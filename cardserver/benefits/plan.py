@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,30 +12,32 @@ from cardserver.benefits.policy_document import (
     AGE_MAX,
     KINDS,
     LEVELS,
+    REFERRALS,
+    SHARES,
     AmountRow,
+    Band,
+    BaseShare,
     Cap,
     CareRules,
+    PolicyDocument,
     RatioRow,
     Rows,
-    Share,
+    SpecialScheme,
+    SupplementaryLayer,
 )
 from cardserver.benefits.values import Case
 
 WHOLE_E8 = 10**8
+HALF_E8 = WHOLE_E8 // 2
 NO_END_FEN = 10**18
 _WHOLE_E4 = 10**4
-_SHARES: tuple[Share, ...] = (
-    "fully_own",
-    "over_limit",
-    "pre_self_pay",
-    "deductible",
-    "own_share",
-)
+_PHARMACY = 3
+CLEARED_OUTPATIENT, CLEARED_INPATIENT, CLEARED_PHARMACY = 11, 21, 41
 
 type_of_kind = dict(enumerate(KINDS, start=1))
 
 ShareMask = tuple[int, int, int, int, int]
-CaseKey = tuple[str, int, int, str, int, int]
+CaseKey = tuple[str, int, int, str, int, int, str, bool, str]
 
 
 class Circumstances(Struct, frozen=True):
@@ -46,62 +49,136 @@ class Circumstances(Struct, frozen=True):
     med_type: str
     age: int
     admission: int
+    referral: str
+    designated: bool
+    disease: str
+
+
+class RowTable(NamedTuple):
+    """A table of rows, of which one applies to each case, and for whom it is; empty, for all."""
+
+    path: str
+    rows: Sequence[Rows]
+    only_for: Sequence[Rows] = ()
 
 
 class PlanBand(Struct, frozen=True, gc=False):
-    """A band: its end, and what the pool pays in it."""
+    """A band: its end, and what is paid in it."""
 
     end_fen: int
     ratio_e8: int
     rule: str
 
 
-class PlanCap(Struct, frozen=True, gc=False):
-    """A limit: on what is paid, or else on the in-scope amount; over which time."""
+class PlanCap(Struct, frozen=True):
+    """A limit: on what is paid, or else on the in-scope amount; over which time.
+
+    `others` are further rows of accumulators that count towards it.
+    """
 
     amount_fen: int
     is_on_paid: bool
     per: str
     rule: str
+    others: tuple[str, ...] = ()
+
+
+class PlanDeductible(Struct, frozen=True):
+    """What is borne first: its full amount, and what counts towards it."""
+
+    amount_fen: int
+    per: str
+    rule: str
+    others: tuple[str, ...] = ()
+    is_anew: bool = False
 
 
 class PlanLayer(Struct, frozen=True):
-    """A supplementary layer; of what is left over, or else of the patient's own share."""
+    """A layer above the pool.
+
+    Attributes:
+        field: Its national name.
+        row: Of accumulators.
+        shares: Places of the shares that it pays of, in the order in which it pays them; empty
+            for one of what is left over.
+        deductible: None without one.
+        bands: The last without end.
+        bands_per: `year`, `admission` or `bill`.
+        is_above_deductible: Whether bands are measured above the deductible.
+        caps: The strictest cuts.
+    """
 
     field: str
-    takes_left_over: bool
-    ratio_e8: int
-    cap: PlanCap | None
-    rule: str
+    row: str
+    shares: tuple[int, ...]
+    deductible: PlanDeductible | None
+    bands: tuple[PlanBand, ...]
+    bands_per: str
+    is_above_deductible: bool
+    caps: tuple[PlanCap, ...]
 
 
 class Plan(Struct, frozen=True):
     """The rules for one kind of case.
 
     Attributes:
-        deductible_fen: Its full amount.
-        deductible_per: `year`, `admission` or `bill`.
-        deductible_rule: Key path; empty without one.
+        deductible: None without one.
         bands: The pool's, the last without end.
         bands_per: `year`, `admission` or `bill`.
-        cap: The pool's.
-        layers: Above the pool.
+        is_above_deductible: Whether bands are measured above the deductible.
+        caps: The pool's; the strictest cuts.
+        layers: Above the pool, those that are for this case.
         account_mask: 1 for each share that the personal account may pay, in the order fully own,
             over limit, pre self pay, deductible, own share.
         mutual_aid_mask: The same for the family's account.
         account_rule: Key path.
+        bears_mask: 1 for each share that the institution bears.
+        half_e8: What is added before a payment is cut to whole fen.
+        is_cash_in_jiao: Whether cash is cut to the jiao.
+        has_stays: Whether bills count as inpatient.
+        clearing_type: Under which the bill is cleared.
     """
 
-    deductible_fen: int
-    deductible_per: str
-    deductible_rule: str
+    deductible: PlanDeductible | None
     bands: tuple[PlanBand, ...]
     bands_per: str
-    cap: PlanCap | None
+    is_above_deductible: bool
+    caps: tuple[PlanCap, ...]
     layers: tuple[PlanLayer, ...]
     account_mask: ShareMask
     mutual_aid_mask: ShareMask
     account_rule: str
+    bears_mask: ShareMask
+    half_e8: int
+    is_cash_in_jiao: bool
+    has_stays: bool
+    clearing_type: int
+
+
+class PlanExclusion(Struct, frozen=True, gc=False):
+    """That a kind of case is not covered, and why."""
+
+    rule: str
+    reason_zh: str
+    reason_en: str
+
+
+class ItemList(Struct, frozen=True):
+    """Which items a special scheme covers: these, and those that begin so."""
+
+    items: frozenset[str]
+    beginnings: tuple[str, ...]
+    must_be_filed: bool
+
+    def covers(self, item: str, filed: Sequence[str]) -> bool:
+        """Tell whether it covers an item, with what the person has filed."""
+        if self.must_be_filed and item not in filed:
+            return False
+        return (
+            not (self.items or self.beginnings)
+            or item in self.items
+            or item.startswith(self.beginnings)
+        )
 
 
 class Plans:
@@ -109,29 +186,47 @@ class Plans:
 
     The rules have been checked. What is kept is what making it again would give: the kinds of
     cases are finite, since ages and admissions count only by the steps that the rules name.
+
+    Attributes:
+        path: Where the rules stand in the file.
+        rules: As the file says.
+        has_stays: Whether bills count as inpatient.
+        rows: The rows of accumulators that are looked at, the care's own first.
+        needs_filings: Whether the rules ask for a person's filings.
+        items: Which items are covered; None for all.
     """
 
-    __slots__ = (
-        "_admission_max", "_age_steps", "_by_key", "_person_types", "_scheme", "needs_filings",
-        "rows", "rules",
-    )  # fmt: skip
-
-    def __init__(self, scheme: str, rules: CareRules, person_types: Sequence[str]) -> None:
-        rows = all_rows(rules)
+    def __init__(self, name: str, path: str, document: PolicyDocument, rules: CareRules) -> None:
+        rows = [row for table in tables_of(path, rules) for row in table.rows]
+        rows += [*rules.excluded, *(row for layer in rules.layers for row in layer.only_for)]
         ages, admissions = steps(rows)
         ages = sorted({*ages, *_formula_ages(rows)})
-        self._scheme = scheme
+        self.path = path
         self.rules = rules
-        self.rows = (scheme, *(layer.field for layer in rules.layers))
-        self.needs_filings = False
-        self._person_types = frozenset(person_types)
+        self.has_stays = has_stays(name, rules)
+        self.rows = _accumulator_rows(name, rules)
+        self.items: ItemList | None = None
+        diseases: tuple[str, ...] = ()
+        is_filed = False
+        if isinstance(rules, SpecialScheme):
+            diseases = rules.diseases
+            is_filed = rules.items_filed
+            if rules.items or is_filed:
+                self.items = _item_list(rules)
+        self.needs_filings = (
+            bool(diseases)
+            or is_filed
+            or any(row.referrals is not None or row.designated is not None for row in rows)
+        )
+        self._document = document
+        self._diseases = frozenset(diseases)
         # For each age the lowest one that the rules treat alike.
         self._age_steps = tuple(ages[bisect_right(ages, age) - 1] for age in range(AGE_MAX + 1))
         self._admission_max = admissions[-1]
-        self._by_key: dict[CaseKey, Plan] = {}
+        self._by_key: dict[CaseKey, Plan | PlanExclusion] = {}
 
-    def find(self, case: Case, admission: int) -> Plan | None:
-        """Find the plan for a case; None where the policy does not cover it."""
+    def find(self, case: Case, admission: int) -> Plan | PlanExclusion | None:
+        """Find the plan for a case; None where the policy does not know such cases."""
         if case.age < 0:
             return None
         key = (
@@ -141,6 +236,9 @@ class Plans:
             case.med_type,
             self._age_steps[min(case.age, AGE_MAX)],
             min(admission, self._admission_max),
+            case.referral,
+            case.is_designated,
+            case.disease if self._diseases else "",
         )
         plan = self._by_key.get(key)
         if plan is None:
@@ -149,25 +247,91 @@ class Plans:
                 self._by_key[key] = plan
         return plan
 
-    def _make(self, case: Circumstances) -> Plan | None:
+    def _make(self, case: Circumstances) -> Plan | PlanExclusion | None:
         kind = type_of_kind.get(case.institution_kind)
         if (
-            case.person_type not in self._person_types
+            case.person_type not in self._document.person_types
             or kind not in self.rules.institution_kinds
             or case.level not in LEVELS
             or case.med_type not in self.rules.med_types
             or case.admission < 1
+            or case.referral not in REFERRALS
+            or (self._diseases and case.disease not in self._diseases)
         ):
             return None
-        return _plan(self._scheme, self.rules, case)
+        for index, row in enumerate(self.rules.excluded):
+            if applies(row, case):
+                return PlanExclusion(f"{self.path}.excluded[{index}]", row.reason_zh, row.reason_en)
+        return self._plan(case)
+
+    def _plan(self, case: Circumstances) -> Plan:
+        rules, path = self.rules, self.path
+        deductible = None
+        if rules.deductible is not None:
+            rule = rules.deductible
+            deductible = _deductible(
+                rule.amounts, f"{path}.deductible", case, per=rule.per,
+                others=rule.counts_with, is_anew=rule.per_year_anew,
+            )  # fmt: skip
+        account_mask = mutual_aid_mask = _mask(())
+        account_rule = f"{path}.account"
+        if rules.account:
+            index = _index_of(rules.account_rows, case)
+            account = rules.account_rows[index]
+            account_mask, mutual_aid_mask = _mask(account.pays), _mask(account.mutual_aid_pays)
+            if account is not rules.account:
+                account_rule = f"{path}.account[{index}]"
+        clearing_type = CLEARED_INPATIENT if self.has_stays else CLEARED_OUTPATIENT
+        return Plan(
+            deductible=deductible,
+            bands=_bands(rules.bands, f"{path}.bands", case),
+            bands_per=rules.bands_per,
+            is_above_deductible=rules.bands_from == "deductible",
+            caps=_caps(rules.caps, f"{path}.caps", case),
+            layers=tuple(
+                _layer(layer, f"{path}.layers[{number}]", case)
+                for number, layer in enumerate(rules.layers)
+                if is_for(layer.only_for, case)
+            ),
+            account_mask=account_mask,
+            mutual_aid_mask=mutual_aid_mask,
+            account_rule=account_rule,
+            bears_mask=_mask(rules.institution_bears),
+            half_e8=0 if self._document.rounding == "down" else HALF_E8,
+            is_cash_in_jiao=self._document.cash_rounding == "jiao",
+            has_stays=self.has_stays,
+            clearing_type=CLEARED_PHARMACY if case.institution_kind == _PHARMACY else clearing_type,
+        )
+
+
+def has_stays(name: str, rules: CareRules) -> bool:
+    """Tell whether a kind of care has stays, admissions and discharges."""
+    return rules.care == "inpatient" if isinstance(rules, SpecialScheme) else name == "inpatient"
 
 
 def circumstances(
-    rules: CareRules, person_types: Sequence[str], *, ages: Sequence[int], admissions: Sequence[int]
+    rules: CareRules, person_types: Sequence[str], rows: Sequence[Rows]
 ) -> Iterator[Circumstances]:
-    """Go through one of each kind of case that the rules cover."""
+    """Go through one of each kind of case that the rules cover and some rows tell apart."""
     kinds = [number for number, kind in type_of_kind.items() if kind in rules.institution_kinds]
-    for values in product(person_types, kinds, LEVELS, rules.med_types, ages, admissions):
+    diseases = (isinstance(rules, SpecialScheme) and rules.diseases) or ("",)
+    ages, admissions = steps(rows)
+
+    def asked(key: str) -> int | None:
+        """Tell up to where values are gone through: all, where a row asks for them."""
+        return None if any(getattr(row, key) is not None for row in rows) else 1
+
+    for values in product(
+        person_types[: asked("person_types")],
+        kinds[: asked("institution_kinds")],
+        LEVELS[: asked("levels")],
+        rules.med_types[: asked("med_types")],
+        ages,
+        admissions,
+        REFERRALS[: asked("referrals")],
+        (True, False)[: asked("designated")],
+        diseases[: asked("diseases")],
+    ):
         yield Circumstances(*values)
 
 
@@ -185,20 +349,26 @@ def steps(rows: Sequence[Rows]) -> tuple[list[int], list[int]]:
     return sorted(ages), list(range(1, last + 1))
 
 
-def all_rows(rules: CareRules) -> list[Rows]:
-    """Collect every row of the rules."""
-    rows: list[Rows] = []
+def tables_of(path: str, rules: CareRules) -> Iterator[RowTable]:
+    """Go through every table of rows of which one applies to each case."""
     if rules.deductible is not None:
-        rows += rules.deductible.amounts
-    for band in rules.bands:
-        rows += band.ratios
-    if rules.cap is not None:
-        rows += rules.cap.amounts
-    for layer in rules.layers:
-        rows += layer.ratios
-        if layer.cap is not None:
-            rows += layer.cap.amounts
-    return rows
+        yield RowTable(f"{path}.deductible.amounts", rules.deductible.amounts)
+    for index, band in enumerate(rules.bands):
+        yield RowTable(f"{path}.bands[{index}].ratios", band.ratios)
+    for index, cap in enumerate(rules.caps):
+        yield RowTable(f"{path}.caps[{index}].amounts", cap.amounts)
+    if rules.account:
+        yield RowTable(f"{path}.account", rules.account_rows)
+    for index, layer in enumerate(rules.layers):
+        here, whom = f"{path}.layers[{index}]", layer.only_for
+        if layer.ratios:
+            yield RowTable(f"{here}.ratios", layer.ratios, whom)
+        for number, band in enumerate(layer.bands):
+            yield RowTable(f"{here}.bands[{number}].ratios", band.ratios, whom)
+        if layer.deductible is not None:
+            yield RowTable(f"{here}.deductible.amounts", layer.deductible.amounts, whom)
+        for number, cap in enumerate(layer.caps):
+            yield RowTable(f"{here}.caps[{number}].amounts", cap.amounts, whom)
 
 
 def applies(row: Rows, case: Circumstances) -> bool:
@@ -215,51 +385,30 @@ def applies(row: Rows, case: Circumstances) -> bool:
         and (row.age_below is None or case.age < row.age_below)
         and (row.admission_from is None or case.admission >= row.admission_from)
         and (row.admission_to is None or case.admission <= row.admission_to)
+        and (row.referrals is None or case.referral in row.referrals)
+        and (row.designated is None or case.designated == row.designated)
+        and (row.diseases is None or case.disease in row.diseases)
     )
 
 
-def _plan(scheme: str, rules: CareRules, case: Circumstances) -> Plan:
-    deductible_fen, deductible_per, deductible_rule = 0, "bill", ""
+def is_for(only_for: Sequence[Rows], case: Circumstances) -> bool:
+    """Tell whether a layer is for a case."""
+    return not only_for or any(applies(row, case) for row in only_for)
+
+
+def _accumulator_rows(name: str, rules: CareRules) -> tuple[str, ...]:
+    caps = [*rules.caps, *(cap for layer in rules.layers for cap in layer.caps)]
+    others = [other for cap in caps for other in cap.counts_with]
     if rules.deductible is not None:
-        index = _index_of(rules.deductible.amounts, case)
-        deductible_fen = int(rules.deductible.amounts[index].amount)
-        deductible_per = rules.deductible.per
-        deductible_rule = f"{scheme}.deductible.amounts[{index}]"
-    bands = []
-    for number, band in enumerate(rules.bands):
-        index = _index_of(band.ratios, case)
-        bands.append(
-            PlanBand(
-                NO_END_FEN if band.to_amount is None else int(band.to_amount),
-                _ratio_e8(band.ratios, index, case),
-                f"{scheme}.bands[{number}].ratios[{index}]",
-            )
-        )
-    layers = []
-    for number, layer in enumerate(rules.layers):
-        index = _index_of(layer.ratios, case)
-        path = f"{scheme}.layers[{number}]"
-        layers.append(
-            PlanLayer(
-                layer.field,
-                layer.base == "left_over",
-                _ratio_e8(layer.ratios, index, case),
-                _cap(layer.cap, f"{path}.cap", case),
-                f"{path}.ratios[{index}]",
-            )
-        )
-    account = rules.account
-    return Plan(
-        deductible_fen=deductible_fen,
-        deductible_per=deductible_per,
-        deductible_rule=deductible_rule,
-        bands=tuple(bands),
-        bands_per=rules.bands_per,
-        cap=_cap(rules.cap, f"{scheme}.cap", case),
-        layers=tuple(layers),
-        account_mask=_mask(() if account is None else account.pays),
-        mutual_aid_mask=_mask(() if account is None else account.mutual_aid_pays),
-        account_rule=f"{scheme}.account",
+        others += rules.deductible.counts_with
+    return tuple(dict.fromkeys([name, *(layer.row for layer in rules.layers), *others]))
+
+
+def _item_list(rules: SpecialScheme) -> ItemList:
+    return ItemList(
+        frozenset(item for item in rules.items if not item.endswith("*")),
+        tuple(item[:-1] for item in rules.items if item.endswith("*")),
+        rules.items_filed,
     )
 
 
@@ -272,19 +421,75 @@ def _formula_ages(rows: Sequence[Rows]) -> set[int]:
     }
 
 
-def _cap(cap: Cap | None, path: str, case: Circumstances) -> PlanCap | None:
-    if cap is None:
-        return None
-    index = _index_of(cap.amounts, case)
-    return PlanCap(
-        int(cap.amounts[index].amount),
-        cap.measure == "paid",
-        cap.per,
-        f"{path}.amounts[{index}]",
+def _deductible(
+    rows: Sequence[AmountRow],
+    path: str,
+    case: Circumstances,
+    *,
+    per: str,
+    others: tuple[str, ...] = (),
+    is_anew: bool = False,
+) -> PlanDeductible:
+    index = _index_of(rows, case)
+    return PlanDeductible(int(rows[index].amount), per, f"{path}.amounts[{index}]", others, is_anew)
+
+
+def _bands(bands: Sequence[Band], path: str, case: Circumstances) -> tuple[PlanBand, ...]:
+    found = []
+    for number, band in enumerate(bands):
+        index = _index_of(band.ratios, case)
+        end_fen = NO_END_FEN if band.to_amount is None else int(band.to_amount)
+        ratio_e8 = _ratio_e8(band.ratios, index, case)
+        found.append(PlanBand(end_fen, ratio_e8, f"{path}[{number}].ratios[{index}]"))
+    return tuple(found)
+
+
+def _caps(caps: Sequence[Cap], path: str, case: Circumstances) -> tuple[PlanCap, ...]:
+    found = []
+    for number, cap in enumerate(caps):
+        index = _index_of(cap.amounts, case)
+        found.append(
+            PlanCap(
+                int(cap.amounts[index].amount),
+                cap.measure == "paid",
+                cap.per,
+                f"{path}[{number}].amounts[{index}]",
+                cap.counts_with,
+            )
+        )
+    return tuple(found)
+
+
+def _layer(layer: SupplementaryLayer, path: str, case: Circumstances) -> PlanLayer:
+    if layer.bands:
+        bands = _bands(layer.bands, f"{path}.bands", case)
+    else:
+        index = _index_of(layer.ratios, case)
+        ratio_e8 = _ratio_e8(layer.ratios, index, case)
+        bands = (PlanBand(NO_END_FEN, ratio_e8, f"{path}.ratios[{index}]"),)
+    deductible = None
+    if layer.deductible is not None:
+        rule = layer.deductible
+        deductible = _deductible(rule.amounts, f"{path}.deductible", case, per=rule.per)
+    shares: tuple[BaseShare, ...] = ()
+    if layer.base == "own_share":
+        shares = ("own_share",)
+    elif layer.base != "left_over":
+        shares = layer.base
+    return PlanLayer(
+        layer.field,
+        layer.row,
+        # What is nearest to the funds is paid first.
+        tuple(place for place in reversed(range(len(SHARES))) if SHARES[place] in shares),
+        deductible,
+        bands,
+        layer.bands_per,
+        layer.bands_from == "deductible",
+        _caps(layer.caps, f"{path}.caps", case),
     )
 
 
-def _index_of(rows: Sequence[AmountRow | RatioRow], case: Circumstances) -> int:
+def _index_of(rows: Sequence[Rows], case: Circumstances) -> int:
     found = [index for index, row in enumerate(rows) if applies(row, case)]
     assert len(found) == 1, "the check has seen that one row applies to each case"
     return found[0]
@@ -305,6 +510,6 @@ def _ratio_e8(rows: Sequence[RatioRow], index: int, case: Circumstances) -> int:
     return WHOLE_E8 - row.own_share * (WHOLE_E8 - other_e8) // _WHOLE_E4
 
 
-def _mask(shares: Sequence[Share]) -> ShareMask:
-    first, second, third, fourth, fifth = (int(share in shares) for share in _SHARES)
+def _mask(shares: Sequence[str]) -> ShareMask:
+    first, second, third, fourth, fifth = (int(share in shares) for share in SHARES)
     return first, second, third, fourth, fifth

@@ -15,7 +15,7 @@ import msgspec
 from cardserver.benefits.mistakes import Mistake, mistake_of
 from cardserver.benefits.plan import Plans
 from cardserver.benefits.policy_check import mistakes_of
-from cardserver.benefits.policy_document import PolicyDocument, decode_amount
+from cardserver.benefits.policy_document import PolicyDocument, SpecialScheme, decode_amount
 
 _FOREVER = 99991231
 
@@ -42,7 +42,8 @@ class Policy:
         begins: First day of care, YYYYMMDD.
         ends: Last day of care, 99991231 where the file names none.
         plans: By kind of care.
-        care: By medical type, the kind of care that it belongs to.
+        care: By medical type and disease, the kind of care that they belong to; without a disease
+            where the care asks for none.
     """
 
     document: PolicyDocument
@@ -50,16 +51,42 @@ class Policy:
     begins: int
     ends: int
     plans: dict[str, Plans]
-    care: dict[str, str]
+    care: dict[tuple[str, str], str]
 
     @property
     def name(self) -> str:
         """The name that all versions share."""
         return self.document.name
 
-    def care_of(self, med_type: str) -> str | None:
-        """Tell to which kind of care a medical type belongs; None where the policy has none."""
-        return self.care.get(med_type)
+    def care_of(self, med_type: str, disease: str = "") -> str | None:
+        """Tell to which kind of care a medical type belongs; None where the policy has none.
+
+        Several special schemes may share a medical type; then the disease tells them apart.
+        """
+        if not disease:
+            return self.care.get((med_type, ""))
+        return self.care.get((med_type, disease)) or self.care.get((med_type, ""))
+
+    def has_stays(self, scheme: str) -> bool:
+        """Tell whether a kind of care has stays, admissions and discharges."""
+        return self.plans[scheme].has_stays
+
+    def is_settled_at_year_end(self, scheme: str) -> bool:
+        """Tell whether a stay that goes on in the next year is settled at the year's end."""
+        return self.plans[scheme].rules.stay_across_years == "year_end"
+
+    def is_entitled_by_day(self, scheme: str) -> bool:
+        """Tell whether each day of a stay is covered for itself, or all as the first."""
+        return self.plans[scheme].rules.entitled_by == "day"
+
+    def is_one_stay_after_transfer(self, scheme: str) -> bool:
+        """Tell whether a stay that continues another by transfer is one with it."""
+        return self.plans[scheme].rules.transfers != "new_stay"
+
+    @property
+    def med_types(self) -> frozenset[str]:
+        """The medical types of all kinds of care."""
+        return frozenset(med_type for med_type, _ in self.care)
 
     def rows_of(self, scheme: str) -> tuple[str, ...]:
         """Tell which rows of accumulators a kind of care looks at, its own first."""
@@ -92,7 +119,7 @@ class PolicyBook:
             for policy in self._policies
             for insutype in policy.document.insutypes
             for region in policy.document.regions
-            for med_type in policy.care
+            for med_type in policy.med_types
         }
         for insutype, region, med_type in keys:
             self._found[insutype, region, med_type] = tuple(
@@ -100,7 +127,7 @@ class PolicyBook:
                 for policy in self._policies
                 if insutype in policy.document.insutypes
                 and region in policy.document.regions
-                and med_type in policy.care
+                and med_type in policy.med_types
             )
 
     def kinds(self) -> set[tuple[str, str]]:
@@ -152,11 +179,9 @@ def load_policy(text: str) -> Policy:
     if mistakes:
         raise PolicyError(mistakes)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    plans: dict[str, Plans] = {}
-    if document.outpatient is not None:
-        plans["outpatient"] = Plans("outpatient", document.outpatient, document.person_types)
-    if document.inpatient is not None:
-        plans["inpatient"] = Plans("inpatient", document.inpatient, document.person_types)
+    plans = {
+        name: Plans(name, path, document, rules) for name, (path, rules) in document.care().items()
+    }
     return Policy(
         document=document,
         identity=f"{document.name}@{document.begins}#{sha256[:12]}",
@@ -164,7 +189,12 @@ def load_policy(text: str) -> Policy:
         ends=_FOREVER if document.ends is None else _date_number(document.ends),
         plans=plans,
         care={
-            med_type: scheme for scheme, each in plans.items() for med_type in each.rules.med_types
+            (med_type, disease): scheme
+            for scheme, each in plans.items()
+            for med_type in each.rules.med_types
+            for disease in (
+                (isinstance(each.rules, SpecialScheme) and each.rules.diseases) or ("",)
+            )
         },
     )
 
@@ -183,10 +213,10 @@ def _conflicts(earlier: Policy, later: Policy, superseded: int) -> Iterable[Mist
         (insutype, region, med_type)
         for insutype in earlier.document.insutypes
         for region in earlier.document.regions
-        for med_type in earlier.care
+        for med_type in sorted(earlier.med_types)
         if insutype in later.document.insutypes
         and region in later.document.regions
-        and med_type in later.care
+        and med_type in later.med_types
     ]
     if common and later.begins <= earlier.ends and later.begins < superseded:
         insutype, region, med_type = common[0]

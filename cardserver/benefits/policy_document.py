@@ -17,7 +17,14 @@ REFERRALS: tuple[Referral, ...] = ("local", "referred", "unreferred", "emergency
 LEVELS = (0, 1, 2, 3)
 AGE_MAX = 130
 
+Per = Literal["year", "admission", "bill"]
+BandsFrom = Literal["zero", "deductible"]
+CareKind = Literal["outpatient", "inpatient"]
 Share = Literal["fully_own", "over_limit", "pre_self_pay", "deductible", "own_share"]
+BaseShare = Literal["over_limit", "pre_self_pay", "deductible", "own_share"]
+SHARES: tuple[Share, ...] = (
+    "fully_own", "over_limit", "pre_self_pay", "deductible", "own_share",
+)  # fmt: skip
 SupplementField = Literal[
     "hifob_pay", "cvlserv_pay", "hifes_pay", "hifmi_pay", "maf_pay", "oth_pay"
 ]
@@ -51,6 +58,9 @@ class Rows(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         age_below: Younger than this.
         admission_from: This stay of the year or a later one; the first is 1.
         admission_to: This stay of the year or an earlier one.
+        referrals: The patient came in any of these ways.
+        designated: The institution is the person's designated one, or is not.
+        diseases: The care is for any of these; in a special scheme only.
     """
 
     person_types: tuple[str, ...] | None = None
@@ -61,6 +71,16 @@ class Rows(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     age_below: int | None = None
     admission_from: int | None = None
     admission_to: int | None = None
+    referrals: tuple[Referral, ...] | None = None
+    designated: bool | None = None
+    diseases: tuple[str, ...] | None = None
+
+
+class Exclusion(Rows, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Cases that are not covered at all, and what the cashier is told."""
+
+    reason_zh: str
+    reason_en: str
 
 
 class AmountRow(Rows, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,9 +128,25 @@ class Deductible(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         per: `year`: what was borne in the year, wherever, counts towards the amount of this case.
             `admission`: anew for each stay. `bill`: anew for each bill.
         amounts: The amount.
+        counts_with: Other kinds of care whose deductible of the year counts towards this too.
+        per_year_anew: Whether a stay that goes on in the next year bears it again.
     """
 
-    per: Literal["year", "admission", "bill"]
+    per: Per
+    amounts: tuple[AmountRow, ...]
+    counts_with: tuple[str, ...] = ()
+    per_year_anew: bool = False
+
+
+class LayerDeductible(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What of a supplementary layer's base stays the patient's first.
+
+    Attributes:
+        per: `year`: what the layer's row took in the year counts, of whatever kind of care.
+        amounts: The amount.
+    """
+
+    per: Per
     amounts: tuple[AmountRow, ...]
 
 
@@ -138,14 +174,18 @@ class Cap(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A limit on what a layer pays; what is left over in scope moves to the next layer.
 
     Attributes:
-        measure: `paid`: on what it pays. `in_scope`: on the cumulative in-scope amount, from zero.
+        measure: `paid`: on what it pays. `in_scope`: on the cumulative in-scope amount, from zero;
+            of a layer that pays of shares, on what entered it.
         per: Over which time.
         amounts: The limit.
+        counts_with: Other kinds of care, or a layer's other rows, whose amounts of the year count
+            towards it too.
     """
 
     measure: Literal["paid", "in_scope"]
-    per: Literal["year", "admission", "bill"]
+    per: Per
     amounts: tuple[AmountRow, ...]
+    counts_with: tuple[str, ...] = ()
 
 
 class SupplementaryLayer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -154,18 +194,35 @@ class SupplementaryLayer(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Attributes:
         field: Its national name.
         base: `left_over`: the in-scope amount that the layers before left over by their caps.
-            `own_share`: what of the in-scope amount above the deductible is still the patient's.
-        ratios: What it pays.
-        cap: Its limit; left out, none.
+            Otherwise one or several shares, as far as they are still the patient's.
+        ratios: What it pays; or else bands.
+        bands: What it pays by stretches of what entered it.
+        bands_per: Over which time the bands' amount is cumulated.
+        bands_from: Whether bands are measured with the layer's deductible or above it.
+        deductible: Left out, there is none.
+        caps: Its limits; the strictest cuts.
+        only_for: For whom it is; left out, for everybody.
+        accumulator: The row in which it counts; left out, that of its field.
     """
 
     field: SupplementField
-    base: Literal["left_over", "own_share"]
-    ratios: tuple[RatioRow, ...]
-    cap: Cap | None = None
+    base: Literal["left_over", "own_share"] | tuple[BaseShare, ...]
+    ratios: tuple[RatioRow, ...] = ()
+    bands: tuple[Band, ...] = ()
+    bands_per: Per = "year"
+    bands_from: BandsFrom = "zero"
+    deductible: LayerDeductible | None = None
+    caps: tuple[Cap, ...] = ()
+    only_for: tuple[Rows, ...] = ()
+    accumulator: str = ""
+
+    @property
+    def row(self) -> str:
+        """The row of accumulators in which it counts."""
+        return self.accumulator or self.field
 
 
-class Account(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Account(Rows, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which of the patient's shares the personal and the family's account may pay."""
 
     pays: tuple[Share, ...]
@@ -178,22 +235,74 @@ class CareRules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         med_types: Which medical types these are.
         institution_kinds: Where it may take place.
+        excluded: Cases that are not covered at all.
         deductible: Left out, there is none.
         bands: What the pool pays.
         bands_per: Over which time the bands' in-scope amount is cumulated.
-        cap: The pool's limit; left out, none.
+        bands_from: Whether bands are measured with the deductible or above it.
+        caps: The pool's limits; the strictest cuts.
         layers: What pays above the pool, in this order.
-        account: What the accounts may pay; left out, nothing.
+        account: What the accounts may pay, one table or rows; left out, nothing.
+        institution_bears: Shares that are the institution's, neither the fund's nor the patient's.
+        stay_across_years: A stay that goes on in the next year is settled by its last day's rules
+            and year (`discharge`, the default), or at the year's end and then on (`year_end`).
+        entitled_by: A stay is covered as its first day is (`admission`, the default), or each of
+            its days for itself.
+        transfers: Whether a stay that continues another by transfer is one with it (`one_stay`,
+            the default): the higher level's deductible is topped up, nothing is given back.
     """
 
     med_types: tuple[str, ...]
     institution_kinds: tuple[Kind, ...]
+    excluded: tuple[Exclusion, ...] = ()
     deductible: Deductible | None = None
     bands: tuple[Band, ...]
-    bands_per: Literal["year", "admission", "bill"] = "year"
-    cap: Cap | None = None
+    bands_per: Per = "year"
+    bands_from: BandsFrom = "zero"
+    caps: tuple[Cap, ...] = ()
     layers: tuple[SupplementaryLayer, ...] = ()
-    account: Account | None = None
+    account: Account | tuple[Account, ...] = ()
+    institution_bears: tuple[Literal["over_limit"], ...] = ()
+    stay_across_years: Literal["discharge", "year_end"] | None = None
+    entitled_by: Literal["admission", "day"] | None = None
+    transfers: Literal["one_stay", "new_stay"] | None = None
+
+    @property
+    def account_rows(self) -> tuple[Account, ...]:
+        """What the accounts may pay, as rows."""
+        return (self.account,) if isinstance(self.account, Account) else self.account
+
+
+class SpecialScheme(CareRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Care with rules and limits of its own: chronic diseases, special drugs, maternity ...
+
+    Attributes:
+        name: Of its row of accumulators.
+        title_zh: For people, in Chinese.
+        title_en: For people, in English.
+        care: As which kind of care its bills count.
+        diseases: For which of the policy's diseases, each registered for the person; left out, the
+            scheme asks for none.
+        items: Which items it covers, a final `*` standing for any ending; what else a bill has is
+            the patient's own. Left out, all.
+        items_filed: Whether it covers an item only where the person has it filed.
+    """
+
+    name: str
+    title_zh: str
+    title_en: str
+    care: CareKind = "outpatient"
+    diseases: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    items_filed: bool = False
+
+
+class Disease(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A chronic or special disease that a person can have registered (病种)."""
+
+    code: str
+    title_zh: str
+    title_en: str
 
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -224,10 +333,14 @@ class PolicyDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         person_types: Whom it knows; others are refused.
         begins: First day of care that it applies to.
         ends: Last day; left out, until a later version of the same name begins.
-        rounding: How a band's payment becomes whole fen; the only rule there is today.
+        rounding: How a band's payment becomes whole fen: half away from zero, or down.
+        cash_rounding: To what the patient's cash is rounded: the fen, or down to the jiao, whose
+            rest the institution bears.
         sources: Where the rules come from.
+        diseases: What special schemes may name.
         outpatient: Rules of outpatient care and pharmacies.
         inpatient: Rules of inpatient care.
+        special: Further schemes.
     """
 
     name: str
@@ -238,10 +351,24 @@ class PolicyDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     person_types: tuple[str, ...]
     begins: dt.date
     ends: dt.date | None = None
-    rounding: Literal["half_away_from_zero"] = "half_away_from_zero"
+    rounding: Literal["half_away_from_zero", "down"] = "half_away_from_zero"
+    cash_rounding: Literal["fen", "jiao"] = "fen"
     sources: tuple[Source, ...]
+    diseases: tuple[Disease, ...] = ()
     outpatient: CareRules | None = None
     inpatient: CareRules | None = None
+    special: tuple[SpecialScheme, ...] = ()
+
+    def care(self) -> dict[str, tuple[str, CareRules]]:
+        """Give each kind of care by name, with the path at which its rules stand."""
+        found: dict[str, tuple[str, CareRules]] = {}
+        if self.outpatient is not None:
+            found["outpatient"] = ("outpatient", self.outpatient)
+        if self.inpatient is not None:
+            found["inpatient"] = ("inpatient", self.inpatient)
+        for index, scheme in enumerate(self.special):
+            found[scheme.name] = (f"special[{index}]", scheme)
+        return found
 
 
 def decode_amount(type_: type, value: object) -> object:

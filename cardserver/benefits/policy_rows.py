@@ -6,46 +6,60 @@ Not here: what must hold between the tables (`policy_check.py`).
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from cardserver.benefits.mistakes import Mistake
 from cardserver.benefits.plan import (
     Circumstances,
+    RowTable,
     applies,
     circumstances,
-    steps,
+    is_for,
+    tables_of,
     type_of_kind,
 )
 from cardserver.benefits.policy_document import (
     AGE_MAX,
     LEVELS,
+    REFERRALS,
     CareRules,
     RatioRow,
     Rows,
+    SpecialScheme,
 )
 
 _ADMISSION_MAX = 20  # a stay with a rule of its own; more is a slip of the pen
 _ROWS_MAX = 200  # in a table; each case is compared with each row when a policy is loaded
+_CASES_MAX = 100_000  # that a table tells apart; each is tried when a policy is loaded
 
 
 def mistakes_of_tables(
-    path: str, scheme: str, rules: CareRules, person_types: Sequence[str]
+    path: str, rules: CareRules, person_types: Sequence[str], *, has_stays: bool
 ) -> Iterator[Mistake]:
     """Find the mistakes in all tables of one kind of care."""
-    tables = list(_tables(path, rules))
+    tables = list(tables_of(path, rules))
+    further = [RowTable(f"{path}.excluded", rules.excluded)]
+    further += [
+        RowTable(f"{path}.layers[{index}].only_for", layer.only_for)
+        for index, layer in enumerate(rules.layers)
+    ]
     found = [
         mistake
-        for table_path, rows in tables
-        for index, row in enumerate(rows)
-        for mistake in _row(f"{table_path}[{index}]", row, scheme, rules, person_types)
+        for table in [*tables, *further]
+        for index, row in enumerate(table.rows)
+        for mistake in _row(f"{table.path}[{index}]", row, rules, person_types, has_stays=has_stays)
     ]
     if found:
         yield from found
         return
-    for table_path, rows in tables:
-        if len(rows) > _ROWS_MAX:
-            yield Mistake(table_path, f"it has {len(rows)} rows; {_ROWS_MAX} is the limit")
+    for table in tables:
+        if len(table.rows) > _ROWS_MAX:
+            yield Mistake(table.path, f"it has {len(table.rows)} rows; {_ROWS_MAX} is the limit")
             continue
-        yield from _one_row_a_case(table_path, rows, rules, person_types)
-        yield from _own_share_chains(table_path, rows)
+        yield from _one_row_a_case(table, rules, person_types)
+        yield from _own_share_chains(table.path, table.rows)
+    for table in further:
+        yield from _idle_rows(table, rules, person_types)
 
 
 def list_mistakes(path: str, values: Sequence[str | int]) -> Iterator[Mistake]:
@@ -62,34 +76,24 @@ def repetitions(path: str, values: Sequence[str | int]) -> Iterator[Mistake]:
             yield Mistake(path, f"{value!r} is named {count} times")
 
 
-def _tables(path: str, rules: CareRules) -> Iterator[tuple[str, Sequence[Rows]]]:
-    if rules.deductible is not None:
-        yield f"{path}.deductible.amounts", rules.deductible.amounts
-    for index, band in enumerate(rules.bands):
-        yield f"{path}.bands[{index}].ratios", band.ratios
-    if rules.cap is not None:
-        yield f"{path}.cap.amounts", rules.cap.amounts
-    for index, layer in enumerate(rules.layers):
-        yield f"{path}.layers[{index}].ratios", layer.ratios
-        if layer.cap is not None:
-            yield f"{path}.layers[{index}].cap.amounts", layer.cap.amounts
-
-
 def _row(
-    path: str, row: Rows, scheme: str, rules: CareRules, person_types: Sequence[str]
+    path: str, row: Rows, rules: CareRules, person_types: Sequence[str], *, has_stays: bool
 ) -> Iterator[Mistake]:
+    diseases = rules.diseases if isinstance(rules, SpecialScheme) else ()
     conditions: tuple[tuple[str, Sequence[str | int] | None, Sequence[str | int]], ...] = (
         ("person_types", row.person_types, person_types),
         ("institution_kinds", row.institution_kinds, rules.institution_kinds),
         ("levels", row.levels, LEVELS),
         ("med_types", row.med_types, rules.med_types),
+        ("referrals", row.referrals, REFERRALS),
+        ("diseases", row.diseases, diseases),
     )
     for key, values, known in conditions:
         if values is not None:
             yield from list_mistakes(f"{path}.{key}", values)
             yield from _unknown(f"{path}.{key}", values, known)
     yield from _ages(path, row)
-    yield from _admissions(path, row, scheme)
+    yield from _admissions(path, row, has_stays=has_stays)
     if isinstance(row, RatioRow):
         yield from _ratio_row(path, row, person_types)
 
@@ -99,7 +103,7 @@ def _unknown(
 ) -> Iterator[Mistake]:
     for index, value in enumerate(values):
         if value not in known:
-            these = ", ".join(str(each) for each in known)
+            these = ", ".join(str(each) for each in known) or "none"
             yield Mistake(f"{path}[{index}]", f"{value!r} is not among those covered: {these}")
 
 
@@ -113,12 +117,12 @@ def _ages(path: str, row: Rows) -> Iterator[Mistake]:
         )
 
 
-def _admissions(path: str, row: Rows, scheme: str) -> Iterator[Mistake]:
+def _admissions(path: str, row: Rows, *, has_stays: bool) -> Iterator[Mistake]:
     first, last = row.admission_from, row.admission_to
     for key, admission in (("admission_from", first), ("admission_to", last)):
         if admission is None:
             continue
-        if scheme == "outpatient":
+        if not has_stays:
             yield Mistake(f"{path}.{key}", "outpatient care has no admissions")
         if not 1 <= admission <= _ADMISSION_MAX:
             yield Mistake(
@@ -159,11 +163,17 @@ def _ratio_row(path: str, row: RatioRow, person_types: Sequence[str]) -> Iterato
 
 
 def _one_row_a_case(
-    path: str, rows: Sequence[Rows], rules: CareRules, person_types: Sequence[str]
+    table: RowTable, rules: CareRules, person_types: Sequence[str]
 ) -> Iterator[Mistake]:
-    ages, admissions = steps(rows)
+    path, rows = table.path, table.rows
     used = set()
-    for case in circumstances(rules, person_types, ages=ages, admissions=admissions):
+    asked = [*rows, *table.only_for, *rules.excluded]
+    for number, case in enumerate(circumstances(rules, person_types, asked)):
+        if number == _CASES_MAX:
+            yield Mistake(path, f"its rows tell more than {_CASES_MAX} cases apart")
+            return
+        if not is_for(table.only_for, case) or any(applies(row, case) for row in rules.excluded):
+            continue
         found = [index for index, row in enumerate(rows) if applies(row, case)]
         used.update(found)
         if not found:
@@ -174,9 +184,32 @@ def _one_row_a_case(
                 f"{path}[{found[1]}]", f"it overlaps row [{found[0]}]: both apply to {_words(case)}"
             )
             return
+        yield from _no_other(f"{path}[{found[0]}]", rows[found[0]], rows, case)
     for index in range(len(rows)):
         if index not in used:
             yield Mistake(f"{path}[{index}]", "it can never apply")
+
+
+def _no_other(path: str, row: Rows, rows: Sequence[Rows], case: Circumstances) -> Iterator[Mistake]:
+    """Find a share of another's share where no one row says what the other bears."""
+    if not isinstance(row, RatioRow) or row.of_person_type is None:
+        return
+    other = replace(case, person_type=row.of_person_type)
+    count = sum(applies(each, other) for each in rows)
+    if count != 1:
+        yield Mistake(
+            f"{path}.of_person_type", f"{count} rows apply to that person: {_words(other)}"
+        )
+
+
+def _idle_rows(table: RowTable, rules: CareRules, person_types: Sequence[str]) -> Iterator[Mistake]:
+    """Find conditions that no case meets."""
+    if len(table.rows) > _ROWS_MAX:
+        yield Mistake(table.path, f"it has {len(table.rows)} rows; {_ROWS_MAX} is the limit")
+        return
+    for index, row in enumerate(table.rows):
+        if not any(applies(row, case) for case in circumstances(rules, person_types, [row])):
+            yield Mistake(f"{table.path}[{index}]", "it can never apply")
 
 
 def _own_share_chains(path: str, rows: Sequence[Rows]) -> Iterator[Mistake]:
@@ -198,7 +231,12 @@ def _own_share_chains(path: str, rows: Sequence[Rows]) -> Iterator[Mistake]:
 
 
 def _words(case: Circumstances) -> str:
-    return (
+    words = (
         f"person type {case.person_type}, {type_of_kind[case.institution_kind]} of level "
         f"{case.level}, med_type {case.med_type}, age {case.age}, admission {case.admission}"
     )
+    if case.referral != "local":
+        words += f", {case.referral}"
+    if not case.designated:
+        words += ", not the designated institution"
+    return f"{words}, disease {case.disease}" if case.disease else words

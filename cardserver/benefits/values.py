@@ -67,6 +67,7 @@ class Case(Struct, frozen=True, gc=False):
         disease: Code of the registered chronic or special disease that the care is for.
         is_designated: Whether the institution is the person's designated one, or their insurance
             needs none.
+        filed_items: Items of special schemes that the person has filed.
     """
 
     insutype: str
@@ -80,6 +81,7 @@ class Case(Struct, frozen=True, gc=False):
     referral: str = "local"
     disease: str = ""
     is_designated: bool = True
+    filed_items: tuple[str, ...] = ()
 
 
 class Accumulated(Struct, frozen=True, gc=False):
@@ -125,11 +127,13 @@ class Stay(Struct, frozen=True):
         moved: What its earlier settlements, and those of the stays that it continues by transfer,
             moved of the care's own row, in whatever year.
         layers: What they moved of the layers' rows.
+        earlier_years: What of `moved` was moved in years before the bill's own.
     """
 
     admission: int
     moved: Accumulated
     layers: tuple[Moved, ...] = ()
+    earlier_years: Accumulated = NOTHING_USED
 
 
 class Purses(Struct, frozen=True, gc=False):
@@ -240,6 +244,8 @@ class Adjudication(Struct, frozen=True):
         scheme: The kind of care.
         year: Of the day of care.
         policy: Identity of the policy that decided.
+        clearing_type: Under which the bill is cleared: 41 of a pharmacy, else 21 with a stay, 11
+            without.
     """
 
     split: Split
@@ -249,6 +255,7 @@ class Adjudication(Struct, frozen=True):
     scheme: str
     year: int
     policy: str
+    clearing_type: int
 
 
 @unique
@@ -258,6 +265,7 @@ class BillRefusalReason(StrEnum):
     POLICY_NOT_FOUND = "POLICY_NOT_FOUND"
     BILL_INVALID = "BILL_INVALID"
     TOTAL_MISMATCH = "TOTAL_MISMATCH"
+    CARE_EXCLUDED = "CARE_EXCLUDED"
 
 
 class BillRefusal(Struct, frozen=True):
@@ -296,20 +304,36 @@ def given_back(moved: Iterable[Moved]) -> tuple[Moved, ...]:
     )
 
 
-def stay_of(admission: int, settlements: Iterable[tuple[Moved, ...]]) -> Stay:
+def stay_of(
+    admission: int,
+    settlements: Iterable[tuple[Moved, ...]],
+    *,
+    earlier: Iterable[tuple[Moved, ...]] = (),
+) -> Stay:
     """Make a stay of what each of its settlements moved, undone ones and their undoing included.
 
     Args:
         admission: The stay's number in the year in which it began.
         settlements: Their `Adjudication.moved`, those of the stays that it continues included.
+        earlier: The same of those settlements that moved earlier years' accumulators than the
+            bill will; they are not among `settlements`.
     """
-    own = NOTHING_USED
+    before = NOTHING_USED
     layers: dict[str, Accumulated] = {}
+    for moved in earlier:
+        before = added(before, moved[0].amounts)
+        _add_layers(layers, moved)
+    own = before
     for moved in settlements:
         own = added(own, moved[0].amounts)
-        for one in moved[1:]:
-            layers[one.scheme] = added(layers.get(one.scheme, NOTHING_USED), one.amounts)
-    return Stay(admission, own, tuple(Moved(*item) for item in layers.items()))
+        _add_layers(layers, moved)
+    rows = tuple(Moved(*item) for item in layers.items())
+    return Stay(admission, own, rows, before)
+
+
+def _add_layers(layers: dict[str, Accumulated], moved: tuple[Moved, ...]) -> None:
+    for one in moved[1:]:
+        layers[one.scheme] = added(layers.get(one.scheme, NOTHING_USED), one.amounts)
 
 
 def yuan(amount_fen: int) -> str:

@@ -25,13 +25,14 @@ def settlement_entry(
     payer_person_no: int,
     institution_no: int,
     insutype: str,
-    med_type: str,
+    clearing_type: int,
 ) -> Draft:
     """Return the entry of a settlement.
 
     Debit the funds' benefits and the accounts that pay, credit the institution's payable. What
     the patient pays in cash never passes through the fund and is recorded on the claim only; a
     bill that cash pays alone makes an entry without postings, so that it has a number like any.
+    What the institution bears is its own matter: nothing is owed for it.
     """
     insurance = int(insutype)
     postings = [
@@ -51,5 +52,5 @@ def settlement_entry(
         postings=tuple(postings),
         person_no=person_no,
         institution_no=institution_no,
-        clearing_type=int(med_type),
+        clearing_type=clearing_type,
     )

@@ -11,9 +11,9 @@ supplementary layers' rows, `[[row, amounts], ...]`. `facts` is nil or
     [case, [[row, amounts], ...], [account_fen, mutual_aid_fen, uses_account], stay]
 
 with the fields of `benefits.values.Case` in their order, the rows that were looked at, and the stay
-as nil or `[admission, amounts, [[row, amounts], ...]]`. `checked` is nil or the rules that warned,
-those that were overridden, and why: `[[rule, ...], [rule, ...], reason]`. A later version may
-append elements.
+as nil or `[admission, amounts, [[row, amounts], ...], amounts of earlier years]`. `checked` is nil
+or the rules that warned, those that were overridden, and why: `[[rule, ...], [rule, ...], reason]`.
+A later version may append elements.
 """
 
 from collections.abc import Iterable
@@ -42,13 +42,14 @@ class _Case(Struct, frozen=True, array_like=True):
     referral: str
     disease: str
     is_designated: bool
+    filed_items: tuple[str, ...] = ()
 
 
 class _Facts(Struct, frozen=True, array_like=True):
     case: _Case
     used: _Rows
     purses: tuple[int, int, bool]
-    stay: tuple[int, _Amounts, _Rows] | None = None
+    stay: tuple[int, _Amounts, _Rows, _Amounts] | None = None
 
 
 class _Checked(Struct, frozen=True, array_like=True):
@@ -185,15 +186,27 @@ def _stored_facts(facts: Facts) -> tuple[object, ...]:
         astuple(facts.case),
         _stored_rows(facts.used),
         astuple(facts.purses),
-        None if stay is None else (stay.admission, astuple(stay.moved), _stored_rows(stay.layers)),
+        None
+        if stay is None
+        else (
+            stay.admission,
+            astuple(stay.moved),
+            _stored_rows(stay.layers),
+            astuple(stay.earlier_years),
+        ),
     )
 
 
 def _facts(stored: _Facts) -> Facts:
     stay = None
     if stored.stay is not None:
-        admission, moved, layers = stored.stay
-        stay = benefits.Stay(admission, benefits.Accumulated(*moved), _rows(layers))
+        admission, moved, layers, earlier = stored.stay
+        stay = benefits.Stay(
+            admission,
+            benefits.Accumulated(*moved),
+            _rows(layers),
+            benefits.Accumulated(*earlier),
+        )
     account_fen, mutual_aid_fen, uses_account = stored.purses
     return Facts(
         benefits.Case(*astuple(stored.case)),

@@ -183,7 +183,7 @@ def _settled_anew(
         payer_person_no=remaining.payer_person_no,
         institution_no=claim.attempt.institution_no,
         insutype=claim.insutype,
-        med_type=claim.med_type,
+        clearing_type=adjudication.clearing_type,
     )
     detail = ClaimDetail(
         bill=remaining.bill,

@@ -23,6 +23,7 @@ _ROWS = (
     ("in_scope_fen", "政策范围内", "In scope"),
     ("deductible_fen", "其中起付", "of which deductible"),
     ("fund_pay_fen", "基金支付", "Funds pay"),
+    ("hospital_part_fen", "医疗机构承担", "The institution bears"),
     ("person_part_fen", "个人负担", "Patient's part"),
     ("account_pay_fen", "个人账户支付", "Personal account"),
     ("mutual_aid_fen", "共济账户支付", "Family's account"),

@@ -228,6 +228,7 @@ class ResponseCode(IntEnum):
     CHECK_REFUSED = (
         504, Retry.CORRECT, "医保智能审核不通过", "a check at the counter refuses the bill",
     )
+    CARE_EXCLUDED = 505, Retry.NONE, "该情形不予支付", "the policy excludes this care"
 
     TOMBSTONED = (
         600, Retry.CORRECT, "该交易已被冲正，不再受理", "this msgid was reversed before it arrived",

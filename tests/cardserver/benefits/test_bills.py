@@ -239,7 +239,7 @@ ratios = [{ ratio = "80%" }]
 [[outpatient.bands]]
 from = 1000
 ratios = [{ ratio = "0%" }]
-[outpatient.cap]
+[[outpatient.caps]]
 measure = "paid"
 per = "year"
 amounts = [{ amount = 500 }]
@@ -247,7 +247,7 @@ amounts = [{ amount = 500 }]
 field = "hifob_pay"
 base = "left_over"
 ratios = [{ ratio = "10%" }]
-cap = { measure = "paid", per = "year", amounts = [{ amount = 20 }] }
+caps = [{ measure = "paid", per = "year", amounts = [{ amount = 20 }] }]
 [[outpatient.layers]]
 field = "oth_pay"
 base = "left_over"

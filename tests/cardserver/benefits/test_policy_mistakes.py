@@ -41,7 +41,18 @@ def mistakes(text: str) -> list[tuple[str, str]]:
         ('insutypes = ["310"]', 'insutypes = ["310", "310"]', "$.insutypes", "2 times"),
         ('standing = "recollection"', 'standing = "sure"', "$.sources[3].standing", "sure"),
         # the kinds of care
-        ('med_types = ["11", "41"]', 'med_types = ["21"]', f"{OUT}.med_types[0]", "medical type"),
+        (
+            'med_types = ["11", "41"]',
+            'med_types = ["21"]',
+            f"{IN}.med_types[0]",
+            "outpatient already",
+        ),
+        (
+            'med_types = ["11", "41"]',
+            'med_types = ["x"]',
+            f"{OUT}.med_types[0]",
+            "not a medical type",
+        ),
         ('med_types = ["11", "41"]', "med_types = []", f"{OUT}.med_types", "empty"),
         ('"community", "pharmacy"]', '"clinic"]', f"{OUT}.institution_kinds[1]", "clinic"),
         ('bands_per = "admission"', 'bands_per = "month"', f"{IN}.bands_per", "month"),
@@ -186,7 +197,7 @@ def mistakes(text: str) -> list[tuple[str, str]]:
         (
             LARGE_AMOUNT_CAP,
             LARGE_AMOUNT_CAP.replace("paid", "scope"),
-            f"{IN}.layers[0].cap.measure",
+            f"{IN}.layers[0].caps[0].measure",
             "scope",
         ),
         (
@@ -248,7 +259,7 @@ bands = [{ from = 0, ratios = [{ ratio = "80%" }] }]
 field = "cvlserv_pay"
 base = "own_share"
 ratios = [{ ratio = "50%" }]
-cap = { measure = "in_scope", per = "bill", amounts = [{ amount = 1 }] }
+caps = [{ measure = "in_scope", per = "admission", amounts = [{ amount = 1 }] }]
 [[inpatient.layers]]
 field = "hifob_pay"
 base = "left_over"
@@ -261,7 +272,6 @@ ratios = [{ ratio = "50%" }]
     )
     assert [path for path, _ in found] == [
         f"{IN}.layers",
-        f"{IN}.layers[0].cap.measure",
         f"{IN}.layers[1].base",
     ]
 

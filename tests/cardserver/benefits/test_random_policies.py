@@ -134,7 +134,7 @@ def some_layers(draw: random.Random, scheme: str, pers: list[str]) -> list[Conte
         }
         measures = ["paid", "in_scope"] if takes_left_over else ["paid"]
         if draw.randint(0, 1):
-            layer["cap"] = some_cap(draw, scheme, pers, measures)
+            layer["caps"] = [some_cap(draw, scheme, pers, measures)]
         layers.append(layer)
     return layers
 
@@ -166,7 +166,7 @@ def some_policy(draw: random.Random, scheme: str, *, only_per_year: bool = False
             "amounts": some_amounts(draw, scheme, draw.choice([5, 2_000])),
         }
     if draw.randint(0, 2):
-        rules["cap"] = some_cap(draw, scheme, pers, ["paid", "in_scope"])
+        rules["caps"] = [some_cap(draw, scheme, pers, ["paid", "in_scope"])]
     if draw.randint(0, 3):
         rules["account"] = {
             "pays": draw.sample(SHARES, draw.randint(0, 5)),
@@ -405,17 +405,19 @@ class Simple:
             high = min(in_fen(band.get("to", 10**12)), before + scope)
             if high > low:
                 stretches.append((high - low, self.ratio(band["ratios"])))
-        paid, left = self.layer(stretches, self.rules.get("cap"), "", deductible)
+        paid, left = self.layer(stretches, (self.rules.get("caps") or [None])[0], "", deductible)
         layers = [Layer("hifp_pay", paid)]
         for rule in self.rules["layers"]:
             ratio = self.ratio(rule["ratios"])
             field = rule["field"]
             if rule["base"] == "left_over":
                 stretch = [(left, ratio)]
-                paid, left = self.layer(stretch, rule.get("cap"), field, scope - left)
+                paid, left = self.layer(
+                    stretch, (rule.get("caps") or [None])[0], field, scope - left
+                )
             else:
                 rest = scope - deductible - sum(layer.paid_fen for layer in layers)
-                paid, _ = self.layer([(rest, ratio)], rule.get("cap"), field, 0)
+                paid, _ = self.layer([(rest, ratio)], (rule.get("caps") or [None])[0], field, 0)
             layers.append(Layer(rule["field"], paid))
         return layers
 

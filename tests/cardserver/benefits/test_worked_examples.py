@@ -76,7 +76,9 @@ def test_beijing_cap_cuts_at_the_fen_that_reaches_it(
 ) -> None:
     answer = cli(beijing_text, beijing_bill("120000"), "--json").answer
     left_over = [
-        step for step in answer["explanation"] if step["rule"].endswith("inpatient.cap.amounts[0]")
+        step
+        for step in answer["explanation"]
+        if step["rule"].endswith("inpatient.caps[0].amounts[0]")
     ]
     assert [str(step["amount"]) for step in left_over] == ["9889.47"]
     exactly = cli(beijing_text, beijing_bill("110110.53"), "--json")
@@ -84,9 +86,9 @@ def test_beijing_cap_cuts_at_the_fen_that_reaches_it(
 
 
 def test_beijing_cap_read_as_in_scope(cli: Callable[..., Any], beijing_text: str) -> None:
-    cap = '[inpatient.cap]\nmeasure = "paid" '
+    cap = '[[inpatient.caps]]\nmeasure = "paid" '
     assert cap in beijing_text
-    text = beijing_text.replace(cap, '[inpatient.cap]\nmeasure = "in_scope" ')
+    text = beijing_text.replace(cap, '[[inpatient.caps]]\nmeasure = "in_scope" ')
     assert paid(cli(text, beijing_bill("120000"), "--json")) == ("90395.00", "17000.00")
 
 
@@ -314,7 +316,7 @@ ratios = [
     { person_types = ["12"], levels = [2], ratio = "75%" },
     { person_types = ["12"], levels = [3], ratio = "65%" },
 ]
-[outpatient.cap]
+[[outpatient.caps]]
 measure = "paid"
 per = "year"
 amounts = [{ person_types = ["11"], amount = 3500 }, { person_types = ["12"], amount = 4500 }]
@@ -322,7 +324,7 @@ amounts = [{ person_types = ["11"], amount = 3500 }, { person_types = ["12"], am
 field = "hifob_pay"
 base = "left_over"
 ratios = [{ ratio = "50%" }]
-cap = { measure = "paid", per = "year", amounts = [{ amount = 1000 }] }
+caps = [{ measure = "paid", per = "year", amounts = [{ amount = 1000 }] }]
 """
 
 
@@ -368,7 +370,7 @@ amounts = [
 [[inpatient.bands]]
 from = 0
 ratios = [{ person_types = ["11"], ratio = "88%" }, { person_types = ["12"], ratio = "93%" }]
-[inpatient.cap]
+[[inpatient.caps]]
 measure = "in_scope"
 per = "year"
 amounts = [{ amount = 200_000 }]
@@ -376,7 +378,7 @@ amounts = [{ amount = 200_000 }]
 field = "hifob_pay"
 base = "left_over"
 ratios = [{ ratio = "90%" }]
-cap = { measure = "in_scope", per = "year", amounts = [{ amount = 400_000 }] }
+caps = [{ measure = "in_scope", per = "year", amounts = [{ amount = 400_000 }] }]
 """
 
 
