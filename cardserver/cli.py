@@ -5,6 +5,8 @@ import typer
 from cardserver.commands.adjudicate import adjudicate
 from cardserver.commands.card_read import read_card
 from cardserver.commands.catalogue import app as catalogue_app
+from cardserver.commands.checks import app as checks_app
+from cardserver.commands.checks_replay import replay_checks
 from cardserver.commands.claim import claim
 from cardserver.commands.init import enrol_terminal, init
 from cardserver.commands.keys import app as keys_app
@@ -31,9 +33,11 @@ app.command("resolve")(resolve)
 app.command("trial-balance")(trial_balance)
 card_app.command("read")(read_card)
 policy_app.command("replay")(replay)
+checks_app.command("replay")(replay_checks)
 app.add_typer(registry_app, name="registry")
 app.add_typer(card_app, name="card")
 app.add_typer(keys_app, name="keys")
 app.add_typer(revocation_app, name="revocation")
 app.add_typer(policy_app, name="policy")
 app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(checks_app, name="checks")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct, msgpack
 
 from cardserver.benefits.values import Case, Split
+from cardserver.catalogue.catalogue import Catalogue
 from cardserver.checks.evaluation import evaluate
 from cardserver.checks.lookback import NO_LOOKBACK, Asked, Lookback, lookback
 from cardserver.checks.rule_book import RulesOfDay
@@ -72,7 +73,9 @@ def looks_back(bill: Bill, presented: Presented, rules: Rules, *, today: int) ->
         items=None if bill.mdtrt_id else [line.item for line in bill.lines],
         has_card=presented.card_no != 0,
     )
-    return lookback(in_force, asked, today=today, facts_of=_facts_of(rules, 0, today))
+    return lookback(
+        in_force, asked, today=today, facts_of=facts_of_level(rules.catalogue, 0, today)
+    )
 
 
 class ToCheck(Struct, frozen=True):
@@ -168,7 +171,7 @@ def _situation(view: ClaimsView, asked: ToCheck, rules: Rules) -> Situation:
         patient=Patient(case.person_type, case.region, view.book.persons[person_no].sex, case.age),
         now=now,
         past=[*_stays(view, person_no, bill), *view.book.history.get(person_no, ())],
-        facts_of=_facts_of(rules, case.institution_level, case.care_date),
+        facts_of=facts_of_level(rules.catalogue, case.institution_level, case.care_date),
         positions=rules.checks.positions,
     )
 
@@ -226,8 +229,9 @@ def _stays(view: ClaimsView, person_no: int, bill: Bill) -> list[Occasion]:
     ]
 
 
-def _facts_of(rules: Rules, level: int, day: int) -> FactsOf:
-    find = rules.catalogue.find
+def facts_of_level(catalogue: Catalogue, level: int, day: int) -> FactsOf:
+    """Look items up as they are at institutions of a level on a day."""
+    find = catalogue.find
 
     def facts_of(item: str) -> ItemFacts:
         found = find(item, level=level, day=day)

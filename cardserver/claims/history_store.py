@@ -139,7 +139,7 @@ def _standing(rows: list[Row]) -> Iterator[Occasion]:
     for row in sorted(rows, key=_time_and_number, reverse=True):
         if row[0] in undone or row[1] is not None:
             continue
-        occasion = _occasion(row)
+        occasion = occasion_of(row)
         lines_count += len(occasion.lines)
         if lines_count > LINES_MAX:
             return
@@ -150,7 +150,8 @@ def _time_and_number(row: Row) -> tuple[int, int]:
     return row[2], row[0]
 
 
-def _occasion(row: Row) -> Occasion:
+def occasion_of(row: Row) -> Occasion:
+    """Make a settlement of a row of `_COLUMNS`."""
     (
         claim_no, _, time_ms, day, insutype, med_type, institution_no, kind, level, card_no,
         total_fen, fund_pay_fen, detail,

@@ -11,6 +11,7 @@ from cardserver.authority import AuthorityError
 from cardserver.benefits.policy import PolicyError
 from cardserver.cards.keystore import KeyStoreError
 from cardserver.cards.trust_anchors import TrustAnchorError
+from cardserver.checks.rule_book import RulesError
 from cardserver.config import ConfigError
 from cardserver.key_files import KeyFileError
 from cardserver.registry.administration_store import AdministrationError
@@ -36,6 +37,7 @@ _EXPECTED = (
     PolicyError,
     ReaderError,
     RemoteProtocolError,
+    RulesError,
     StoreError,
     TrustAnchorError,
 )
