@@ -105,7 +105,7 @@ async def fill(database: Database) -> None:
 
     def everything(table_name: str) -> Statement:
         table = registry.metadata.tables[table_name]
-        return insert(table, [column.name for column in table.columns])
+        return insert(table, [one.name for one in table.columns if one.server_default is None])
 
     persons = range(1, PERSONS + 1)
     for start in range(0, PERSONS, 5_000):

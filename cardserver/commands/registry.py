@@ -12,37 +12,26 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cardserver.catalogue.list_import import load_catalogue
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.registry_filing import app as filing_app
+from cardserver.commands.registry_import import import_folder
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
-from cardserver.registry import import_files
 from cardserver.registry.administration_store import AdministrationError, CardChange
-from cardserver.registry.import_store import (
-    CATALOGUE_FILE,
-    LOADERS,
-    FileResult,
-    files_of,
-    load_file,
-)
-from cardserver.registry.opening_balances_store import load_balances
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.registry_store import Registry
-from cardserver.registry.revocation_store import list_missing_cards
 from cardserver.registry.roles import Role
 from cardserver.registry.values import Institution, Operator, Terminal
-from ledger.calendar import SystemClock
 from ledger.database_store import Database
 
 app = typer.Typer(help="Fill the registry and manage operators and terminals.")
 operator_app = typer.Typer(help="Operators of institutions and of the fund.")
 terminal_app = typer.Typer(help="Terminals; `cardserver enrol-terminal` adds one.")
 card_app = typer.Typer(help="Cards as things happen to them.")
+app.command("import")(import_folder)
 app.add_typer(operator_app, name="operator")
 app.add_typer(terminal_app, name="terminal")
 app.add_typer(filing_app, name="filing")
@@ -55,82 +44,6 @@ PasswordFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="Holds the password; without it, asked for."),
 ]
-
-
-# --- registry import ----------------------------------------------------------------------------
-
-
-@app.command("import")
-@fail_clearly
-def import_folder(
-    config_file: ConfigFile,
-    directory: Annotated[Path, typer.Argument(help="Folder of CSV files.")],
-    rejections_max: Annotated[
-        int, typer.Option(min=0, help="How many rejected rows to name, of each file.")
-    ] = 20,
-) -> None:
-    """Load CSV files into the registry; loading them again changes nothing.
-
-    Exit status 0: every row is in the registry as the files say; 1: some rows are not, or a file
-    could not be read.
-
-    将 CSV 文件导入登记库；重复导入不会产生重复数据。
-    """
-    config = load_config(config_file)
-    results = asyncio.run(_import(config, directory))
-    table = Table("file", "added", "unchanged", "rejected")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for result in results:
-        table.add_row(
-            result.file, f"{result.added:,}", f"{result.unchanged:,}", f"{result.rejected:,}"
-        )
-    console = Console(highlight=False)
-    console.print(table)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    for result in results:
-        for rejection in result.rejections[:rejections_max]:
-            errors.print(escape(str(rejection)))
-        more = result.rejected - min(len(result.rejections), rejections_max)
-        if result.rejected and more:
-            errors.print(f"{result.file}.csv: {more:,} more rows rejected")
-    if any(result.rejected for result in results):
-        raise typer.Exit(1)
-
-
-async def _import(config: Config, directory: Path) -> list[FileResult]:
-    names = files_of(directory)
-    progress = Progress(
-        TextColumn("{task.description:12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
-    loaders = {loader.spec.name: loader for loader in LOADERS}
-    results: list[FileResult] = []
-    async with open_database(config) as database:
-        with progress:
-            for name in names:
-                path = directory / f"{name}.csv"
-                task = progress.add_task(name, total=import_files.count_rows(path))
-
-                def advance(done: int, task: object = task) -> None:
-                    progress.update(task, completed=done)  # type: ignore[arg-type]
-
-                if name == CATALOGUE_FILE:
-                    result = await load_catalogue(
-                        database, path, acting_user(), SystemClock(), advance
-                    )
-                elif name == import_files.BALANCES.name:
-                    result = await load_balances(
-                        database, path, advance, clock=SystemClock(), timezone=config.timezone
-                    )
-                else:
-                    result = await load_file(database, loaders[name], path, advance)
-                results.append(result)
-        await list_missing_cards(database, now_ms=acting_user().now_ms)
-    return results
 
 
 # --- operators ----------------------------------------------------------------------------------

@@ -9,14 +9,17 @@ import csv
 import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from cardserver.registry import identity_number
 from cardserver.registry.passwords import is_hash
-from cardserver.registry.values import FOREVER, FilingKind
+from cardserver.registry.roles import Role
+from cardserver.registry.values import FOREVER, FilingKind, IDType
 
 # A row's values have the types of their columns, which mypy can't see.
 Values = tuple[Any, ...]
@@ -26,6 +29,7 @@ Parse = Callable[
 
 DATE_SIZE = len("YYYYMMDD")
 DIGITS_MAX = 16
+DOCUMENT_SIZE_MAX = identity_number.SIZE
 NUMBER_MAX = 2**53  # as JSON and spreadsheets can still hold exactly
 AMOUNT_FEN_MAX = 10**12
 RATIO_E4_MAX = 10_000
@@ -47,8 +51,7 @@ class ImportFileError(Exception):
     """A file can't be read at all; nothing of it was loaded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Struct, frozen=True, array_like=True):
     """A row that was not taken, and why.
 
     Attributes:
@@ -66,6 +69,10 @@ class Rejection:
         return f"{self.file}.csv, line {self.line}: {column}{self.reason}"
 
 
+# A column, or nothing for the row as a whole, and what is wrong with it.
+Fault = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class FileSpec:
     """One file.
@@ -74,15 +81,16 @@ class FileSpec:
         name: Without `.csv`.
         columns: Every column and how it is read.
         check: What must hold between a row's values; returns what is wrong, or None.
+        defaults: Last columns that a file may lack, and what they then hold.
     """
 
     name: str
     columns: Mapping[str, Parse]
-    check: Callable[[Values], str | None] = lambda _values: None
+    check: Callable[[Values], Fault | None] = lambda _values: None
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class NumberedRow:
+class NumberedRow(Struct, frozen=True, array_like=True):
     """A row that passed, and where it stood."""
 
     line: int
@@ -106,13 +114,15 @@ def read_rows(path: Path, spec: FileSpec) -> Iterator[NumberedRow | Rejection]:
     """
     names = list(spec.columns)
     parsers = list(spec.columns.values())
-    size = len(parsers)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
-            if header != names:
+            size = len(header)
+            missing = names[size:]
+            if header != names[:size] or not spec.defaults.keys() >= set(missing):
                 raise ImportFileError(f"{path}: the header must be {','.join(names)}")
+            padding = [spec.defaults[name] for name in missing]
             for fields in reader:
                 line = reader.line_num
                 if len(fields) != size:
@@ -120,7 +130,7 @@ def read_rows(path: Path, spec: FileSpec) -> Iterator[NumberedRow | Rejection]:
                         spec.name, line, "", f"expected {size} fields, found {len(fields)}"
                     )
                     continue
-                yield _checked(spec, names, parsers, line, fields)
+                yield _checked(spec, names, parsers, line, fields + padding)
     except UnicodeDecodeError as error:
         raise ImportFileError(f"{path}: not UTF-8: {error.reason}") from error
     except csv.Error as error:
@@ -138,7 +148,7 @@ def _checked(
         return _rejection(spec, names, parsers, line, fields)
     fault = spec.check(values)
     if fault is not None:
-        return Rejection(spec.name, line, "", fault)
+        return Rejection(spec.name, line, *fault)
     return NumberedRow(line, values)
 
 
@@ -146,9 +156,9 @@ def _rejection(
     spec: FileSpec, names: list[str], parsers: list[Parse], line: int, fields: list[str]
 ) -> Rejection:
     """Find the first column at fault again; rows at fault are few."""
-    for name, parse, field in zip(names, parsers, fields, strict=True):
+    for name, parse, text in zip(names, parsers, fields, strict=True):
         try:
-            parse(field)
+            parse(text)
         except ValueError as error:
             return Rejection(spec.name, line, name, str(error))
     raise AssertionError
@@ -230,10 +240,14 @@ def _date(text: str) -> int:
     raise ValueError(f"expected a date YYYYMMDD, {FOREVER} for no end")
 
 
-def _id_number(text: str) -> str:
-    fault = identity_number.fault_of(text)
-    if fault is not None:
-        raise ValueError(fault)
+def _document_number(text: str) -> str:
+    """Read a number of whatever document; its form is checked when the document is known."""
+    if not (text.isalnum() and text.isascii() and len(text) == identity_number.SIZE):
+        text = identity_number.normalised(text)
+    elif text[-1] == "x":
+        text = text.upper()
+    if not 1 <= len(text) <= DOCUMENT_SIZE_MAX:
+        raise ValueError("expected the number of an identity document")
     return text
 
 
@@ -251,33 +265,59 @@ _region = _code(r"[0-9]{6}", "six digits")
 _insutype = _code(r"[0-9]{3,6}", "three to six digits")
 
 
-def _ends_first(begins: int, ends: int) -> Callable[[Values], str | None]:
+def _id_type(text: str) -> IDType:
+    id_type = _ID_TYPES.get(text)
+    if id_type is None:
+        raise ValueError(f"expected one of {', '.join(_ID_TYPES)}")
+    return id_type
+
+
+_ID_TYPES = {one.value: one for one in IDType}
+_ENDS_FIRST = ("", "it ends before it begins")
+
+
+def _ends_first(begins: int, ends: int) -> Callable[[Values], Fault | None]:
     """Check two columns, given by index, for being in order."""
 
-    def check(values: Values) -> str | None:
-        return "it ends before it begins" if values[ends] < values[begins] else None
+    def check(values: Values) -> Fault | None:
+        return _ENDS_FIRST if values[ends] < values[begins] else None
 
     return check
 
 
-def _card_fault(values: Values) -> str | None:
+def _card_fault(values: Values) -> Fault | None:
     profile, identity, historical = values[1], values[2], values[14]
     if values[12] < values[11]:
-        return "it ends before it begins"
+        return _ENDS_FIRST
     if profile != SOCIAL_SECURITY_CARD:
         return None
     if historical is None or historical[IDENTITY_START:] != identity:
-        return "identity is not bytes 6 to 13 of historical"
+        return "", "identity is not bytes 6 to 13 of historical"
     if values[8] in {NO_ALGORITHM, CERTIFIED_KEY}:
-        return "a social security card has an algorithm"
+        return "", "a social security card has an algorithm"
     return None
 
 
-def _filing_fault(values: Values) -> str | None:
+def _person_fault(values: Values) -> Fault | None:
+    fault = identity_number.fault_of(values[1], values[8])
+    if fault is not None:
+        return "id_number", fault
+    if values[5] is not None and values[5] < values[4]:
+        return "deceased_date", "it is before the birth date"
+    return None
+
+
+def _identity_fault(values: Values) -> Fault | None:
+    fault = identity_number.fault_of(values[2], values[1])
+    return None if fault is None else ("number", fault)
+
+
+def _filing_fault(values: Values) -> Fault | None:
     _, kind, code, institution_no, begins, ends = values
     if ends < begins:
-        return "it ends before it begins"
-    return filing_fault(kind, code, institution_no)
+        return _ENDS_FIRST
+    fault = filing_fault(kind, code, institution_no)
+    return None if fault is None else ("", fault)
 
 
 def filing_fault(kind: int, code: str, institution_no: int) -> str | None:
@@ -316,9 +356,7 @@ OPERATORS = FileSpec(
         "institution_no": _small_number_or_none,
         "code": _code(r"[A-Za-z0-9._-]{1,20}", "1 to 20 letters, digits, '.', '_' or '-'"),
         "name": _text(50),
-        "role": _code(
-            r"cashier|supervisor|resolver|registrar", "cashier, supervisor, resolver or registrar"
-        ),
+        "role": _code("|".join(Role), ", ".join(Role)),
         "password_hash": _password_hash,
         "state": _one_of(1, 2),
     },
@@ -327,14 +365,23 @@ PERSONS = FileSpec(
     "persons",
     {
         "person_no": _number,
-        "id_number": _id_number,
+        "id_number": _document_number,
         "name": _text(50),
         "sex": _one_of(1, 2, 9),
         "birth_date": _date,
         "deceased_date": _optional(_date),
         "family_no": _number_or_none,
         "employer_no": _small_number_or_none,
+        "id_type": _id_type,
     },
+    _person_fault,
+    {"id_type": IDType.CITIZEN},
+)
+IDENTITIES = FileSpec(
+    "identities",
+    {"person_no": _number, "id_type": _id_type, "number": _document_number, "ends": _date},
+    _identity_fault,
+    {"ends": str(FOREVER)},
 )
 FAMILIES = FileSpec("families", {"family_no": _number, "payer_person_no": _number})
 INSURANCES = FileSpec(
@@ -382,5 +429,31 @@ FILINGS = FileSpec(
         "ends": _date,
     },
     _filing_fault,
+)
+CONTRACTS = FileSpec(
+    "contracts",
+    {
+        "institution_no": _small_number,
+        "begins": _date,
+        "ends": _date,
+        "level": _one_of(0, 1, 2, 3),
+        "care": _code(r"([0-9]{2,6}( [0-9]{2,6})*)?", "med_types such as 11 21, or nothing"),
+    },
+    _ends_first(1, 2),
+)
+_amount = _integer(0, AMOUNT_FEN_MAX)
+ACCUMULATORS = FileSpec(
+    "accumulators",
+    {
+        "person_no": _number,
+        "year": _integer(2000, 2999),
+        "insutype": _insutype,
+        "scheme": _code(r"[a-z][a-z0-9_-]{0,15}", "a scheme's name: 1 to 16 small letters"),
+        "deductible_fen": _amount,
+        "in_scope_fen": _amount,
+        "pool_fen": _amount,
+        "large_amount_fen": _amount,
+        "admissions": _integer(0, 1_000),
+    },
 )
 BALANCES = FileSpec("balances", {"person_no": _number, "balance_fen": _integer(1, AMOUNT_FEN_MAX)})

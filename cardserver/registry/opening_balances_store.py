@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cardserver.registry import import_files, tables
-from cardserver.registry.import_files import NumberedRow, Rejection, read_rows
-from cardserver.registry.import_store import FileResult, in_chunks, sort_out
+from cardserver.registry.import_files import NumberedRow, Rejection
+from cardserver.registry.import_reader import chunks_of
+from cardserver.registry.import_store import PERSON_EXISTS, FileResult, ImportRun, References
 from ledger.accounts import Account
 from ledger.bulk_store import select
 from ledger.calendar import Clock, business_date, open_period
@@ -40,7 +41,9 @@ _LOCK_PERSONS = select(tables.person, (), by=("person_no",), lock=True)
 
 async def load_balances(
     database: Database,
+    run: ImportRun,
     path: Path,
+    result: FileResult,
     on_progress: Callable[[int], None],
     *,
     clock: Clock,
@@ -52,7 +55,6 @@ async def load_balances(
         ImportFileError: The file can't be read; entries before that point stand.
         StoreError: The database failed; entries before that point stand. Load again.
     """
-    result = FileResult(import_files.BALANCES.name)
     owner = f"import {secrets.token_hex(8)}"
 
     def lease() -> Script[Slot]:
@@ -60,13 +62,17 @@ async def load_balances(
         return (yield from lease_slot(owner, now_ms=now_ms, lease_until_ms=now_ms + LEASE_MS))
 
     slot = await database.transact(lease)
+    references = References(import_files.BALANCES, (PERSON_EXISTS,))
     done = 0
-    for read in in_chunks(read_rows(path, import_files.BALANCES), PERSONS_AN_ENTRY_MAX):
-        rows = sort_out(read, result)
-        if rows:
-            slot = await _open_accounts(database, slot, rows, result, clock, timezone)
-        done += len(read)
-        on_progress(done)
+    async with chunks_of(path, import_files.BALANCES, PERSONS_AN_ENTRY_MAX) as chunks:
+        async for chunk in chunks:
+            for rejection in chunk.rejections:
+                result.reject(rejection)
+            rows = await references.check(database, run, chunk.rows, result)
+            if rows:
+                slot = await _open_accounts(database, slot, rows, result, clock, timezone)
+            done += chunk.count
+            on_progress(done)
     last = slot
     await database.transact(lambda: release_slot(last))
     return result
@@ -88,35 +94,31 @@ async def _open_accounts(
             reason = "the file names two balances of this person"
             result.reject(Rejection(result.file, row.line, "balance_fen", reason))
 
-    def script() -> Script[tuple[Slot, set[int], set[int]]]:
+    def script() -> Script[tuple[Slot, set[int]]]:
         yield LOCK_DAY()
         now_ms = clock.now_ms()
         day = business_date(now_ms, timezone)
         when = GroupTime(day, open_period(day, (yield from last_closed_period())), now_ms)
-        found = yield _LOCK_PERSONS([(person_no,) for person_no in sorted(amounts)])
-        known = {row[0] for row in found}
+        persons = sorted(amounts)
+        yield _LOCK_PERSONS([(person_no,) for person_no in persons])
         opened = yield OPEN_BALANCES(
             [
                 (person_no, int(Account.PERSONAL_ACCOUNT), amounts[person_no])
-                for person_no in sorted(known)
+                for person_no in persons
             ]
         )
         new = {row[0] for row in opened}
         if not new:
-            return slot, known, new
+            return slot, new
         number = entry_number(slot=slot.slot, sequence=slot.sequence + 1)
         entry = PostedEntry(number, _draft({person_no: amounts[person_no] for person_no in new}))
         lease_until_ms = now_ms + LEASE_MS
         after = yield from write_entries(slot, [entry], when, lease_until_ms=lease_until_ms)
-        return after, known, new
+        return after, new
 
-    after, known, new = await database.transact(script)
+    after, new = await database.transact(script)
     result.added += len(new)
-    for row in rows:
-        if row.values[0] not in known:
-            reason = "there is no such person"
-            result.reject(Rejection(result.file, row.line, "person_no", reason))
-    result.unchanged += len(known) - len(new)
+    result.unchanged += len(amounts) - len(new)
     return after
 
 

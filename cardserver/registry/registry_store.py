@@ -5,14 +5,18 @@ here: changes that administrators make (`administration_store.py`), bulk loading
 (`import_store.py`), balances and accumulators (the ledger's and the claims').
 """
 
+# ruff: noqa: S608 - every name in a text is the schema's own, every value is a parameter
+
 from collections.abc import Generator
 
-from cardserver.registry import tables
+from cardserver.registry import identity_number, tables
 from cardserver.registry.values import (
     Card,
     CardNumber,
     CardState,
+    Identity,
     IDNumber,
+    IDType,
     Institution,
     InstitutionKind,
     Insurance,
@@ -49,7 +53,19 @@ _CARD_BY_IDENTITY = select(tables.card, CARD_COLUMNS, by=("profile", "region", "
 _CARD_BY_NUMBER = select(tables.card, CARD_COLUMNS, by=("card_number",))
 _CARD_BY_NO = select(tables.card, CARD_COLUMNS, by=("card_no",))
 _PERSON = select(tables.person, PERSON_COLUMNS, by=("person_no",))
-_PERSON_BY_ID_NUMBER = select(tables.person, PERSON_COLUMNS, by=("id_number",))
+# By any document that is or was the person's; an index lookup each, shared like the others.
+_BY_DOCUMENT = (
+    f"SELECT i.number, i.id_type, {', '.join(f'p.{name}' for name in PERSON_COLUMNS)}"
+    " FROM identity i JOIN person p ON p.person_no = i.person_no WHERE i.number = "
+)
+_PERSONS_BY_DOCUMENT = Statement(
+    "select persons by document",
+    postgresql=_BY_DOCUMENT + "ANY($1::text[])",
+    sqlite=_BY_DOCUMENT + "?",
+    has_result=True,
+    key_count=1,
+)
+_IDENTITIES = select(tables.identity, ("number", "id_type", "ends"), by=("person_no",))
 _INSURANCES = select(tables.insurance, INSURANCE_COLUMNS, by=("person_no",))
 _FAMILY = select(tables.family, ("payer_person_no",), by=("family_no",))
 _INSTITUTION = select(tables.institution, INSTITUTION_COLUMNS, by=("institution_no",))
@@ -133,9 +149,26 @@ class Registry:
         return _person(rows[0][1:]) if rows else None
 
     async def person_by_id_number(self, id_number: str) -> Person | None:
-        """Find a person by identity number; its last letter may be small."""
-        rows = await self._database.fetch(_PERSON_BY_ID_NUMBER([(id_number.upper(),)]))
-        return _person(rows[0][1:]) if rows else None
+        """Find a person by the number of any document, however it was typed.
+
+        A citizen's number may have 15 digits, a small x, blanks or full-width digits; an earlier
+        number finds the person too. Where two persons have documents of different kinds with one
+        number, a citizen's number goes before others; else nobody is found.
+        """
+        number = identity_number.normalised(id_number)
+        rows = await self._database.fetch(_PERSONS_BY_DOCUMENT([(number,)]))
+        if len({row[2] for row in rows}) > 1:
+            rows = [row for row in rows if row[1] == IDType.CITIZEN]
+        return _person(rows[0][2:]) if rows else None
+
+    async def identities(self, person_no: int) -> list[Identity]:
+        """List the documents by which a person is or was known, those that hold first."""
+        rows = await self._database.fetch(_IDENTITIES([(person_no,)]))
+        found = [
+            Identity(person_no, IDType(id_type), IDNumber(number), ends)
+            for person_no, number, id_type, ends in rows
+        ]
+        return sorted(found, key=lambda one: (-one.ends, one.id_type, one.number))
 
     async def insurances(self, person_no: int) -> list[Insurance]:
         """List a person's insurances: those in force first, then paused, then ended ones."""

@@ -4,7 +4,7 @@ Dates are integers YYYYMMDD, which compare as dates do; `FOREVER` stands for no 
 """
 
 from dataclasses import dataclass
-from enum import IntEnum, unique
+from enum import IntEnum, StrEnum, unique
 
 FOREVER = 99991231
 
@@ -25,7 +25,7 @@ class CardNumber(_Masked):
 
 
 class IDNumber(_Masked):
-    """A citizen's identity number (GB 11643-1999)."""
+    """The number of an identity document: of a citizen by GB 11643-1999."""
 
     __slots__ = ()
 
@@ -37,6 +37,18 @@ class PersonName(_Masked):
 
     def __repr__(self) -> str:
         return "<PersonName>"
+
+
+@unique
+class IDType(StrEnum):
+    """Kind of an identity document (psn_cert_type)."""
+
+    CITIZEN = "01"  # 居民身份证
+    HONG_KONG = "04"  # 港澳居民来往内地通行证, H
+    MACAO = "05"  # the same, M
+    TAIWAN = "06"  # 台湾居民来往大陆通行证
+    PERMANENT_RESIDENT = "07"  # 外国人永久居留身份证
+    PASSPORT = "08"  # 外国人护照
 
 
 @unique
@@ -122,6 +134,16 @@ class Person:
     birth_date: int
     deceased_date: int | None
     family_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A document by which a person is known; `ends` is the last day on which it was theirs."""
+
+    person_no: int
+    id_type: IDType
+    number: IDNumber
+    ends: int
 
 
 @dataclass(frozen=True, slots=True)

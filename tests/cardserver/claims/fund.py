@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from msgspec import msgpack
+from sqlalchemy import Table
 
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.catalogue.values import CatalogueRow
@@ -15,7 +16,7 @@ from cardserver.claims.undoing import cancel_work, print_ack_work, reverse_work
 from cardserver.claims.values import Attempt, ClaimsWriter, Presented, Rules
 from cardserver.registry import tables as registry
 from ledger.accounts import Account
-from ledger.bulk_store import insert
+from ledger.bulk_store import Statement, insert
 from ledger.calendar import Clock, business_date
 from ledger.database_store import Database
 from ledger.decisions import Outcome
@@ -110,11 +111,15 @@ async def open_personal_accounts(
 
 async def fill(database: Database, extra_persons: range = range(100, 100)) -> None:
     """Fill a migrated database with the persons and places of these tests."""
-    person = insert(registry.person, [c.name for c in registry.person.columns])
-    insurance = insert(registry.insurance, [c.name for c in registry.insurance.columns])
-    card = insert(registry.card, [c.name for c in registry.card.columns])
-    institution = insert(registry.institution, [c.name for c in registry.institution.columns])
-    terminal = insert(registry.terminal, [c.name for c in registry.terminal.columns])
+
+    def everything(table: Table) -> Statement:
+        return insert(table, [one.name for one in table.columns if one.server_default is None])
+
+    person = everything(registry.person)
+    insurance = everything(registry.insurance)
+    card = everything(registry.card)
+    institution = everything(registry.institution)
+    terminal = everything(registry.terminal)
     family = insert(registry.family, ["family_no", "payer_person_no"])
     everybody = [PERSON, RETIRED, CHILD, PAUSED, DEAD, *extra_persons]
     await database.execute(

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from cardserver.catalogue.list_import import load_catalogue
-from cardserver.registry.import_store import LOADERS, FileResult, files_of, load_file
+from cardserver.registry.import_plan import LOADERS, files_of
+from cardserver.registry.import_run_store import begin_run, end_file, end_run
+from cardserver.registry.import_store import FileResult, load_file
 from cardserver.registry.opening_balances_store import load_balances
 from cardserver.registry.values import Actor
 from ledger.calendar import SystemClock
@@ -17,8 +19,9 @@ from simulators.population.city import MADE_UP_REGION, City
 from simulators.population.files import write_city
 
 PERSONS = 2_500
+TIMEZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
 
-LoadFolder = Callable[[Database, Path], Awaitable[dict[str, FileResult]]]
+LoadFolder = Callable[..., Awaitable[dict[str, FileResult]]]
 
 
 @pytest.fixture(scope="session")
@@ -49,25 +52,37 @@ def population(made_up_city: Path, tmp_path: Path) -> Path:
 def load_folder() -> LoadFolder:
     """Loads a folder as the command does, without its progress bar."""
 
-    async def load(database: Database, directory: Path) -> dict[str, FileResult]:
+    async def load(
+        database: Database, directory: Path, *, updates: bool = False
+    ) -> dict[str, FileResult]:
         loaders = {loader.spec.name: loader for loader in LOADERS}
+        actor = Actor("tester", SystemClock().now_ms())
+        run = await begin_run(database, actor, timezone=TIMEZONE, updates=updates)
         results = {}
         for name in files_of(directory):
             path = directory / f"{name}.csv"
+            result = FileResult(name)
             if name == "catalogue":
-                results[name] = await load_catalogue(
-                    database, path, Actor("tester", 0), SystemClock(), lambda _done: None
-                )
+                result = await load_catalogue(database, path, actor, SystemClock(), _tell_nobody)
             elif name == "balances":
-                results[name] = await load_balances(
+                await load_balances(
                     database,
+                    run,
                     path,
-                    lambda _done: None,
+                    result,
+                    _tell_nobody,
                     clock=SystemClock(),
-                    timezone=zoneinfo.ZoneInfo("Asia/Shanghai"),
+                    timezone=TIMEZONE,
                 )
             else:
-                results[name] = await load_file(database, loaders[name], path, lambda _done: None)
+                await load_file(database, run, loaders[name], path, result, _tell_nobody)
+            await end_file(database, run, path, result)
+            results[name] = result
+        await end_run(database, run, now_ms=SystemClock().now_ms())
         return results
 
     return load
+
+
+def _tell_nobody(_done: int) -> None:
+    pass
