@@ -24,6 +24,16 @@ from cardserver.handlers.money import cancel, preview, print_ack, reverse, settl
 from cardserver.handlers.settled import explain, refund
 from cardserver.handlers.sign_on import check_sign_on, echo, fresh_challenges, sign_off, sign_on
 from cardserver.handlers.status import status
+from cardserver.handlers.visit import (
+    admit,
+    discharge,
+    discharge_cancel,
+    lines,
+    lines_cancel,
+    register,
+    visit_cancel,
+    visit_query,
+)
 from cardserver.observe.stages import Stage, StageClock
 from cardserver.session import TerminalSession
 from ledger.store_errors import CommitUnknownError, StoreError
@@ -60,6 +70,14 @@ HANDLERS: Mapping[MessageType, Handler] = {
     MessageType.REVERSE: Handler(reverse),
     MessageType.STATUS: Handler(status),
     MessageType.PRINT_ACK: Handler(print_ack),
+    MessageType.REGISTER: Handler(register),
+    MessageType.ADMIT: Handler(admit),
+    MessageType.DISCHARGE: Handler(discharge),
+    MessageType.VISIT_CANCEL: Handler(visit_cancel),
+    MessageType.DISCHARGE_CANCEL: Handler(discharge_cancel),
+    MessageType.LINES: Handler(lines),
+    MessageType.LINES_CANCEL: Handler(lines_cancel),
+    MessageType.VISIT_QUERY: Handler(visit_query),
     MessageType.LIST_DOWNLOAD: Handler(list_download),
     MessageType.EXPLAIN: Handler(explain),
     MessageType.REFUND: Handler(refund),

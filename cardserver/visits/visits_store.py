@@ -22,6 +22,7 @@ _FIND_STAYS = select(
 _FIND_RECORDS = select(tables.visit_record, ("record_no", "content"), ("visit_no",))
 _INSERT_VISITS = insert(tables.visit, Visit._fields)
 _UPDATE_VISITS = update(tables.visit, set=("state", "ends", "record_count"), by=("visit_no",))
+_LIVE = (VisitState.OPEN, VisitState.DISCHARGED)
 _INSERT_RECORDS = insert(
     tables.visit_record,
     ("visit_no", "record_no", "recorded_time_ms", "msgid", "operator_no", "content"),
@@ -65,10 +66,10 @@ def read_visits(book: VisitBook, numbers: Iterable[int], persons: Iterable[int])
         inpatient = int(VisitKind.INPATIENT)
         rows = yield _FIND_STAYS([(person, inpatient) for person in sorted(persons_with_stays)])
         book.stays |= {person: set() for person in persons_with_stays}
-        for person_no, kind, visit_no, institution_no, *rest in rows:
-            stay = Visit(visit_no, person_no, institution_no, kind, *rest)
-            book.visits[visit_no] = stay
-            book.stays[person_no].add(visit_no)
+        for row in rows:
+            stay = _visit(row)
+            book.visits[stay.visit_no] = stay
+            book.stays[stay.person_no].add(stay.visit_no)
     chains = {book.visits[number].chain_no for number in wanted if number in book.visits}
     wanted = {
         number
@@ -82,6 +83,20 @@ def read_visits(book: VisitBook, numbers: Iterable[int], persons: Iterable[int])
         for number, found in records.items():
             found.sort()
             book.courses[number] = course_of(decode_record(content) for _, content in found)
+
+
+def find_numbers(person_no: int, institution_no: int) -> Script[list[int]]:
+    """Find a person's visits at an institution that are open or discharged, the newest first."""
+    rows = yield _FIND_STAYS([(person_no, int(kind)) for kind in VisitKind])
+    visits = [_visit(row) for row in rows]
+    return sorted(
+        (
+            visit.visit_no
+            for visit in visits
+            if visit.institution_no == institution_no and visit.state in _LIVE
+        ),
+        reverse=True,
+    )
 
 
 def visit_queries(book: VisitBook, notes: Collection[Note]) -> list[Query]:
@@ -115,6 +130,12 @@ def visit_queries(book: VisitBook, notes: Collection[Note]) -> list[Query]:
             rows.append((visit.state, visit.ends, visit.record_count, number))
         queries += [_INSERT_RECORDS(records), _UPDATE_VISITS(rows)]
     return queries
+
+
+def _visit(row: Row) -> Visit:
+    """Return the visit of a row that was found by its person."""
+    person_no, kind, visit_no, institution_no, *rest = row
+    return Visit(visit_no, person_no, institution_no, kind, *rest)
 
 
 def _keys(numbers: Iterable[int]) -> list[Row]:
