@@ -3,7 +3,7 @@
 An attempt ends by a stored outcome, by REVERSE's answer, or when every copy sent was refused with
 a code that says nothing was recorded. A lost reply ends nothing: a settlement's STATUS is asked,
 and as that says it is repeated under the same msgid, taken as it is, or reversed; a cancel, a
-reversal and a print acknowledgement are simply repeated, for a second one changes nothing.
+refund, a reversal and a print acknowledgement are simply repeated: a second one changes nothing.
 """
 
 import asyncio
@@ -26,6 +26,8 @@ from protocol.terminal.messages import (
     CardException,
     MessageType,
     PrintAck,
+    Refund,
+    Refunded,
     Reply,
     Reverse,
     Reversed,
@@ -144,6 +146,15 @@ class AttemptRunner:
             new = replace(new, psn_no=settled.psn_no, holder=settled.holder)
         return await self._run(new, body)
 
+    async def refund(self, body: Refund) -> Outcome:
+        """Give lines of a settlement back, with the amounts shown."""
+        assert body.commits, "what only asks is no attempt"
+        settled = self._outbox.find(body.setl_id)
+        new = self._new(MessageType.REFUND, body)
+        if settled is not None:
+            new = replace(new, psn_no=settled.psn_no, holder=settled.holder)
+        return await self._run(new, body)
+
     async def reverse(self, msgid: str, reason: str, *, terminal: str = "") -> Outcome:
         """Make sure that whatever became of a msgid doesn't stand."""
         body = Reverse(terminal or self._terminal, msgid, reason)
@@ -214,6 +225,8 @@ class AttemptRunner:
                 return self.open_settlement_of(body.bill, body.exception, psn_no=new.psn_no)
             case Cancel():
                 same = [body.setl_id]
+            case Refund():
+                same = [body.setl_id, *map(repr, body.lines)]
             case Reverse():
                 same = [body.original_terminal, body.original_msgid]
             case _:
@@ -223,6 +236,8 @@ class AttemptRunner:
                 continue
             other = decode_request_body(attempt.type, attempt.body)
             if isinstance(other, Cancel) and [other.setl_id] == same:
+                return attempt
+            if isinstance(other, Refund) and [other.setl_id, *map(repr, other.lines)] == same:
                 return attempt
             if (
                 isinstance(other, Reverse)
@@ -367,6 +382,9 @@ class AttemptRunner:
         if not is_stored(reply.code):
             return self._conclude_refused(attempt, reply, by)
         setl_id = answer.body.setl_id if isinstance(answer.body, Settled) else ""
+        if isinstance(answer.body, Refunded):
+            # What stands is what remains; where nothing does, the undoing is all there is.
+            setl_id = answer.body.setl_id or answer.body.undo_setl_id
         ending = Ending(
             state=state_of(attempt.type, reply.code),
             code=reply.code,
@@ -390,6 +408,8 @@ class AttemptRunner:
         """Note at a settlement of ours what a cancel or a reversal did to it."""
         if isinstance(body, Settled) and body.cancels:
             original, by = self._outbox.find(body.cancels), "cancel"
+        elif isinstance(body, Refunded) and body.undo_setl_id:
+            original, by = self._outbox.find(body.refunds), "refund"
         elif isinstance(body, Reversed):
             original, by = self._outbox.find(attempt.original), "reversal"
         else:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.core import TyperGroup
 
-from terminals.commands import apdu, card, doubts, paper, session, settlement
+from terminals.commands import accumulators, apdu, card, doubts, paper, session, settled, settlement
 from terminals.commands.result import ExitStatus
 
 _INTERRUPTED = 130
@@ -58,9 +58,12 @@ app.command("apdu")(apdu.apdu)
 app.command("watch")(card.watch_cards)
 app.command("member")(card.member)
 app.command("eligibility")(card.eligibility)
+app.command("accumulators")(accumulators.accumulators)
 app.command("preview")(settlement.preview)
 app.command("settle")(settlement.settle)
 app.command("cancel")(settlement.cancel)
+app.command("refund")(settled.refund)
+app.command("explain")(settled.explain)
 app.command("reverse")(settlement.reverse)
 app.command("status")(settlement.status)
 app.command("receipt")(paper.receipt)

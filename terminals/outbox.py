@@ -107,8 +107,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
         reply_body: The reply's body.
         setl_id: Its settlement, if it made one.
         business_date: The fund's day, ISO 8601; empty while open.
-        ended_by: `reply`, `late reply`, `status`, `repetition`, `reversal`, `cancel` or
-            `not sent`; empty while open.
+        ended_by: `reply`, `late reply`, `status`, `repetition`, `reversal`, `cancel`, `refund`
+            or `not sent`; empty while open.
         ended_ms: The terminal's clock when it ended.
         prints: How often its receipt was begun to be printed.
     """

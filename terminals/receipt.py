@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from protocol.terminal.messages import Bill, Settled, Split
+from protocol.terminal.messages import Bill, Layer, Refunded, Settled, Split
 
 COLUMNS_MIN: Final = 32
 MED_TYPES: Final = {
@@ -98,7 +98,7 @@ def width_of(text: str) -> int:
     return sum(_width(character) for character in text)
 
 
-def receipt_text(settled: Settled, context: ReceiptContext, *, columns: int) -> str:
+def receipt_text(settled: Settled | Refunded, context: ReceiptContext, *, columns: int) -> str:
     """Lay a receipt out; no line is wider than `columns`."""
     assert columns >= COLUMNS_MIN
     lines = [line for row in _rows(settled, context, columns) for line in row]
@@ -106,12 +106,12 @@ def receipt_text(settled: Settled, context: ReceiptContext, *, columns: int) -> 
     return "\n".join(lines) + "\n"
 
 
-def receipt_values(settled: Settled, context: ReceiptContext) -> dict[str, object]:
+def receipt_values(settled: Settled | Refunded, context: ReceiptContext) -> dict[str, object]:
     """Give the same as values with stable names, amounts in fen."""
-    split = settled.split
     return {
-        "setl_id": settled.setl_id,
-        "cancels": settled.cancels,
+        "setl_id": _number(settled),
+        "cancels": _undone(settled),
+        "replaced_by": settled.setl_id if isinstance(settled, Refunded) else "",
         "msgid": context.msgid,
         "is_copy": context.is_copy,
         "is_void": context.is_void,
@@ -127,16 +127,43 @@ def receipt_values(settled: Settled, context: ReceiptContext) -> dict[str, objec
         "business_date": context.business_date,
         "invoice": context.bill.invoice if context.bill else "",
         "med_type": context.bill.med_type if context.bill else "",
-        "split": {name: getattr(split, name) for name in Split.__struct_fields__},
+        "split": _split_values(_split(settled)),
+        "remaining": _split_values(settled.remaining)
+        if isinstance(settled, Refunded) and settled.remaining
+        else None,
         "balance_after_fen": settled.balance_after_fen,
     }
 
 
-def _rows(settled: Settled, context: ReceiptContext, columns: int) -> Iterator[list[str]]:
+def _split(settled: Settled | Refunded) -> Split:
+    """Give the amounts of the paper; what is given back is negative, as what is cancelled."""
+    if isinstance(settled, Settled):
+        return settled.split
+    split = settled.given_back
+    amounts = {name: -getattr(split, name) for name in Split.__struct_fields__ if name != "layers"}
+    layers = tuple(Layer(layer.field, -layer.paid_fen) for layer in split.layers)
+    return Split(layers=layers, **amounts)
+
+
+def _split_values(split: Split) -> dict[str, object]:
+    return {name: getattr(split, name) for name in Split.__struct_fields__}
+
+
+def _number(settled: Settled | Refunded) -> str:
+    return settled.setl_id if isinstance(settled, Settled) else settled.undo_setl_id
+
+
+def _undone(settled: Settled | Refunded) -> str:
+    return settled.cancels if isinstance(settled, Settled) else settled.refunds
+
+
+def _rows(
+    settled: Settled | Refunded, context: ReceiptContext, columns: int
+) -> Iterator[list[str]]:
     rule, strong = ["-" * columns], ["=" * columns]
     yield _centred(context.fund_zh, columns)
     yield _centred(context.fund_en, columns)
-    title = ("退费结算单", "REFUND RECEIPT") if settled.cancels else ("结算单", "RECEIPT")
+    title = ("退费结算单", "REFUND RECEIPT") if _undone(settled) else ("结算单", "RECEIPT")
     yield _centred("医疗保险" + title[0], columns)
     yield _centred(title[1], columns)
     if context.is_copy:
@@ -154,7 +181,14 @@ def _rows(settled: Settled, context: ReceiptContext, columns: int) -> Iterator[l
                 price = decimal(line.price_microyuan, places=6, places_min=2)
                 yield [_cut(f"  {quantity} x {price}", columns)]
         yield rule
-    yield from (_pair(label, yuan(amount), columns) for label, amount in _amounts(settled.split))
+    if isinstance(settled, Refunded):
+        yield from _returned(settled, columns)
+        yield rule
+    amounts = _amounts(_split(settled))
+    yield from (_pair(label, yuan(amount), columns) for label, amount in amounts)
+    if isinstance(settled, Refunded):
+        yield rule
+        yield from _remaining(settled, columns)
     yield strong
     yield _pair("账户余额 balance after", yuan(settled.balance_after_fen), columns)
     yield rule
@@ -163,14 +197,38 @@ def _rows(settled: Settled, context: ReceiptContext, columns: int) -> Iterator[l
         yield _centred(f"*** {COPY} ***", columns)
 
 
-def _facts(settled: Settled, context: ReceiptContext) -> Iterator[tuple[str, str]]:
+def _returned(refunded: Refunded, columns: int) -> Iterator[list[str]]:
+    for line in refunded.lines:
+        yield _pair(line.name, yuan(-line.gross_fen), columns)
+        quantity = decimal(line.quantity_e4, places=4, places_min=0)
+        price = decimal(line.price_microyuan, places=6, places_min=2)
+        yield [_cut(f"  -{quantity} x {price}", columns)]
+
+
+def _remaining(refunded: Refunded, columns: int) -> Iterator[list[str]]:
+    """Say what stands after the refund."""
+    split = refunded.remaining
+    if split is None:
+        yield _pair("剩余 REMAINING", yuan(0), columns)
+        return
+    yield _pair("剩余结算 NEW SETTLEMENT", refunded.setl_id, columns)
+    for label, amount in (
+        ("剩余总额 TOTAL REMAINING", split.total_fen),
+        ("  基金支付 funds pay", split.fund_pay_fen),
+        ("  个人账户 accounts", split.account_pay_fen + split.mutual_aid_fen),
+        ("  现金支付 cash", split.cash_fen),
+    ):
+        yield _pair(label, yuan(amount), columns)
+
+
+def _facts(settled: Settled | Refunded, context: ReceiptContext) -> Iterator[tuple[str, str]]:
     institution = f"{context.institution_name} {context.institution}".strip()
     yield "机构 institution", institution
     yield "终端/操作员 terminal/op.", f"{context.terminal}/{context.operator}"
     yield "姓名 name", context.holder
     yield "人员编号 person", masked_number(settled.psn_no)
-    yield "结算编号 settlement", settled.setl_id
-    yield "撤销结算 cancels", settled.cancels
+    yield "结算编号 settlement", _number(settled)
+    yield "撤销结算 cancels", _undone(settled)
     yield "结算时间 time", f"{_time(settled, context):%Y-%m-%d %H:%M:%S}"
     yield "业务日期 business date", context.business_date
     if context.bill is not None:
@@ -203,7 +261,7 @@ def _amounts(split: Split) -> Iterator[tuple[str, int]]:
     yield "现金支付 CASH", split.cash_fen
 
 
-def _time(settled: Settled, context: ReceiptContext) -> dt.datetime:
+def _time(settled: Settled | Refunded, context: ReceiptContext) -> dt.datetime:
     return dt.datetime.fromtimestamp(
         settled.settled_time_ms // 1000, tz=ZoneInfo(context.time_zone)
     )

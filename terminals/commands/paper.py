@@ -11,6 +11,7 @@ from protocol.terminal.messages import (
     Bill,
     MessageType,
     PrintAcked,
+    Refunded,
     Settle,
     Settled,
     Status,
@@ -23,7 +24,7 @@ from terminals.commands.settlement import LAST
 from terminals.outbox import Attempt, AttemptState
 from terminals.receipt import COLUMNS_MIN, ReceiptContext, receipt_text, receipt_values
 
-_PRINTED = (MessageType.SETTLE, MessageType.CANCEL)
+_PRINTED = (MessageType.SETTLE, MessageType.CANCEL, MessageType.REFUND)
 
 
 def receipt(
@@ -57,7 +58,7 @@ def receipt(
             else desk.outbox.find(name)
         )
         settled = reply_body_of(attempt) if attempt is not None else None
-        if attempt is None or not isinstance(settled, Settled):
+        if attempt is None or not isinstance(settled, Settled | Refunded):
             return fault("本机无此结算", "this terminal has no such settlement", name)
         # Counted before it is printed: after a half-printed one the next is marked a copy.
         is_copy = desk.outbox.begin_print(attempt.msgid, now_ms()) > 0
@@ -68,7 +69,8 @@ def receipt(
             typer.echo(text, nl=False)
         if not acknowledge:
             return _printed_result(attempt, values)
-        acked = await desk.runner.acknowledge_print(settled.setl_id, is_printed=True)
+        number = settled.setl_id if isinstance(settled, Settled) else settled.undo_setl_id
+        acked = await desk.runner.acknowledge_print(number, is_printed=True)
         copies = acked.body.copies if isinstance(acked.body, PrintAcked) else -1
         values["copies_before"] = copies
 
@@ -94,7 +96,7 @@ async def _of_another_terminal(desk: Desk, msgid: str, terminal: str, columns: i
         settled = decode_reply_body(found.type, found.code, found.body)
     except RemoteProtocolError:
         settled = None
-    if not isinstance(settled, Settled):
+    if not isinstance(settled, Settled | Refunded):
         return fault("该交易无结算", "that msgid has no settlement", found.state.name.lower())
     context = _context(desk, None, is_copy=True, msgid=msgid, terminal=terminal)
     text = receipt_text(settled, context, columns=columns)
@@ -129,7 +131,10 @@ def _context(
         business_date=attempt.business_date if attempt else "",
         bill=_bill(attempt),
         is_copy=is_copy,
-        is_void=attempt is not None and attempt.state is AttemptState.REVERSED,
+        # What a refund gave back stays given back, whatever becomes of what remained.
+        is_void=attempt is not None
+        and attempt.state is AttemptState.REVERSED
+        and attempt.type is not MessageType.REFUND,
         time_zone=config.terminal.time_zone,
     )
 

@@ -50,7 +50,7 @@ CertificateType = Annotated[str, typer.Option(help="证件类型 02 identity car
 CertificateNumber = Annotated[str, typer.Option(help="证件号码 Who is treated, without a card.")]
 Reason = Annotated[str, typer.Option(help="原因 Why, for the audit.")]
 LAST: Final = "last"
-_CLASSES: Final = {1: "甲 A", 2: "乙 B", 3: "丙 C"}
+CLASSES: Final = {1: "甲 A", 2: "乙 B", 3: "丙 C"}
 _REVERSE_WORDS: Final = {
     ReverseResult.REVERSED: "已冲正 reversed",
     ReverseResult.ALREADY_UNDONE: "此前已撤销或冲正 undone before",
@@ -129,7 +129,7 @@ def cancel(
     async def act(desk: Desk) -> Result:
         setl_id = name
         found = (
-            desk.outbox.newest((MessageType.SETTLE,), settled_only=True)
+            desk.outbox.newest((MessageType.SETTLE, MessageType.REFUND), settled_only=True)
             if name == LAST
             else desk.outbox.find(name)
         )
@@ -137,8 +137,8 @@ def cancel(
             setl_id = found.setl_id
         elif name == LAST:
             return fault("本机无结算", "this terminal has no settlement to cancel")
-        if not _may_go_on(f"撤销 cancel {setl_id}?", yes=yes, as_json=as_json):
-            return _declined(as_json=as_json)
+        if not may_go_on(f"撤销 cancel {setl_id}?", yes=yes, as_json=as_json):
+            return declined(as_json=as_json)
         outcome = await desk.runner.cancel(setl_id, reason, card_session=desk.card_session)
         return _settlement_result(outcome)
 
@@ -165,8 +165,8 @@ def reverse(
         if found is None and name == LAST:
             return fault("本机无交易", "this terminal has no attempt to reverse")
         msgid = found.msgid if found is not None else name
-        if not _may_go_on(f"冲正 reverse {msgid}?", yes=yes, as_json=as_json):
-            return _declined(as_json=as_json)
+        if not may_go_on(f"冲正 reverse {msgid}?", yes=yes, as_json=as_json):
+            return declined(as_json=as_json)
         outcome = await desk.runner.reverse(msgid, reason, terminal=terminal)
         body = outcome.body
         if not isinstance(body, Reversed):
@@ -197,7 +197,7 @@ def status(
 
     async def act(desk: Desk) -> Result:
         found = (
-            desk.outbox.newest((MessageType.SETTLE, MessageType.CANCEL))
+            desk.outbox.newest((MessageType.SETTLE, MessageType.CANCEL, MessageType.REFUND))
             if name == LAST
             else desk.outbox.find(name)
         )
@@ -246,7 +246,7 @@ async def _settled(
         _render_preview(screen, shown, bill)
         screen.print(f"参保人 patient [bold]{escape(holder)} {shown.psn_no}[/]")
         if not typer.confirm("确认结算 settle this?", err=True):
-            return _declined(as_json=False)
+            return declined(as_json=False)
     split = shown.split
     body = Settle(
         bill=bill,
@@ -286,7 +286,7 @@ def _settlement_result(
                 screen.print("[yellow]同一账单此前已提交 the same bill had been sent before[/]")
             cancels = f"  撤销 cancels {settled.cancels}" if settled.cancels else ""
             screen.print(f"结算编号 settlement [bold]{settled.setl_id}[/]{cancels}")
-            _render_split(screen, settled.split)
+            render_split(screen, settled.split)
             screen.print(f"账户余额 balance after [bold]{yuan(settled.balance_after_fen)}[/]")
 
         return result_of_attempt(outcome, values, render)
@@ -294,7 +294,7 @@ def _settlement_result(
         changed = body
         values |= {"split": plain(changed.split)}
         return result_of_attempt(
-            outcome, values, lambda screen: _render_split(screen, changed.split)
+            outcome, values, lambda screen: render_split(screen, changed.split)
         )
     return result_of_attempt(outcome, values)
 
@@ -330,7 +330,7 @@ def _status_result(answer: Answer, found: StatusFound, msgid: str) -> Result:
         if found.state in {StatusState.SETTLED, StatusState.REFUSED, StatusState.UNDONE}:
             screen.print(f"{values['type']} {found.code} {zh} / {en}  {found.setl_id}")
         if isinstance(original, Settled | Previewed):
-            _render_split(screen, original.split)
+            render_split(screen, original.split)
 
     return result_of(answer, values, render)
 
@@ -361,7 +361,7 @@ def _render_preview(screen: Console, body: Previewed, bill: Bill) -> None:
     for line, split in zip(bill.lines, body.line_splits, strict=False):
         lines.add_row(
             escape(line.name),
-            _CLASSES.get(split.item_class, str(split.item_class)),
+            CLASSES.get(split.item_class, str(split.item_class)),
             yuan(line.gross_fen),
             f"{yuan(split.self_pay_ratio_e4)}%",
             yuan(split.fully_own_fen),
@@ -375,11 +375,12 @@ def _render_preview(screen: Console, body: Previewed, bill: Bill) -> None:
     for step in body.explanation:
         screen.print(f"{yuan(step.amount_fen):>12}  {escape(step.text_zh)}")
         screen.print(f"{'':>12}  [dim]{escape(step.text_en)}  \\[{escape(step.rule)}][/]")
-    _render_split(screen, body.split)
+    render_split(screen, body.split)
     screen.print(f"结算后账户余额 balance after [bold]{yuan(body.balance_after_fen)}[/]")
 
 
-def _render_split(screen: Console, split: Split) -> None:
+def render_split(screen: Console, split: Split) -> None:
+    """Show how a bill is divided."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -409,11 +410,13 @@ def _exception(name: str, certificate_type: str, number: str) -> CardException |
     return CardException(name, certificate_type, number) if name else None
 
 
-def _may_go_on(question: str, *, yes: bool, as_json: bool) -> bool:
+def may_go_on(question: str, *, yes: bool, as_json: bool) -> bool:
+    """Ask whether to go on, where somebody can be asked."""
     return yes or (not as_json and typer.confirm(question, err=True))
 
 
-def _declined(*, as_json: bool) -> Result:
+def declined(*, as_json: bool) -> Result:
+    """Make the result of a command that was not confirmed."""
     if as_json:
         return fault("--json 须与 --yes 同用", "--json needs --yes: nobody can be asked")
     return Result(
