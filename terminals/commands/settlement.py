@@ -14,6 +14,7 @@ from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import (
     Bill,
     CardException,
+    CheckRefused,
     MessageType,
     Preview,
     Previewed,
@@ -30,6 +31,7 @@ from terminals.answer import Answer, words_of
 from terminals.attempts import Outcome
 from terminals.bill_file import BillFileError, load_bill
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, Yes, run
+from terminals.commands.findings import Override, render_refused, render_warnings
 from terminals.commands.result import (
     ExitStatus,
     Result,
@@ -72,6 +74,7 @@ def preview(
     exception: ExceptionName = "",
     certificate_type: CertificateType = "02",
     certificate_number: CertificateNumber = "",
+    override: Override = "",
     config: ConfigFile = DEFAULT_CONFIG,
     *,
     as_json: AsJSON = False,
@@ -84,16 +87,17 @@ def preview(
         except BillFileError as error:
             return fault("账单文件错误", "the bill file is not one", str(error))
         named = _exception(exception, certificate_type, certificate_number)
-        return _preview_result(await _previewed(desk, asked, named), asked)
+        return _preview_result(await _previewed(desk, asked, named, override), asked)
 
     run("preview", config, act, as_json=as_json)
 
 
-def settle(
+def settle(  # noqa: PLR0913 - each is an option of its own
     bill: BillPath,
     exception: ExceptionName = "",
     certificate_type: CertificateType = "02",
     certificate_number: CertificateNumber = "",
+    override: Override = "",
     config: ConfigFile = DEFAULT_CONFIG,
     *,
     yes: Yes = False,
@@ -109,7 +113,7 @@ def settle(
         if as_json and not yes:
             return fault("--json 须与 --yes 同用", "--json needs --yes: nobody can be asked")
         named = _exception(exception, certificate_type, certificate_number)
-        return await _settled(desk, asked, named, asks=not yes)
+        return await _settled(desk, asked, named, override=override, asks=not yes)
 
     run("settle", config, act, as_json=as_json)
 
@@ -214,16 +218,18 @@ def status(
     run("status", config, act, as_json=as_json)
 
 
-async def _previewed(desk: Desk, bill: Bill, exception: CardException | None) -> Answer:
+async def _previewed(
+    desk: Desk, bill: Bill, exception: CardException | None, override: str
+) -> Answer:
     return await desk.client.request(
         MessageType.PREVIEW,
-        Preview(bill, exception, wants_explanation=True),
+        Preview(bill, exception, wants_explanation=True, override=override),
         card_session=b"" if exception else desk.card_session,
     )
 
 
 async def _settled(
-    desk: Desk, bill: Bill, exception: CardException | None, *, asks: bool
+    desk: Desk, bill: Bill, exception: CardException | None, *, override: str, asks: bool
 ) -> Result:
     psn_no = "" if exception or desk.card is None else desk.card.psn_no
     open_attempt = desk.runner.open_settlement_of(bill, exception, psn_no=psn_no)
@@ -236,10 +242,10 @@ async def _settled(
             AttemptState.UNKNOWN,
         }:
             return _settlement_result(outcome, is_taken_up=True)
-    answer = await _previewed(desk, bill, exception)
+    answer = await _previewed(desk, bill, exception, override)
     shown = answer.body
     if not isinstance(shown, Previewed):
-        return result_of(answer)
+        return _not_previewed(answer)
     holder = desk.card.holder if desk.card is not None and not exception else ""
     if asks:
         screen = console()
@@ -254,6 +260,7 @@ async def _settled(
         account_pay_fen=split.account_pay_fen + split.mutual_aid_fen,
         cash_fen=split.cash_fen,
         exception=exception,
+        override=override,
     )
     outcome = await desk.runner.settle(
         body,
@@ -279,6 +286,7 @@ def _settlement_result(
             "balance_after_fen": settled.balance_after_fen,
             "settled_time_ms": settled.settled_time_ms,
             "cancels": settled.cancels,
+            "warnings": plain(settled.warnings),
         }
 
         def render(screen: Console) -> None:
@@ -286,6 +294,7 @@ def _settlement_result(
                 screen.print("[yellow]同一账单此前已提交 the same bill had been sent before[/]")
             cancels = f"  撤销 cancels {settled.cancels}" if settled.cancels else ""
             screen.print(f"结算编号 settlement [bold]{settled.setl_id}[/]{cancels}")
+            render_warnings(screen, settled.warnings)
             render_split(screen, settled.split)
             screen.print(f"账户余额 balance after [bold]{yuan(settled.balance_after_fen)}[/]")
 
@@ -296,19 +305,39 @@ def _settlement_result(
         return result_of_attempt(
             outcome, values, lambda screen: render_split(screen, changed.split)
         )
+    if isinstance(body, CheckRefused):
+        found = body
+        values |= _refused_values(found)
+        return result_of_attempt(outcome, values, lambda screen: render_refused(screen, found))
     return result_of_attempt(outcome, values)
+
+
+def _not_previewed(answer: Answer) -> Result:
+    body = answer.body
+    if not isinstance(body, CheckRefused):
+        return result_of(answer)
+    return result_of(answer, _refused_values(body), lambda screen: render_refused(screen, body))
+
+
+def _refused_values(refused: CheckRefused) -> dict[str, object]:
+    return {
+        "refusals": plain(refused.refusals),
+        "warnings": plain(refused.warnings),
+        "override": refused.override,
+    }
 
 
 def _preview_result(answer: Answer, bill: Bill) -> Result:
     body = answer.body
     if not isinstance(body, Previewed):
-        return result_of(answer)
+        return _not_previewed(answer)
     values = {
         "psn_no": body.psn_no,
         "split": plain(body.split),
         "line_splits": plain(body.line_splits),
         "balance_after_fen": body.balance_after_fen,
         "explanation": plain(body.explanation),
+        "warnings": plain(body.warnings),
     }
     return result_of(answer, values, lambda screen: _render_preview(screen, body, bill))
 
@@ -376,6 +405,7 @@ def _render_preview(screen: Console, body: Previewed, bill: Bill) -> None:
         screen.print(f"{yuan(step.amount_fen):>12}  {escape(step.text_zh)}")
         screen.print(f"{'':>12}  [dim]{escape(step.text_en)}  \\[{escape(step.rule)}][/]")
     render_split(screen, body.split)
+    render_warnings(screen, body.warnings)
     screen.print(f"结算后账户余额 balance after [bold]{yuan(body.balance_after_fen)}[/]")
 
 
