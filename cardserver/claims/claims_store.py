@@ -24,6 +24,7 @@ from cardserver.claims.values import (
     CardState,
     Claim,
     ClaimsAnswer,
+    Contract,
     Needs,
     Payer,
     PersonState,
@@ -85,9 +86,11 @@ _FIND_PAYERS = Statement(
 )
 _PLACE = (
     "SELECT t.terminal_no, t.state, i.institution_no, i.kind, i.level, i.state,"
-    " i.contract_begins, i.contract_ends FROM terminal t"
-    " JOIN institution i ON i.institution_no = t.institution_no WHERE t.terminal_no "
+    " i.contract_begins, i.contract_ends, c.begins, c.ends, c.level, c.care FROM terminal t"
+    " JOIN institution i ON i.institution_no = t.institution_no"
+    " LEFT JOIN contract c ON c.institution_no = i.institution_no WHERE t.terminal_no "
 )
+_PLACE_SIZE = 7  # columns of a place itself; then those of one of its contracts
 _FIND_PLACES = Statement(
     "select places",
     postgresql=f"{_PLACE}= ANY($1::integer[])",
@@ -350,8 +353,12 @@ def _read_conditions(book: Book, needs: Sequence[Needs]) -> Script[None]:
     """Read cards, places and insurances as they are now."""
     for number, *card in (yield _FIND_CARDS(_keys(n.card_no for n in needs))):
         book.cards[number] = CardState(*card)
-    for number, *place in (yield _FIND_PLACES(_keys(n.terminal_no for n in needs))):
-        book.places[number] = Place(*place)
+    for number, *columns in (yield _FIND_PLACES(_keys(n.terminal_no for n in needs))):
+        place = book.places.get(number) or Place(*columns[:_PLACE_SIZE])
+        if columns[_PLACE_SIZE] is not None:
+            contracts = (*place.contracts, Contract(*columns[_PLACE_SIZE:]))
+            place = place._replace(contracts=tuple(sorted(contracts)))
+        book.places[number] = place
     rows = yield _FIND_INSURANCES(_keys(n.person_no for n in needs))
     for person_no, insutype, begins, ends, state, person_type, region in rows:
         insurance = Insurance(

@@ -75,11 +75,16 @@ def coverage(
 
 
 def refusal_of_contract(place: Place, med_type: str, care_date: int) -> ResponseCode | None:
-    """Refuse care that the institution's contract does not allow it to bill."""
+    """Refuse care that the institution's contract does not allow it to bill.
+
+    `place` is as it is on the day of care (`Place.on`).
+    """
     if not place.contract_begins <= care_date <= place.contract_ends:
         return ResponseCode.INSTITUTION_NOT_CONTRACTED
     kinds = _KINDS.get(med_type)
     if kinds is not None and place.kind not in kinds:
+        return ResponseCode.CARE_TYPE_NOT_CONTRACTED
+    if place.care and med_type not in place.care.split():
         return ResponseCode.CARE_TYPE_NOT_CONTRACTED
     return None
 

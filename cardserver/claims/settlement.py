@@ -413,6 +413,7 @@ def _admitted(
         return refused(refusal)
     assert place is not None
     assert person is not None
+    place = place.on(care_date)
     insurance = coverage(book.insurances.get(presented.person_no, ()), bill.insutype, care_date)
     if isinstance(insurance, ResponseCode):
         return refused(insurance)

@@ -265,8 +265,22 @@ class CardState(NamedTuple):
     state: int
 
 
+class Contract(NamedTuple):
+    """What was agreed with an institution from a day on; no `care` is all that its kind gives."""
+
+    begins: int
+    ends: int
+    level: int
+    care: str
+
+
 class Place(NamedTuple):
-    """A terminal and its institution as they are now."""
+    """A terminal and its institution as they are now.
+
+    Attributes:
+        care: The med_types that its contract lets it bill; empty for all that its kind gives.
+        contracts: What was agreed later than level and contract, by first day.
+    """
 
     terminal_state: int
     institution_no: int
@@ -275,6 +289,18 @@ class Place(NamedTuple):
     institution_state: int
     contract_begins: int
     contract_ends: int
+    care: str = ""
+    contracts: tuple[Contract, ...] = ()
+
+    def on(self, day: int) -> "Place":
+        """Return the place with the level and the contract that hold on a day of care."""
+        held = [one for one in self.contracts if one.begins <= day]
+        if not held:
+            return self
+        last = held[-1]
+        return self._replace(
+            level=last.level, contract_begins=last.begins, contract_ends=last.ends, care=last.care
+        )
 
 
 class Payer(NamedTuple):

@@ -173,7 +173,7 @@ def _refusal(
     found = coverage(book.insurances.get(presented.person_no, ()), opening.insutype, begins)
     if isinstance(found, ResponseCode):
         return Refusal(found)
-    code = refusal_of_contract(place, opening.med_type, begins)
+    code = refusal_of_contract(place.on(begins), opening.med_type, begins)
     if code is not None:
         return Refusal(code)
     if opening.kind is VisitKind.INPATIENT:

@@ -70,7 +70,7 @@ def lines_work(attempt: Attempt, body: messages.Lines, rules: Rules) -> ClaimsWo
     charges = tuple(charge_of(line) for line in body.lines)
 
     def decide(view: ClaimsView, visit: Visit, course: Course) -> _Entry | Refusal:
-        place = view.book.places[attempt.terminal_no]
+        place = view.book.places[attempt.terminal_no].on(view.when.business_date)
         refusal = refusal_of_charges(visit, course, charges, today=view.when.business_date)
         if refusal is not None:
             return refusal
