@@ -2,6 +2,7 @@
 
 import typer
 
+from cardserver.commands.accumulators import app as accumulators_app
 from cardserver.commands.adjudicate import adjudicate
 from cardserver.commands.card_read import read_card
 from cardserver.commands.catalogue import app as catalogue_app
@@ -39,5 +40,6 @@ app.add_typer(card_app, name="card")
 app.add_typer(keys_app, name="keys")
 app.add_typer(revocation_app, name="revocation")
 app.add_typer(policy_app, name="policy")
+app.add_typer(accumulators_app, name="accumulators")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(checks_app, name="checks")
