@@ -29,6 +29,7 @@ from cardserver.benefits.values import (
     given_back,
 )
 from cardserver.claims.claim_detail import decode_detail
+from cardserver.claims.explaining import lines_as_decided
 from cardserver.claims.values import ClaimDetail, Facts
 
 _FIRST_DAY, _LAST_DAY = 10101, 99991231
@@ -62,8 +63,9 @@ class ReplayedClaim(Struct, frozen=True):
     Attributes:
         paid_after: By layer; as stored, where the draft has no rules for such care.
         fund_after_fen: Their sum.
+        person_after_fen: What is the patient's.
         is_covered: Whether the draft has rules for such care.
-        asks_filings: Whether the draft asks for filings that were not looked up at the time.
+        lacks_facts: Whether the draft asks for what nobody looked up at the time.
     """
 
     entry_no: int
@@ -74,8 +76,9 @@ class ReplayedClaim(Struct, frozen=True):
     before: Split
     paid_after: tuple[Layer, ...]
     fund_after_fen: int
+    person_after_fen: int
     is_covered: bool
-    asks_filings: bool
+    lacks_facts: bool
 
 
 class Unreplayed(Struct, frozen=True):
@@ -107,20 +110,30 @@ class PersonReplayed(Struct):
 
 
 class _Event(Struct, frozen=True):
-    """A claim with its detail read."""
+    """A claim with its detail read.
+
+    Attributes:
+        stay_no: Of which stay it is, those that it continues included; 0 of none.
+    """
 
     claim: StoredClaim
     detail: ClaimDetail
+    stay_no: int
 
     @property
     def year_key(self) -> YearKey:
         """Which accumulators it moved."""
         return self.detail.year, self.claim.insutype
 
-    @property
-    def visit(self) -> str:
-        """Of which visit it is; empty where the bill brought its own lines."""
-        return "" if self.detail.bill is None else self.detail.bill.mdtrt_id
+
+class _Settled(Struct, frozen=True):
+    """What a settlement moved under a track's rules, and what it moved as stored."""
+
+    moved: tuple[Moved, ...]
+    stored: tuple[Moved, ...]
+    year: int
+    stay_no: int
+    stay: Stay | None
 
 
 class ReplayRules:
@@ -157,8 +170,8 @@ class _Track:
 
     def __init__(self, start: Mapping[YearKey, Used]) -> None:
         self._used = {key: dict(rows) for key, rows in start.items()}
-        self._moved: dict[int, tuple[str, tuple[Moved, ...], tuple[Moved, ...]]] = {}
-        self._stays: dict[str, Used] = {}
+        self._settled: dict[int, _Settled] = {}
+        self._stays: dict[int, dict[tuple[int, str], Accumulated]] = {}  # by year and row
 
     def used(self, key: YearKey) -> Used:
         """Return what was used in a year, by row."""
@@ -166,46 +179,56 @@ class _Track:
 
     def stay_of(self, event: _Event, stay: Stay | None) -> Stay | None:
         """Return a stay that goes on, as these rules have made it."""
-        apart = self._stays.get(event.visit)
-        if stay is None or apart is None:
+        if stay is None:
+            return None
+        replaced = self._settled.get(event.detail.replaces)
+        if replaced is not None:  # what remains after a refund goes on where the original did
+            return replaced.stay
+        apart = self._stays.get(event.stay_no)
+        if apart is None:
             return stay
-        own = added(stay.moved, apart.get("", NOTHING_USED))
+        own, earlier = stay.moved, stay.earlier_years
         layers = {one.scheme: one.amounts for one in stay.layers}
-        for row, amounts in apart.items():
+        for (year, row), amounts in apart.items():
             if row:
                 layers[row] = added(layers.get(row, NOTHING_USED), amounts)
-        return Stay(stay.admission, own, tuple(Moved(*item) for item in layers.items()))
+                continue
+            own = added(own, amounts)
+            if year < event.detail.year:
+                earlier = added(earlier, amounts)
+        return Stay(stay.admission, own, tuple(Moved(*item) for item in layers.items()), earlier)
 
-    def settle(self, event: _Event, moved: tuple[Moved, ...]) -> None:
+    def settle(self, event: _Event, moved: tuple[Moved, ...], stay: Stay | None = None) -> None:
         """Take up what a settlement moved under these rules."""
-        self._moved[event.claim.entry_no] = event.visit, moved, event.detail.moved
+        detail = event.detail
+        done = _Settled(moved, detail.moved, detail.year, event.stay_no, stay)
+        self._settled[event.claim.entry_no] = done
         self._add(event.year_key, moved)
-        self._part(event.visit, moved, event.detail.moved)
+        self._part(done, moved, detail.moved)
 
     def undo(self, event: _Event) -> None:
         """Give back what the settlement moved that is undone here."""
-        original = self._moved.get(event.claim.undoes or 0)
+        original = self._settled.get(event.claim.undoes or 0)
         if original is None:  # settled before the first replayed month
             self._add(event.year_key, event.detail.moved)
             return
-        visit, moved, stored = original
-        self._add(event.year_key, given_back(moved))
-        self._part(visit, stored, moved)
+        self._add(event.year_key, given_back(original.moved))
+        self._part(original, original.stored, original.moved)
 
     def _add(self, key: YearKey, moved: Iterable[Moved]) -> None:
         used = self.used(key)
         for one in moved:
             used[one.scheme] = added(used.get(one.scheme, NOTHING_USED), one.amounts)
 
-    def _part(self, visit: str, moved: tuple[Moved, ...], stored: tuple[Moved, ...]) -> None:
+    def _part(self, settled: _Settled, more: tuple[Moved, ...], less: tuple[Moved, ...]) -> None:
         """Note how far a stay is from what was kept of it: that holds what was moved then."""
-        if not visit or moved == stored:
+        if not settled.stay_no or more == less:
             return
-        apart = self._stays.setdefault(visit, {})
-        for side in (moved, given_back(stored)):
+        apart = self._stays.setdefault(settled.stay_no, {})
+        for side in (more, given_back(less)):
             for index, one in enumerate(side):
-                row = one.scheme if index else ""
-                apart[row] = added(apart.get(row, NOTHING_USED), one.amounts)
+                key = settled.year, one.scheme if index else ""
+                apart[key] = added(apart.get(key, NOTHING_USED), one.amounts)
 
 
 def replay_person(
@@ -214,6 +237,7 @@ def replay_person(
     now: Mapping[YearKey, Used],
     rules: ReplayRules,
     months: Months,
+    chains: Mapping[int, int],
 ) -> PersonReplayed:
     """Decide one person's claims again.
 
@@ -224,8 +248,9 @@ def replay_person(
         now: The accumulators as they are after all these claims.
         rules: The versions that decided, and the drafts.
         months: Which of the claims are decided again.
+        chains: By stay that continues another by transfer, the first of them.
     """
-    events = [_Event(claim, decode_detail(claim.detail)) for claim in claims]
+    events = [_event(claim, rules, chains) for claim in claims]
     undone = {claim.undoes for claim in claims if claim.undoes is not None}
     start = _before(now, events)
     draft, control = _Track(start), _Track(start)
@@ -248,6 +273,16 @@ def replay_person(
     return found
 
 
+def _event(claim: StoredClaim, rules: ReplayRules, chains: Mapping[int, int]) -> _Event:
+    detail = decode_detail(claim.detail)
+    stay_no = detail.visit_no
+    if stay_no in chains:
+        version = rules.versions.get(claim.policy)
+        if version is None or version.is_one_stay_after_transfer(detail.scheme):
+            stay_no = chains[stay_no]
+    return _Event(claim, detail, stay_no)
+
+
 def _before(now: Mapping[YearKey, Used], events: Iterable[_Event]) -> dict[YearKey, Used]:
     """Take off what the claims moved: what was accumulated before them."""
     start = {key: dict(rows) for key, rows in now.items()}
@@ -263,7 +298,7 @@ def _decide(
 ) -> None:
     """Decide one settlement by the draft, or else by the version that decided it then."""
     claim, detail, facts = event.claim, event.detail, event.detail.facts
-    lines = _lines(detail)
+    lines = lines_as_decided(detail)
     if facts is None or lines is None:
         track.settle(event, detail.moved)
         if not is_undone:
@@ -278,19 +313,21 @@ def _decide(
             why = f"version {claim.policy} is not known"
             found.unreplayed.append(Unreplayed(claim.entry_no, why, detail.split.fund_pay_fen))
         return
-    done = _adjudicate(event, facts, lines, policy, track)
+    stay = track.stay_of(event, facts.stay)
+    done = _adjudicate(event, facts, lines, policy, track.used(event.year_key), stay)
     if isinstance(done, BillRefusal):
-        track.settle(event, ())
+        track.settle(event, (), stay)
         if is_undone:
             return
         found.refused.append(Unreplayed(claim.entry_no, done.detail_en, detail.split.fund_pay_fen))
         layers: tuple[Layer, ...] = ()
-        fund = 0
+        fund, person = 0, detail.split.total_fen
     else:
-        track.settle(event, done.moved)
+        track.settle(event, done.moved, stay)
         if is_undone:
             return
         layers, fund = done.split.layers, done.split.fund_pay_fen
+        person = done.split.person_part_fen
     found.claims.append(
         ReplayedClaim(
             claim.entry_no,
@@ -301,8 +338,9 @@ def _decide(
             detail.split,
             layers,
             fund,
+            person,
             draft is not None,
-            draft is not None and _asks_more(draft, facts.case, rules.versions.get(claim.policy)),
+            draft is not None and _lacks_facts(draft, facts.case, rules.versions.get(claim.policy)),
         )
     )
 
@@ -310,7 +348,7 @@ def _decide(
 def _check(event: _Event, track: _Track, rules: ReplayRules, found: PersonReplayed) -> None:
     """Decide one settlement by the version that decided it, and compare."""
     claim, detail, facts = event.claim, event.detail, event.detail.facts
-    lines = _lines(detail)
+    lines = lines_as_decided(detail)
     if facts is not None and lines is not None:
         found.control_count += 1
         what = _difference(event, facts, lines, rules.versions.get(claim.policy), track)
@@ -338,7 +376,10 @@ def _difference(
         before, now = then.get(row, NOTHING_USED), used.get(row, NOTHING_USED)
         if before != now:
             return f"accumulators {row}: {_amounts(before)} then, {_amounts(now)} now"
-    done = _adjudicate(event, facts, lines, policy, track)
+    stay = track.stay_of(event, facts.stay)
+    if stay != facts.stay:
+        return "the stay that it goes on with is another"
+    done = _adjudicate(event, facts, lines, policy, used, stay)
     if isinstance(done, BillRefusal):
         return f"refused: {done.detail_en}"
     for field in Split.__struct_fields__:
@@ -357,42 +398,36 @@ def _amounts(used: Accumulated) -> str:
 
 
 def _adjudicate(
-    event: _Event, facts: Facts, lines: Sequence[BillLine], policy: Policy, track: _Track
+    event: _Event,
+    facts: Facts,
+    lines: Sequence[BillLine],
+    policy: Policy,
+    used: Used,
+    stay: Stay | None,
 ) -> Adjudication | BillRefusal:
     return adjudicate(
         policy,
         facts.case,
         lines,
-        track.used(event.year_key),
+        used,
         facts.purses,
         explain=False,
         total_fen=event.detail.split.total_fen,
-        stay=track.stay_of(event, facts.stay),
+        stay=stay,
     )
 
 
-def _lines(detail: ClaimDetail) -> list[BillLine] | None:
-    """Return the lines as they were decided; None where not all of them were kept."""
-    if detail.bill is None or len(detail.bill.lines) != len(detail.line_splits):
-        return None
-    return [
-        BillLine(
-            line.item,
-            split.item_class,
-            split.self_pay_ratio_e4,
-            split.price_limit_microyuan,
-            line.price_microyuan,
-            line.quantity_e4,
-            line.gross_fen,
-        )
-        for line, split in zip(detail.bill.lines, detail.line_splits, strict=True)
-    ]
+def _lacks_facts(draft: Policy, case: Case, version: Policy | None) -> bool:
+    """Tell whether a draft asks for what nobody looked up or kept when the claim was decided.
 
-
-def _asks_more(draft: Policy, case: Case, version: Policy | None) -> bool:
-    """Tell whether a draft asks for filings that the version which decided did not look up."""
-    scheme = draft.care_of(case.med_type)
-    if scheme is None or not draft.needs_filings(scheme):
-        return False
-    then = None if version is None else version.care_of(case.med_type)
-    return version is None or then is None or not version.needs_filings(then)
+    That is the person's filings, where the version then asked for none, and the class of the items
+    that its scheme did not cover.
+    """
+    scheme = draft.care_of(case.med_type, case.disease)
+    then = None if version is None else version.care_of(case.med_type, case.disease)
+    if scheme is None or version is None or then is None:
+        return scheme is not None
+    if draft.needs_filings(scheme) and not version.needs_filings(then):
+        return True
+    items = version.plans[then].items
+    return items is not None and items != draft.plans[scheme].items

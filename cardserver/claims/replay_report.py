@@ -36,6 +36,8 @@ class Cell(Struct):
     total_fen: int = 0
     before_fen: int = 0
     after_fen: int = 0
+    person_before_fen: int = 0
+    person_after_fen: int = 0
 
     def add(self, other: "Cell") -> None:
         """Add another's sums."""
@@ -43,6 +45,8 @@ class Cell(Struct):
         self.total_fen += other.total_fen
         self.before_fen += other.before_fen
         self.after_fen += other.after_fen
+        self.person_before_fen += other.person_before_fen
+        self.person_after_fen += other.person_after_fen
 
 
 class Tally(Struct):
@@ -55,7 +59,7 @@ class Tally(Struct):
         claim_count: Claims looked at, undone ones and undoings included.
         undone_count: Settlements that were undone since, which count for nothing.
         uncovered_count: Settlements for which no draft has rules.
-        asking_count: Settlements for which the draft asks for filings nobody looked up then.
+        lacking_count: Settlements for which the draft asks for facts that nobody looked up then.
         refused_count: Settlements that the draft refuses, so that the patient pays all.
         unreplayed_count: Settlements that could not be decided again.
         control_count: Settlements that were compared.
@@ -68,7 +72,7 @@ class Tally(Struct):
     claim_count: int = 0
     undone_count: int = 0
     uncovered_count: int = 0
-    asking_count: int = 0
+    lacking_count: int = 0
     refused_count: int = 0
     unreplayed_count: int = 0
     control_count: int = 0
@@ -85,7 +89,10 @@ class Tally(Struct):
                 claim.month, claim.scheme, person_type, case.institution_kind,
                 case.institution_level, claim.institution_no,
             )  # fmt: skip
-            one = Cell(1, before.total_fen, before.fund_pay_fen, claim.fund_after_fen)
+            one = Cell(
+                1, before.total_fen, before.fund_pay_fen, claim.fund_after_fen,
+                before.person_part_fen, claim.person_after_fen,
+            )  # fmt: skip
             self.cells.setdefault(key, Cell()).add(one)
             own.add(one)
             for layer in before.layers:
@@ -93,7 +100,7 @@ class Tally(Struct):
             for layer in claim.paid_after:
                 self.layers.setdefault(layer.field, [0, 0])[1] += layer.paid_fen
             self.uncovered_count += not claim.is_covered
-            self.asking_count += claim.asks_filings
+            self.lacking_count += claim.lacks_facts
         self.undone_count += person.undone_count
         self.refused_count += len(person.refused)
         self.unreplayed_count += len(person.unreplayed)
@@ -195,7 +202,7 @@ class Report(Struct, frozen=True):
     replayed_count: int
     undone_count: int
     uncovered_count: int
-    asking_count: int
+    lacking_count: int
     refused_count: int
     unreplayed_count: int
     control_count: int
@@ -250,7 +257,7 @@ def report_of(
         replayed_count=whole.claim_count,
         undone_count=tally.undone_count,
         uncovered_count=tally.uncovered_count,
-        asking_count=tally.asking_count,
+        lacking_count=tally.lacking_count,
         refused_count=tally.refused_count,
         unreplayed_count=tally.unreplayed_count,
         control_count=tally.control_count,
@@ -258,8 +265,8 @@ def report_of(
         total_fen=whole.total_fen,
         fund_before_fen=whole.before_fen,
         fund_after_fen=whole.after_fen,
-        person_before_fen=whole.total_fen - whole.before_fen,
-        person_after_fen=whole.total_fen - whole.after_fen,
+        person_before_fen=whole.person_before_fen,
+        person_after_fen=whole.person_after_fen,
         layers=tuple(LayerLine(name, two[0], two[1]) for name, two in tally.layers.items()),
         person_types=tuple(_person_types(tally)),
         levels=tuple(_levels(tally)),

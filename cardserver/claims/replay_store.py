@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from cardserver.benefits.values import Accumulated
 from cardserver.claims import tables
 from cardserver.claims.replay import Months, StoredClaim, Used, YearKey
+from cardserver.visits import tables as visits
 from ledger import tables as ledger
 from ledger.bulk_store import plain
 from ledger.database_store import Database
@@ -21,6 +22,7 @@ _YEAR = 10_000
 _SLOT_BITS = 40  # of an entry's number, below its writer's
 _PERSON, _ENTRY = 0, 1
 _claim, _accumulator, _entry = tables.claim.c, tables.accumulator.c, ledger.entry.c
+_visit = visits.visit.c
 
 # All claims since the first day, but for those of care in later years: these moved accumulators
 # that no replayed claim looks at.
@@ -46,6 +48,11 @@ _ACCUMULATORS = select(
     _accumulator.person_no < bindparam("end"),
     _accumulator.year <= bindparam("year"),
 )  # fmt: skip
+_CHAINS = select(_visit.visit_no, _visit.chain_no).where(
+    _visit.person_no >= bindparam("first"),
+    _visit.person_no < bindparam("end"),
+    _visit.chain_no != _visit.visit_no,
+)
 _TIMES = select(_entry.entry_no, _entry.recorded_time_ms).where(
     _entry.entry_no.in_(bindparam("entries", expanding=True))
 )
@@ -62,11 +69,16 @@ class PersonRange(Struct, frozen=True):
 
 
 class PersonClaims(Struct, frozen=True):
-    """A person's claims in the order of their entries, and their accumulators as they are."""
+    """A person's claims in the order of their entries, and their accumulators as they are.
+
+    Attributes:
+        chains: Of all persons of the range: by stay that continues another by transfer, the first.
+    """
 
     person_no: int
     claims: list[StoredClaim]
     now: dict[YearKey, Used]
+    chains: dict[int, int]
 
 
 async def person_ranges(database: Database, claims_max: int) -> list[PersonRange]:
@@ -125,13 +137,16 @@ def _read_persons(
     for person_no, of_year, insutype, scheme, *amounts in rows:
         used = now.setdefault(person_no, {}).setdefault((of_year, insutype), {})
         used[scheme] = Accumulated(*amounts)
+    chains: dict[int, int] = {
+        row.visit_no: row.chain_no for row in connection.execute(_CHAINS, bounds)
+    }
     days = {"from_day": months.first_day, "next_year": (year + 1) * _YEAR}
     found = connection.execute(_CLAIMS, {**bounds, **days}).all()
     for person_no, group in groupby(found, key=itemgetter(_PERSON)):
         claims = [StoredClaim(*row[_ENTRY:]) for row in group]
         if len({claim.entry_no >> _SLOT_BITS for claim in claims}) > 1:
             claims = _by_time(connection, claims)
-        yield PersonClaims(person_no, claims, now.get(person_no, {}))
+        yield PersonClaims(person_no, claims, now.get(person_no, {}), chains)
 
 
 def _by_time(connection: Connection, claims: list[StoredClaim]) -> list[StoredClaim]:

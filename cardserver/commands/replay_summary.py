@@ -53,7 +53,7 @@ def _counts(report: Report, say: Say) -> tuple[tuple[str, int], ...]:
         (say("草案未涉及", "without rules in the draft"), report.uncovered_count),
         (say("草案不予支付", "refused by the draft"), report.refused_count),
         (say("未能重算", "could not be replayed"), report.unreplayed_count),
-        (say("草案所需备案当时未查", "need filings not looked up then"), report.asking_count),
+        (say("草案所需事实当时未查", "rest on facts not looked up then"), report.lacking_count),
         (say("对照核验", "compared with the version that decided"), report.control_count),
         (say("对照不一致", "of these differ"), report.difference_count),
     )
@@ -65,6 +65,7 @@ def _tables(report: Report, say: Say, index: int) -> Iterator[Table]:
     for name, before, after in (
         (say("基金合计", "all funds"), report.fund_before_fen, report.fund_after_fen),
         (say("个人负担", "patients"), report.person_before_fen, report.person_after_fen),
+        (say("机构负担", "institutions"), *_borne(report)),
         *(
             (f"  {value_words('field', one.field)[index]}", one.before_fen, one.after_fen)
             for one in report.layers
@@ -104,6 +105,14 @@ def _tables(report: Report, say: Say, index: int) -> Iterator[Table]:
         if band.person_count:
             bands.add_row(band_words(band), f"{band.person_count:,}", _yuan(band.gain_fen))
     yield bands
+
+
+def _borne(report: Report) -> tuple[int, int]:
+    """Return what the institutions bear, which is neither the funds' nor the patients'."""
+    return (
+        report.total_fen - report.fund_before_fen - report.person_before_fen,
+        report.total_fen - report.fund_after_fen - report.person_after_fen,
+    )
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -163,7 +163,7 @@ async def test_what_was_undone_counts_for_nothing_and_gives_back_what_the_draft_
 
 
 async def test_a_cap_that_the_draft_lowers_is_reached_earlier(counter: Counter) -> None:
-    cap = '[outpatient.cap]\nmeasure = "paid"\nper = "year"\namounts = [{ amount = 1000 }]\n\n'
+    cap = '[[outpatient.caps]]\nmeasure = "paid"\nper = "year"\namounts = [{ amount = 1000 }]\n\n'
     draft = changed(("[outpatient.account]", f"{cap}[outpatient.account]"))
     for month in (3, 4, 5):
         at(counter, month)
