@@ -37,10 +37,15 @@ class Interval(Struct, frozen=True, order=True):
 
 
 class Dimension(Struct, frozen=True):
-    """One thing that rows tell apart: its name, and its values or intervals in order."""
+    """One thing that rows tell apart: its name, and its values or intervals in order.
+
+    Attributes:
+        titles: What the policy itself calls some of the values.
+    """
 
     name: str
     atoms: tuple[Atom, ...]
+    titles: tuple[tuple[Atom, Words], ...] = ()
 
 
 def dimensions(tables: Iterable[Sequence[Rows]], sides: Sequence[Side]) -> tuple[Dimension, ...]:
@@ -65,7 +70,14 @@ def dimensions(tables: Iterable[Sequence[Rows]], sides: Sequence[Side]) -> tuple
         if named:
             known = [value for side in sides for value in _known(name, side)]
             atoms = dict.fromkeys([*known, *sorted(named, key=str)]) if known else {}
-            found.append(Dimension(name, tuple(atoms or [*sorted(named, key=str), OTHERS])))
+            titles = {code: words for side in sides for code, words in _titles(name, side)}
+            found.append(
+                Dimension(
+                    name,
+                    tuple(atoms or [*sorted(named, key=str), OTHERS]),
+                    tuple(titles.items()),
+                )
+            )
     return tuple(found)
 
 
@@ -168,14 +180,21 @@ def _known(name: str, side: Side) -> tuple[Atom, ...]:
     """Return the values that there are, where the policy or the language says so."""
     for part in side:
         value = getattr(part, name, None)
-        if isinstance(value, tuple):
-            return value
+        if isinstance(value, tuple) and value:
+            return tuple(getattr(one, "code", one) for one in value)
     if name == "levels":
         return LEVELS
     for field in fields(Rows):
         if field.name == name:
             return (False, True) if bool in get_args(field.type) else _literals(field.type)
     return ()
+
+
+def _titles(name: str, side: Side) -> Iterable[tuple[Atom, Words]]:
+    """Give the titles that a policy has for values, where it lists them with titles."""
+    for one in getattr(side[1], name, ()):
+        if hasattr(one, "code") and hasattr(one, "title_zh"):
+            yield one.code, Words(f"{one.title_zh} {one.code}", f"{one.title_en} ({one.code})")
 
 
 def _literals(type_: object) -> tuple[Atom, ...]:
@@ -214,8 +233,11 @@ def _atoms_words(dimension: Dimension, atoms: frozenset[Atom]) -> Words:
     chosen = [atom for atom in dimension.atoms if atom in atoms]
     first = chosen[0]
     if not isinstance(first, Interval):
+        titles = dict(dimension.titles)
         words = [
-            Words("其他", "others") if atom == OTHERS else value_words(dimension.name, atom)
+            Words("其他", "others")
+            if atom == OTHERS
+            else titles.get(atom) or value_words(dimension.name, atom)
             for atom in chosen
         ]
         return Words("、".join(one.zh for one in words), " or ".join(one.en for one in words))

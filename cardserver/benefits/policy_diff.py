@@ -29,13 +29,14 @@ from cardserver.benefits.policy_cases import (
 from cardserver.benefits.policy_document import AmountFen, PolicyDocument, RatioE4, Rows
 from cardserver.benefits.policy_table import (
     Value,
+    as_bands,
+    as_rows,
     band_bounds,
     band_rows,
     band_words,
-    is_bands,
+    elements_of,
+    is_nothing,
     is_plain,
-    is_rows,
-    name_of,
     rows_value,
 )
 from cardserver.benefits.policy_words import Words, grouped, key_words, percent_e8, value_words
@@ -110,10 +111,11 @@ def policy_changes(before: Policy, after: Policy) -> tuple[Change, ...]:
         some = new or old
         assert some is not None
         sides = ((old or some).care, first), ((new or some).care, second)
-        if is_bands(some.value):
-            changes += _bands_changes(path, some, _structs(old), _structs(new), sides)
-        elif is_rows(some.value):
-            changes += _rows_changes(path, some.words, _rows(old), _rows(new), sides)
+        said = [None if one is None else one.value for one in (old, new)]
+        if as_bands(some.value):
+            changes += _bands_changes(path, some, as_bands(said[0]), as_bands(said[1]), sides)
+        elif as_rows(some.value):
+            changes += _rows_changes(path, some.words, as_rows(said[0]), as_rows(said[1]), sides)
         else:
             changes += _plain_changes(path, some, old, new)
     return tuple(changes)
@@ -125,21 +127,16 @@ def _items(document: PolicyDocument) -> dict[str, _Item]:
     def walk(struct: Struct, path: str, words: Sequence[Words], care: Struct | None) -> None:
         for field in fields(struct):
             value = getattr(struct, field.name)
-            if value is None or value == () or (care is None and field.name == _SOURCES):
+            if is_nothing(value) or (care is None and field.name == _SOURCES):
                 continue
             here = f"{path}.{field.encode_name}"
             named = [*words, key_words(field.name)]
-            if is_plain(value) or is_rows(value) or is_bands(value):
+            if is_plain(value) or as_rows(value) or as_bands(value):
                 found[here] = _Item(_joined(named), field.name, value, care or struct)
             elif isinstance(value, Struct):
                 walk(value, here, named, care or value)
             else:
-                pairs = (
-                    [(key, value_words("name", key), one) for key, one in value.items()]
-                    if isinstance(value, dict)
-                    else [(*name_of(one, index), one) for index, one in enumerate(value)]
-                )
-                for key, name, one in pairs:
+                for key, name, one in elements_of(value):
                     walk(one, f"{here}[{key}]", [*named, name], care or one)
 
     walk(document, "$", (), None)
@@ -148,21 +145,6 @@ def _items(document: PolicyDocument) -> dict[str, _Item]:
 
 def _joined(words: Sequence[Words]) -> Words:
     return Words(" · ".join(one.zh for one in words), ", ".join(one.en for one in words))
-
-
-def _rows(item: _Item | None) -> Sequence[Rows]:
-    if item is None:
-        return ()
-    assert is_rows(item.value)
-    rows: Sequence[Rows] = item.value  # type: ignore[assignment]  # what is_rows says
-    return rows
-
-
-def _structs(item: _Item | None) -> Sequence[Struct]:
-    if item is None:
-        return ()
-    bands: Sequence[Struct] = item.value  # type: ignore[assignment]  # what is_bands says
-    return bands
 
 
 def _plain_changes(path: str, some: _Item, old: _Item | None, new: _Item | None) -> list[Change]:
@@ -174,8 +156,27 @@ def _plain_changes(path: str, some: _Item, old: _Item | None, new: _Item | None)
         kind, step = "amount", after - before
     if isinstance(before, RatioE4) and isinstance(after, RatioE4):
         kind, step = "ratio", (after - before) * _E4
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        return _list_changes(path, some, before, after)
     words = [_NONE if one is None else value_words(some.key, one) for one in (before, after)]
     return [Change(path, some.words, EVERYONE, words[0], words[1], kind, step)]
+
+
+def _list_changes(
+    path: str, some: _Item, before: tuple[object, ...], after: tuple[object, ...]
+) -> list[Change]:
+    """Say what a list loses and what it gains; of a long list, nothing else."""
+    gone = tuple(one for one in before if one not in after)
+    new = tuple(one for one in after if one not in before)
+    if not gone and not new:  # another order
+        gone, new = before, after
+    first, second = value_words(some.key, gone), value_words(some.key, new)
+    return [
+        Change(
+            path, some.words, EVERYONE, first if gone else _NONE, second if new else _NONE,
+            "text", 0,
+        )
+    ]  # fmt: skip
 
 
 def _rows_changes(

@@ -38,7 +38,9 @@ _WHOLE_E4, _WHOLE_E8 = 10**4, 10**8
 _WHO = Words("情形", "who and where")
 _NOTHING = Words("—", "-")
 _NO_END_FEN = 10**18
-NAMING_KEYS = ("field", "name", "code", "disease", "item", "title")
+_NAMING_KEYS = (("field", "accumulator"), ("name",), ("code",), ("measure", "per"), ("title",))
+_FIGURES_MAX = 24  # letters of a cell that holds a figure; text is longer
+_APPLIES = Words("是", "yes")
 
 
 class Value(Struct, frozen=True):
@@ -102,28 +104,35 @@ def rows_value(rows: Sequence[Rows], where: Mapping[str, Atom]) -> Value | None:
     return _text(said)
 
 
-def is_rows(value: object) -> bool:
-    """Tell whether a value is a table of rows."""
-    return isinstance(value, tuple) and bool(value) and isinstance(value[0], Rows)
+def as_rows(value: object) -> Sequence[Rows]:
+    """Return a value as a table of rows, one row alone too; empty where it is something else."""
+    if isinstance(value, Rows):
+        return (value,)
+    if isinstance(value, tuple) and value and isinstance(value[0], Rows):
+        rows: Sequence[Rows] = value
+        return rows
+    return ()
 
 
-def is_bands(value: object) -> bool:
-    """Tell whether a value is a list of bands: stretches of an amount, each with rows."""
-    return (
+def as_bands(value: object) -> Sequence[Struct]:
+    """Return a value as bands, stretches of an amount with rows; empty where it is none."""
+    if (
         isinstance(value, tuple)
-        and bool(value)
+        and value
         and isinstance(value[0], Struct)
         and hasattr(value[0], "from_amount")
-        and band_rows(value[0]) != ()
-    )
+        and band_rows(value[0])
+    ):
+        bands: Sequence[Struct] = value
+        return bands
+    return ()
 
 
 def band_rows(band: Struct) -> Sequence[Rows]:
     """Return a band's rows."""
     for name in band.__struct_fields__:
-        value = getattr(band, name)
-        if is_rows(value):
-            rows: Sequence[Rows] = value
+        rows = as_rows(getattr(band, name))
+        if rows:
             return rows
     return ()
 
@@ -145,12 +154,40 @@ def band_words(start: int, end: int) -> Words:
     return Words(f"{grouped(start)}–{grouped(end)}元", f"{grouped(start)} to {grouped(end)}")
 
 
-def name_of(element: Struct, index: int) -> tuple[str, Words]:
-    """Say which of a list's elements this is: by the field that names it, or its number."""
-    for key in NAMING_KEYS:
-        value = getattr(element, key, None)
-        if isinstance(value, str):
-            return value, value_words(key, value)
+def elements_of(value: object) -> list[tuple[str, Words, Struct]]:
+    """Return the structs of a list or table, each with its key and words that name it.
+
+    A key is what names the struct itself, so that the same one is found in another version,
+    whatever stands before it.
+    """
+    if isinstance(value, dict):
+        return [(str(key), value_words("name", key), one) for key, one in value.items()]
+    assert isinstance(value, tuple)
+    found: list[tuple[str, Words, Struct]] = []
+    seen: dict[str, int] = {}
+    for index, one in enumerate(value):
+        key, words = _name_of(one, index)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1:
+            number = seen[key]
+            key = f"{key}#{number}"
+            words = Words(f"{words.zh}（{number}）", f"{words.en} ({number})")
+        found.append((key, words, one))
+    return found
+
+
+def _name_of(element: Struct, index: int) -> tuple[str, Words]:
+    """Say which of a list's elements this is: by the fields that name it, or its number."""
+    title_zh, title_en = getattr(element, "title_zh", None), getattr(element, "title_en", None)
+    for keys in _NAMING_KEYS:
+        said = [(key, value) for key in keys if (value := getattr(element, key, None))]
+        if said and all(isinstance(value, str) for _, value in said):
+            words = [value_words(key, value) for key, value in said]
+            if title_zh and title_en:
+                words = [Words(title_zh, title_en)]
+            return "/".join(str(value) for _, value in said), Words(
+                "，".join(one.zh for one in words), ", ".join(one.en for one in words)
+            )
     return str(index), Words(f"第{index + 1}项", f"number {index + 1}")
 
 
@@ -185,10 +222,11 @@ class _Walk:
         for field in fields(struct):
             value = getattr(struct, field.name)
             words = key_words(field.name)
-            if value is None or value == ():
+            if is_nothing(value):
                 continue
-            if is_rows(value):
-                shown = self._rows_table(words, value, care or struct)
+            rows = as_rows(value)
+            if rows:
+                shown = self._table(words, (words,), (rows,), care or struct)
                 if len(shown.rows) == 1 and shown.rows[0][0] == EVERYONE:
                     facts.append((words, shown.rows[0][1]))
                 else:
@@ -203,27 +241,22 @@ class _Walk:
         """Return the parts of a struct, or of a list or table of structs."""
         if isinstance(value, Struct):
             return self.parts(value, words, depth, care)
-        if is_bands(value) and care is not None:
-            bands: Sequence[Struct] = value  # type: ignore[assignment]  # what is_bands says
-            return [Part(words, depth, (), (self._bands_table(words, bands, care),))]
-        elements = _elements(value)
-        if isinstance(value, tuple) and all(_is_flat(one) for _, one in elements):
-            table = _flat_table(words, [one for _, one in elements])
+        bands = as_bands(value)
+        if bands and care is not None:
+            columns = tuple(band_words(*band_bounds(band)) for band in bands)
+            table = self._table(words, columns, [band_rows(band) for band in bands], care)
+            return [Part(words, depth, (), (table,))]
+        elements = elements_of(value)
+        if isinstance(value, tuple) and all(_is_flat(one) for _, _, one in elements):
+            table = _flat_table(words, [one for _, _, one in elements])
             return [Part(words, depth, (), (table,))]
         return [
             part
-            for name, one in elements
+            for _, name, one in elements
             for part in self.parts(
                 one, Words(f"{words.zh}：{name.zh}", f"{words.en}: {name.en}"), depth, care
             )
         ]
-
-    def _rows_table(self, title: Words, rows: Sequence[Rows], care: Struct) -> Shown:
-        return self._table(title, (title,), (rows,), care)
-
-    def _bands_table(self, title: Words, bands: Sequence[Struct], care: Struct) -> Shown:
-        columns = tuple(band_words(*band_bounds(band)) for band in bands)
-        return self._table(title, columns, tuple(band_rows(band) for band in bands), care)
 
     def _table(
         self,
@@ -240,23 +273,29 @@ class _Walk:
             cases[combination] = tuple(
                 _NOTHING if value is None else value.words for value in values
             )
-        return Shown(title, (_WHO, *columns), case_rows(found, cases))
+        rows = case_rows(found, cases)
+        is_text = any(len(cell.en) > _FIGURES_MAX for row in rows for cell in row[1:])
+        return Shown(title, (_WHO, *columns), rows, is_text)
 
 
 def case_rows(
     found: Sequence[Dimension], cases: Mapping[Combination, tuple[Words, ...]]
 ) -> tuple[tuple[Words, ...], ...]:
-    """Return a row for each set of cases that are treated alike, its words first."""
+    """Return a row for each set of cases that are treated alike, its words first.
+
+    Cases of which nothing is said are left out.
+    """
     boxes = sorted(boxes_of(cases), key=lambda one: order_of(found, one[0]))
-    return tuple((box_words(found, box), *cells) for box, cells in boxes)
+    return tuple(
+        (box_words(found, box), *cells)
+        for box, cells in boxes
+        if any(cell != _NOTHING for cell in cells)
+    )
 
 
-def _elements(value: object) -> list[tuple[Words, Struct]]:
-    """Return the structs of a list or table, each with what names it."""
-    if isinstance(value, dict):
-        return [(value_words("name", key), one) for key, one in value.items()]
-    assert isinstance(value, tuple)
-    return [(name_of(one, index)[1], one) for index, one in enumerate(value)]
+def is_nothing(value: object) -> bool:
+    """Tell whether a key is left out, or says no more than if it were."""
+    return value is None or value is False or value in ((), "")
 
 
 def _is_flat(struct: Struct) -> bool:
@@ -286,14 +325,28 @@ def _said(struct: Struct) -> list[tuple[str, object]]:
 
 
 def _text(said: Sequence[tuple[str, object]]) -> Value:
-    zh: list[str] = []
-    en: list[str] = []
+    """Put what is said into words; of a text that stands in both languages, each in its own."""
+    if not said:
+        return Value("text", 0, _APPLIES)
+    texts = dict(said)
+    parts: list[tuple[Words, Words]] = []
     for key, value in said:
-        words = said_words(value) if isinstance(value, Struct) else value_words(key, value)
-        name = key_words(key)
-        zh.append(words.zh if len(said) == 1 else f"{name.zh}{words.zh}")
-        en.append(words.en if len(said) == 1 else f"{name.en} {words.en}")
-    return Value("text", 0, Words("，".join(zh), ", ".join(en)))
+        base = key.removesuffix("_zh")
+        if key.endswith("_en") and f"{key.removesuffix('_en')}_zh" in texts:
+            continue
+        if is_nothing(value):
+            continue
+        if key != base and f"{base}_en" in texts:
+            parts.append((key_words(base), Words(str(value), str(texts[f"{base}_en"]))))
+        elif isinstance(value, Struct):
+            parts.append((key_words(key), said_words(value)))
+        else:
+            parts.append((key_words(key), value_words(key, value)))
+    if len(parts) == 1:
+        return Value("text", 0, parts[0][1])
+    zh = "；".join(f"{name.zh}：{words.zh}" for name, words in parts)
+    en = "; ".join(f"{name.en}: {words.en}" for name, words in parts)
+    return Value("text", 0, Words(zh, en))
 
 
 def _ratio_value(row: RatioRow, rows: Sequence[Rows], where: Mapping[str, Atom]) -> Value:

@@ -41,7 +41,26 @@ _KEYS = {
     "deductible": Words("起付线", "deductible"),
     "bands": Words("统筹基金分段支付", "the pool pays, by band"),
     "bands_per": Words("分段累计", "bands are cumulated over"),
-    "cap": Words("封顶线", "cap"),
+    "bands_from": Words("分段起点", "bands are measured from"),
+    "caps": Words("封顶线", "cap"),
+    "counts_with": Words("合并计算", "counted together with"),
+    "per_year_anew": Words("跨年住院重新计算", "borne again in the next year of a stay"),
+    "only_for": Words("适用情形", "only for"),
+    "accumulator": Words("累计账", "counts in"),
+    "excluded": Words("不予支付的情形", "not covered"),
+    "reason": Words("原因", "reason"),
+    "institution_bears": Words("机构承担", "the institution bears"),
+    "stay_across_years": Words("跨年住院", "a stay across years"),
+    "entitled_by": Words("待遇享受", "entitled by"),
+    "transfers": Words("转院", "transfer"),
+    "special": Words("专项待遇", "special scheme"),
+    "care": Words("待遇种类", "counts as"),
+    "items": Words("目录项目", "items"),
+    "items_filed": Words("项目须备案", "only items that are filed"),
+    "code": Words("编码", "code"),
+    "cash_rounding": Words("现金舍入", "cash is rounded to"),
+    "own_share": Words("个人负担", "the patient bears"),
+    "of_person_type": Words("以此类人员为准", "of what is borne by"),
     "layers": Words("补充层", "supplementary layer"),
     "account": Words("个人账户", "accounts"),
     "pays": Words("个人账户可支付", "the personal account may pay"),
@@ -68,6 +87,17 @@ _VALUES = {
     "year": Words("年度", "the year"),
     "admission": Words("每次住院", "each stay"),
     "bill": Words("每单", "each bill"),
+    "zero": Words("含起付线，自零起", "zero, the deductible included"),
+    "discharge": Words("出院时按出院年度结算", "settled at discharge, by that year"),
+    "year_end": Words("年末分段结算", "settled at the year's end"),
+    "day": Words("按日", "each day for itself"),
+    "one_stay": Words("视为一次住院", "one stay"),
+    "new_stay": Words("另计一次住院", "a new stay"),
+    "down": Words("舍去不足一分", "down to the fen"),
+    "fen": Words("分", "the fen"),
+    "jiao": Words("角，余数由机构承担", "the jiao, the institution bears the rest"),
+    "outpatient": Words("门诊", "outpatient care"),
+    "inpatient": Words("住院", "inpatient care"),
     "paid": Words("已支付金额", "what is paid"),
     "in_scope": Words("政策范围内累计金额", "the cumulative in-scope amount"),
     "left_over": Words("以前各层限额以上", "what the caps before left over"),
@@ -105,6 +135,10 @@ _CODES = {
     ("med_types", "41"): Words("药店", "pharmacy purchase"),
     ("insutypes", "310"): Words("职工 310", "employees (310)"),
     ("insutypes", "390"): Words("居民 390", "residents (390)"),
+    ("entitled_by", "admission"): Words("按入院日", "its first day"),
+    ("bands_from", "deductible"): Words("起付线以上", "above the deductible"),
+    ("designated", True): Words("定点机构", "at the designated institution"),
+    ("designated", False): Words("非定点机构", "elsewhere than at the designated institution"),
     ("levels", 0): Words("无级别", "without level"),
     ("levels", 1): Words("一级", "level 1"),
     ("levels", 2): Words("二级", "level 2"),
@@ -112,6 +146,7 @@ _CODES = {
 }
 _YES, _NO = Words("是", "yes"), Words("否", "no")
 _E6 = 10**6
+_LISTED_MAX = 40  # values of a list that are named
 
 
 def key_words(key: str) -> Words:
@@ -121,10 +156,10 @@ def key_words(key: str) -> Words:
 
 
 def value_words(key: str, value: object) -> Words:
-    """Say what a plain value under a key is called."""
+    """Say what a plain value under a key is called; a long list by its first values."""
     match value:
         case bool():
-            return _YES if value else _NO
+            return _CODES.get((key, value)) or (_YES if value else _NO)
         case AmountFen():
             text = grouped(value)
             return Words(f"{text}元", text)
@@ -132,8 +167,11 @@ def value_words(key: str, value: object) -> Words:
             text = percent_e8(value * 10**4)
             return Words(text, text)
         case tuple() | list():
-            parts = [value_words(key, one) for one in value]
-            return Words("、".join(p.zh for p in parts), ", ".join(p.en for p in parts))
+            parts = [value_words(key, one) for one in value[:_LISTED_MAX]]
+            zh, en = "、".join(p.zh for p in parts), ", ".join(p.en for p in parts)
+            if len(value) > _LISTED_MAX:
+                zh, en = f"{zh}……共{len(value)}项", f"{en} ... {len(value)} in all"
+            return Words(zh, en)
         case dt.date() | int() | str():
             text = str(value)
             return _CODES.get((key, value)) or _VALUES.get(text, Words(text, text))

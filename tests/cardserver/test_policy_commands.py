@@ -14,7 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from benchmarks.replay import make_claims
-from cardserver.benefits.plan import Circumstances
+from cardserver.benefits.plan import Plan
 from cardserver.benefits.policy import load_policy
 from cardserver.benefits.policy_cases import Interval, dimensions, where_of
 from cardserver.benefits.policy_table import rows_value
@@ -119,7 +119,7 @@ def test_a_policy_is_shown_in_chinese_and_in_english() -> None:
     output = run("show", BEIJING).output
     for words in (
         "北京市职工基本医疗保险", "起付线", "1,800元", "0–20,000元", "20,000元以上",
-        "大额互助 hifob_pay", "400,000元", "依据", "个人账户可支付: 全自费、超限价",
+        "大额互助 hifob_pay", "400,000元", "依据", "个人账户可支付：全自费、超限价",
     ):  # fmt: skip
         assert words in output
     assert "│ 退休，二级 │ 92.2% │ 95.2% │ 98.2% │" in " ".join(output.split())
@@ -152,16 +152,15 @@ def test_the_table_says_what_a_bill_is_divided_by() -> None:
     for person_type, kind, level, age, admission in itertools.product(
         ("11", "12"), (1, 2), (0, 1, 2, 3), (40, 69, 70), (1, 2)
     ):
-        case = Circumstances(person_type, kind, level, "21", age, admission)
         plan = policy.plans["inpatient"].find(
             Case("310", "21", person_type, age, kind, level, "110000", 20260101), admission
         )
-        assert plan is not None
+        assert isinstance(plan, Plan)
         atoms = [
             next(
                 atom for atom in dimension.atoms
                 if atom == {"person_types": person_type, "levels": level}.get(dimension.name)
-                or (isinstance(atom, Interval) and atom.start <= case.age < atom.end)
+                or (isinstance(atom, Interval) and atom.start <= age < atom.end)
             )
             for dimension in found
         ]  # fmt: skip
@@ -172,6 +171,123 @@ def test_the_table_says_what_a_bill_is_divided_by() -> None:
             assert (value.kind, value.number) == ("ratio", band.ratio_e8)
             seen += 1
     assert seen == 2 * 2 * 4 * 3 * 2 * 3
+
+
+WIDE = """
+name = "made-up-residents"
+title_zh = "试验居民"
+title_en = "Made-up residents"
+regions = ["110100"]
+insutypes = ["390"]
+person_types = ["14"]
+begins = 2026-01-01
+cash_rounding = "jiao"
+sources = [{ title = "made up", supports = "all", standing = "recollection" }]
+diseases = [
+    { code = "M01", title_zh = "糖尿病", title_en = "Diabetes" },
+    { code = "M02", title_zh = "尿毒症", title_en = "Uraemia" },
+]
+[outpatient]
+med_types = ["11"]
+institution_kinds = ["hospital", "community"]
+bands_per = "year"
+excluded = [
+    { designated = false, levels = [3], reason_zh = "须先到签约机构", reason_en = "go to yours first" },
+]
+bands = [{ from = 0, ratios = [{ designated = true, ratio = "60%" }, { designated = false, ratio = "40%" }] }]
+caps = [{ measure = "paid", per = "year", amounts = [{ amount = 400 }] }]
+[inpatient]
+med_types = ["21"]
+institution_kinds = ["hospital"]
+transfers = "one_stay"
+bands_from = "deductible"
+[inpatient.deductible]
+per = "admission"
+amounts = [{ levels = [0, 1], amount = 200 }, { levels = [2, 3], amount = 800 }]
+[[inpatient.bands]]
+from = 0
+ratios = [
+    { referrals = ["local", "referred", "emergency"], ratio = "75%" },
+    { referrals = ["unreferred"], ratio = "55%" },
+]
+[[inpatient.layers]]
+field = "hifmi_pay"
+base = ["deductible", "own_share"]
+bands = [{ from = 0, to = 50_000, ratios = [{ ratio = "60%" }] }, { from = 50_000, ratios = [{ ratio = "70%" }] }]
+deductible = { per = "year", amounts = [{ amount = 14_000 }] }
+[[inpatient.layers]]
+field = "maf_pay"
+base = "own_share"
+only_for = [{ age_from = 80 }]
+ratios = [{ ratio = "50%" }]
+caps = [{ measure = "paid", per = "year", amounts = [{ amount = "30000.50" }] }]
+[[special]]
+name = "chronic"
+title_zh = "门诊慢特病"
+title_en = "Chronic diseases"
+med_types = ["14"]
+institution_kinds = ["hospital", "community"]
+diseases = ["M01", "M02"]
+items = ["XA10*", "XB0001"]
+[[special.bands]]
+from = 0
+ratios = [{ diseases = ["M01"], ratio = "70%" }, { diseases = ["M02"], ratio = "85%" }]
+[[special.caps]]
+measure = "paid"
+per = "year"
+amounts = [{ diseases = ["M01"], amount = 3000 }, { diseases = ["M02"], amount = 60_000 }]
+"""  # noqa: E501 - as someone writes it
+
+
+def test_whatever_the_language_has_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "wide.toml"
+    file.write_text(WIDE, encoding="utf-8")
+    run("check", file)
+    squeezed = " ".join(run("show", file).output.split())
+    for words in (
+        "三级，非定点机构 │ 须先到签约机构", "│ 定点机构 │ 60%", "│ 非定点机构 │ 40%",
+        "│ 本地、已转诊、急诊 │ 75%", "│ 未转诊 │ 55%", "│ 糖尿病 M01 │ 70%",
+        "尿毒症 M02 │ 60,000元", "专项待遇：门诊慢特病", "│ 80岁及以上 │ 是 │",
+        "金额: 30,000.50元", "目录项目: XA10*、XB0001", "补充层：大病保险 hifmi_pay",
+        "现金舍入: 角，余数由机构承担", "50,000元以上", "无级别、一级 │ 200元",
+    ):  # fmt: skip
+        assert words in squeezed, words
+    squeezed = " ".join(run("show", file, "--lang", "en").output.split())
+    for words in (
+        "at the designated institution │ 60%", "go to yours first", "not referred │ 55%",
+        "Uraemia (M02) │ 60,000", "special scheme: Chronic diseases", "80 and older │ yes",
+    ):  # fmt: skip
+        assert words in squeezed, words
+
+
+def test_whatever_the_language_has_is_compared(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text(WIDE, encoding="utf-8")
+    text = WIDE
+    for before, after in (
+        ('ratio = "40%"', 'ratio = "45%"'),
+        ('["local", "referred", "emergency"]', '["local", "referred"]'),
+        ('["unreferred"]', '["unreferred", "emergency"]'),
+        ('["XA10*", "XB0001"]', '["XA10*", "XC0002"]'),
+        ("amount = 60_000", "amount = 65_000"),
+        ("age_from = 80", "age_from = 75"),
+        ('cash_rounding = "jiao"', 'cash_rounding = "fen"'),
+        ("designated = false, levels = [3], reason", "levels = [3], designated = false, reason"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    new.write_text(text, encoding="utf-8")
+    found = json.loads(run("diff", old, new, "--json", status=1).output)
+    assert {
+        (one["path"], one["who_en"], one["before"], one["after"]) for one in found["changes"]
+    } == {
+        ("$.cash_rounding", "every case", "the jiao, the institution bears the rest", "the fen"),
+        ("$.outpatient.bands", "elsewhere than at the designated institution", "40%", "45%"),
+        ("$.inpatient.bands", "emergency", "75%", "55%"),
+        ("$.inpatient.layers[maf_pay].only_for", "75 to 79 years old", "none", "yes"),
+        ("$.special[chronic].items", "every case", "XB0001", "XC0002"),
+        ("$.special[chronic].caps[paid/year].amounts", "Uraemia (M02)", "60,000", "65,000"),
+    }
 
 
 # --- diff ---------------------------------------------------------------------------------------
@@ -220,13 +336,13 @@ def test_the_same_rules_in_other_words_do_not_differ(write: Write) -> None:
 
 
 def test_what_only_one_of_them_has_is_told(write: Write) -> None:
-    cap = '[outpatient.cap]\nmeasure = "paid"\nper = "year"\namounts = [{ amount = 5000 }]\n\n'
+    cap = '[[outpatient.caps]]\nmeasure = "paid"\nper = "year"\namounts = [{ amount = 5000 }]\n\n'
     new = write(("[outpatient.account]", f"{cap}[outpatient.account]"))
     found = json.loads(run("diff", BEIJING, new, "--json", status=1).output)
     assert [(one["path"], one["before"], one["after"]) for one in found["changes"]] == [
-        ("$.outpatient.cap.measure", "none", "what is paid"),
-        ("$.outpatient.cap.per", "none", "the year"),
-        ("$.outpatient.cap.amounts", "none", "5,000"),
+        ("$.outpatient.caps[paid/year].measure", "none", "what is paid"),
+        ("$.outpatient.caps[paid/year].per", "none", "the year"),
+        ("$.outpatient.caps[paid/year].amounts", "none", "5,000"),
     ]
 
 
