@@ -17,7 +17,7 @@ from cardserver.benefits.layer_payments import (
     pool_payment,
 )
 from cardserver.benefits.line_division import covered_lines, split_lines
-from cardserver.benefits.plan import Plan, PlanExclusion, ShareMask
+from cardserver.benefits.plan import Plan, PlanExclusion
 from cardserver.benefits.policy import Policy
 from cardserver.benefits.values import (
     LARGE_AMOUNT,
@@ -92,7 +92,10 @@ def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
     shares = [
         fully_own, over_limit, pre_self_pay, deductible, in_scope - deductible - pool.paid_fen,
     ]  # fmt: skip
-    hospital = _borne_by_institution(plan, shares)
+    hospital = 0
+    for place in plan.borne_by_institution:
+        hospital += shares[place]
+        shares[place] = 0
     payments = _layers(plan, in_scope, pool, shares, before) if plan.layers else []
     fund = pool.paid_fen
     for payment in payments:
@@ -121,12 +124,17 @@ def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
         split,
         tuple(line_splits),
         explanation,
-        _moved(scheme, plan, split, payments, is_first_of_stay=plan.has_stays and stay is None),
+        _moved(scheme, plan, split, payments, is_first_of_stay=plan.has_stays and _is_first(stay)),
         scheme,
         case.care_date // 10_000,
         policy.identity,
         plan.clearing_type,
     )
+
+
+def _is_first(stay: Stay | None) -> bool:
+    """Tell whether a bill counts its stay: none before it does, or what did was undone."""
+    return stay is None or not stay.moved.admissions
 
 
 def divide_lines(lines: Sequence[BillLine]) -> Sequence[LineSplit] | BillRefusal:
@@ -221,16 +229,6 @@ def _layers(
     return payments
 
 
-def _borne_by_institution(plan: Plan, shares: list[int]) -> int:
-    """Take from the patient's shares what the institution bears, and give the sum."""
-    borne = 0
-    for place, is_borne in enumerate(plan.bears_mask):
-        if is_borne:
-            borne += shares[place]
-            shares[place] = 0
-    return borne
-
-
 def _paid_by_layer(
     plan: Plan, pool: LayerPayment, payments: Sequence[LayerPayment]
 ) -> tuple[Layer, ...]:
@@ -270,19 +268,19 @@ def _accounts(plan: Plan, shares: Sequence[int], purses: Purses) -> tuple[int, i
 
     The personal account pays first those shares that only it may pay.
     """
-    payable = both = aid_payable = 0
-    masks: tuple[ShareMask, ShareMask] = plan.account_mask, plan.mutual_aid_mask
-    for share, by_account, by_aid in zip(shares, *masks, strict=True):
-        if by_account:
-            payable += share
-        if by_aid:
-            aid_payable += share
-            if by_account:
-                both += share
+    payable = 0
+    for place in plan.account_pays:
+        payable += shares[place]
     account = min(max(0, purses.account_fen), payable)
+    if purses.mutual_aid_fen <= 0:
+        return account, 0
+    both = aid_payable = 0
+    for place in plan.mutual_aid_pays:
+        aid_payable += shares[place]
+        if place in plan.account_pays:
+            both += shares[place]
     from_both = max(0, account - (payable - both))
-    mutual_aid = min(max(0, purses.mutual_aid_fen), aid_payable - from_both)
-    return account, mutual_aid
+    return account, min(purses.mutual_aid_fen, aid_payable - from_both)
 
 
 def _not_covered(policy: Policy, case: Case) -> BillRefusal:

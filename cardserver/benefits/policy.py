@@ -113,6 +113,13 @@ class PolicyBook:
         if mistakes:
             raise PolicyError(mistakes)
         self._found: dict[tuple[str, str, str], tuple[Policy, ...]] = {}
+        self._asking = frozenset(
+            (insutype, med_type)
+            for policy in self._policies
+            for insutype in policy.document.insutypes
+            for (med_type, _), scheme in policy.care.items()
+            if policy.needs_filings(scheme)
+        )
         self._by_identity = {policy.identity: policy for policy in self._policies}
         keys = {
             (insutype, region, med_type)
@@ -133,6 +140,10 @@ class PolicyBook:
     def kinds(self) -> set[tuple[str, str]]:
         """Name the insurances, each with a medical type, that some policy is about."""
         return {(insutype, med_type) for insutype, _, med_type in self._found}
+
+    def needs_filings(self, insutype: str, med_type: str) -> bool:
+        """Tell whether some policy asks for filings where this is insured and billed."""
+        return (insutype, med_type) in self._asking
 
     def by_identity(self, identity: str) -> Policy | None:
         """Find the version that a claim names as the one that decided it."""

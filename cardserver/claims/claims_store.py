@@ -34,7 +34,7 @@ from cardserver.claims.values import (
     Rules,
 )
 from cardserver.registry import tables as registry
-from cardserver.registry.values import Insurance, InsuranceState
+from cardserver.registry.values import Filing, FilingKind, Insurance, InsuranceState
 from cardserver.visits.visit_book import Noted
 from cardserver.visits.visits_store import Note, read_persons_of, read_visits, visit_queries
 from ledger.bulk_store import Query, Row, Statement, insert, put, select
@@ -86,11 +86,11 @@ _FIND_PAYERS = Statement(
 )
 _PLACE = (
     "SELECT t.terminal_no, t.state, i.institution_no, i.kind, i.level, i.state,"
-    " i.contract_begins, i.contract_ends, c.begins, c.ends, c.level, c.care FROM terminal t"
+    " i.contract_begins, i.contract_ends, i.code, c.begins, c.ends, c.level, c.care FROM terminal t"
     " JOIN institution i ON i.institution_no = t.institution_no"
     " LEFT JOIN contract c ON c.institution_no = i.institution_no WHERE t.terminal_no "
 )
-_PLACE_SIZE = 7  # columns of a place itself; then those of one of its contracts
+_PLACE_SIZE = 8  # columns of a place itself; then those of one of its contracts
 _FIND_PLACES = Statement(
     "select places",
     postgresql=f"{_PLACE}= ANY($1::integer[])",
@@ -103,6 +103,9 @@ _FIND_INSURANCES = select(
     registry.insurance,
     ("insutype", "begins", "ends", "state", "person_type", "region"),
     ("person_no",),
+)
+_FIND_FILINGS = select(
+    registry.filing, ("kind", "code", "institution_no", "begins", "ends"), ("person_no",)
 )
 _FIND_CLAIMS = select(tables.claim, _READ_CLAIM, ("entry_no",))
 _FIND_UNDOING = select(tables.claim, ("entry_no",), ("undoes",))
@@ -165,6 +168,9 @@ class ClaimsParticipant:
     def read(self, book: Book, needs: Sequence[Needs]) -> Script[None]:
         """Read all else that the decisions look at."""
         yield from _read_conditions(book, needs)
+        filings_of = {need.filings_of for need in needs if need.filings_of}
+        if filings_of:
+            yield from _read_filings(book, filings_of)
         visits = _visits_of(book, needs)
         stays_of = {need.stays_of for need in needs if need.stays_of}
         if visits or stays_of:
@@ -382,6 +388,12 @@ def _note(decided: Decided[Record], noted: Noted) -> Note:
         attempt.msgid,
         attempt.operator_no,
     )
+
+
+def _read_filings(book: Book, persons: set[int]) -> Script[None]:
+    book.filings = {person: [] for person in persons}
+    for person_no, kind, *rest in (yield _FIND_FILINGS(_keys(persons))):
+        book.filings[person_no].append(Filing(person_no, FilingKind(kind), *rest))
 
 
 def _read_accumulators(book: Book, needs: Sequence[Needs]) -> Script[None]:

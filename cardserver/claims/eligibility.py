@@ -5,18 +5,19 @@ Each check returns the code that refuses, or nothing; they are ordered as the co
 
 from collections.abc import Iterable
 
+from cardserver.benefits.plan import type_of_kind
+from cardserver.benefits.policy import Policy
 from cardserver.claims.values import CardState, PersonState, Place
 from cardserver.registry.values import CardState as CardStateNumber
 from cardserver.registry.values import InstitutionKind, Insurance, InsuranceState
 from protocol.terminal.codes import ResponseCode
 
 _ACTIVE = 1
-_OUTPATIENT, _INPATIENT, _PHARMACY = "11", "21", "41"
-# Which kinds of institutions bill which care: only a pharmacy sells without a visit, and only a
-# hospital has beds.
+_OUTPATIENT, _PHARMACY = "11", "41"
+# Which kinds of institutions bill which care, whatever the policy: only a pharmacy sells without a
+# visit. Who has beds, or cares for special diseases, is the policy's word (`refusal_of_care`).
 _KINDS = {
     _OUTPATIENT: {InstitutionKind.HOSPITAL, InstitutionKind.COMMUNITY},
-    _INPATIENT: {InstitutionKind.HOSPITAL},
     _PHARMACY: {InstitutionKind.PHARMACY},
 }
 
@@ -87,6 +88,13 @@ def refusal_of_contract(place: Place, med_type: str, care_date: int) -> Response
     if place.care and med_type not in place.care.split():
         return ResponseCode.CARE_TYPE_NOT_CONTRACTED
     return None
+
+
+def refusal_of_care(policy: Policy, scheme: str, place: Place) -> ResponseCode | None:
+    """Refuse care that the policy has at other kinds of institutions."""
+    if type_of_kind.get(place.kind) in policy.plans[scheme].rules.institution_kinds:
+        return None
+    return ResponseCode.CARE_TYPE_NOT_CONTRACTED
 
 
 def age_on(birth_date: int, day: int) -> int:

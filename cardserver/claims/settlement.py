@@ -4,9 +4,8 @@ The decision is pure and the same for both. Not here: undoing (`undoing.py`), ho
 (`cardserver.benefits`), reading and writing (`claims_store.py`).
 """
 
-import datetime as dt
+from collections.abc import Sequence
 from itertools import repeat
-from typing import NamedTuple
 
 from msgspec import Struct, msgpack
 
@@ -14,15 +13,9 @@ from cardserver.benefits import values as benefits
 from cardserver.benefits.adjudication import adjudicate
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.claims.accounting import settlement_entry
+from cardserver.claims.admissible_bill import admissible_bill, care_date_of
 from cardserver.claims.checking import Passed, ToCheck, audit_of, check_bill, looks_back
-from cardserver.claims.eligibility import (
-    age_on,
-    coverage,
-    refusal_of_card,
-    refusal_of_contract,
-    refusal_of_person,
-    refusal_of_place,
-)
+from cardserver.claims.eligibility import age_on, coverage
 from cardserver.claims.values import (
     AccumulatorKey,
     Attempt,
@@ -36,8 +29,6 @@ from cardserver.claims.values import (
     ClaimsWork,
     Facts,
     Needs,
-    PersonState,
-    Place,
     Presented,
     Record,
     Rules,
@@ -45,7 +36,8 @@ from cardserver.claims.values import (
 )
 from cardserver.outcomes import code_of_bill
 from cardserver.registry.values import Insurance
-from cardserver.visits.billing import VisitBill, bill_of_visit, stay_so_far
+from cardserver.visits.billing import VisitBill, stay_so_far
+from cardserver.visits.course import Course
 from cardserver.visits.refusal import Refusal
 from cardserver.visits.values import Visit
 from cardserver.visits.visit_book import Noted
@@ -78,17 +70,6 @@ class Adjudicated(Struct, frozen=True):
     care_date: int
     payer_person_no: int
     balance_after_fen: int
-
-
-class _Admitted(NamedTuple):
-    """A bill that is let in: whose, where, under which insurance."""
-
-    bill: Bill
-    care_date: int
-    visit: VisitBill | None
-    place: Place
-    person: PersonState
-    insurance: Insurance
 
 
 def settle_work(
@@ -136,6 +117,9 @@ def needs_of(
         terminal_no=terminal_no,
         visit_no=visit_no,
         stays_of=presented.person_no if past.needs_stays else 0,
+        filings_of=presented.person_no
+        if rules.policies.needs_filings(bill.insutype, bill.med_type)
+        else 0,
         history_from=past.first_day,
     )
 
@@ -181,16 +165,17 @@ def adjudicate_bill(
 ) -> Adjudicated | ClaimsAnswer:
     """Divide a bill, or refuse with the first code that applies."""
     book = view.book
-    found = _admitted(view, bill, presented, terminal_no=terminal_no)
-    if isinstance(found, Answer):
-        return found
+    found = admissible_bill(view, bill, presented, rules, terminal_no=terminal_no)
+    if isinstance(found, Refusal):
+        return Answer(
+            found.code,
+            detail_zh=found.detail_zh,
+            detail_en=found.detail_en,
+            is_stored=found.code.is_stored,
+        )
     bill, care_date, visited = found.bill, found.care_date, found.visit
     place, person, insurance = found.place, found.person, found.insurance
-    policy = rules.policies.find(bill.insutype, insurance.region, bill.med_type, care_date)
-    scheme = policy and policy.care_of(bill.med_type, bill.disease)
-    if not policy or not scheme:
-        return refused(ResponseCode.POLICY_NOT_FOUND)
-
+    policy, scheme, filed = found.policy, found.scheme, found.filed
     payer_person_no, mutual_aid_fen = aid_of(view, presented.person_no)
     balance_fen = view.personal_balance(presented.person_no)
     case = benefits.Case(
@@ -202,6 +187,10 @@ def adjudicate_bill(
         institution_level=place.level,
         region=insurance.region,
         care_date=care_date,
+        referral=filed.referral,
+        disease=filed.disease,
+        is_designated=filed.is_designated,
+        filed_items=filed.items,
     )
     used: dict[str, benefits.Accumulated] = {}
     for row in policy.rows_of(scheme):
@@ -212,13 +201,25 @@ def adjudicate_bill(
     purses = benefits.Purses(balance_fen, mutual_aid_fen, bill.uses_account)
     stay, admission = None, 0
     if visited is not None and visited.is_stay:
-        admission = _admission(book, visited.visit, scheme)
-        stay = stay_so_far(book.visits, visited.visit, fresh_admission=admission)
-        admission = admission if stay is None else stay.admission
+        chain = [
+            one
+            for one in book.visits.chain(visited.visit)
+            if one[0].visit_no == visited.visit.visit_no
+            or policy.is_one_stay_after_transfer(scheme)
+        ]
+        stay = stay_so_far((course for _, course in chain), year=care_date // 10_000)
+        admission = stay.admission if stay else _admission(book, chain, scheme)
     adjudication = adjudicate(
         policy,
         case,
-        _lines(bill, rules.catalogue, place.level, care_date, visited),
+        _lines(
+            bill,
+            rules.catalogue,
+            place.level,
+            care_date=care_date,
+            days=None if visited is None else visited.days,
+            insurances=found.insurances if policy.is_entitled_by_day(scheme) else None,
+        ),
         used,
         purses,
         explain=explain,
@@ -305,20 +306,6 @@ def split_message(split: benefits.Split) -> messages.Split:
     )
 
 
-def care_date_of(bill: Bill, today: int) -> int:
-    """Return the day whose rules apply: a stay's last day, else today."""
-    return today if bill.discharged is None else _day(bill.discharged)
-
-
-def _refusal_of_dates(bill: Bill, today: int) -> ResponseCode | None:
-    if bill.discharged is not None and _day(bill.discharged) > today:
-        return ResponseCode.BILL_INVALID
-    last = today if bill.discharged is None else _day(bill.discharged)
-    if bill.admitted is not None and _day(bill.admitted) > last:
-        return ResponseCode.BILL_INVALID
-    return None
-
-
 def _post(attempt: Attempt, presented: Presented, done: Adjudicated, passed: Passed) -> ClaimsPost:
     adjudication, bill, visit = done.adjudication, done.bill, done.visit
     split = adjudication.split
@@ -368,7 +355,9 @@ def _post(attempt: Attempt, presented: Presented, done: Adjudicated, passed: Pas
 
     noted = None
     if visit is not None:
-        settled = visit.record(admission=done.admission, moved=adjudication.moved)
+        settled = visit.record(
+            admission=done.admission, year=adjudication.year, moved=adjudication.moved
+        )
         noted = Noted(visit.visit.visit_no, record=settled)
     record = Record(
         attempt=attempt, action="settle", reason=audit_of(passed.checked), claim=claim, visit=noted
@@ -392,72 +381,38 @@ def aid_of(view: ClaimsView, person_no: int) -> tuple[int, int]:
     return payer.person_no, view.personal_balance(payer.person_no)
 
 
-def _admitted(
-    view: ClaimsView, bill: Bill, presented: Presented, *, terminal_no: int
-) -> _Admitted | ClaimsAnswer:
-    """Let a bill in, or refuse with the first code that applies."""
-    book = view.book
-    today = view.when.business_date
-    place = book.places.get(terminal_no)
-    person = book.persons.get(presented.person_no)
-    visited = _visited(view, bill, presented, place)
-    if isinstance(visited, VisitBill):
-        bill, care_date = visited.bill, visited.care_date
-    else:
-        care_date = care_date_of(bill, today)
-    refusal = refusal_of_place(place)
-    if refusal is None and presented.card_no:
-        refusal = refusal_of_card(book.cards.get(presented.card_no), presented.person_no, today)
-    refusal = refusal or refusal_of_person(person, care_date)
-    if refusal is not None:
-        return refused(refusal)
-    assert place is not None
-    assert person is not None
-    place = place.on(care_date)
-    insurance = coverage(book.insurances.get(presented.person_no, ()), bill.insutype, care_date)
-    if isinstance(insurance, ResponseCode):
-        return refused(insurance)
-    refusal = refusal_of_contract(place, bill.med_type, care_date)
-    if refusal is not None:
-        return refused(refusal)
-    if isinstance(visited, Refusal):
-        return Answer(visited.code, detail_zh=visited.detail_zh, detail_en=visited.detail_en)
-    refusal = _refusal_of_dates(bill, today)
-    if refusal is not None:
-        return refused(refusal)
-    return _Admitted(bill, care_date, visited, place, person, insurance)
-
-
-def _visited(
-    view: ClaimsView, bill: Bill, presented: Presented, place: Place | None
-) -> VisitBill | Refusal | None:
-    """Find what a bill that names a visit settles; None for one that brings its lines."""
-    if not bill.mdtrt_id or place is None:
-        return None
-    return bill_of_visit(
-        view.book.visits,
-        bill,
-        visit_no=claim_number(bill.mdtrt_id),
-        institution_no=place.institution_no,
-        person_no=presented.person_no,
-        today=view.when.business_date,
-    )
-
-
-def _admission(book: Book, visit: Visit, scheme: str) -> int:
-    """Return the stay's number in the year in which it began, while nothing of it is settled."""
-    begins = min(stay.begins for stay, _ in book.visits.chain(visit))
-    key = AccumulatorKey(visit.person_no, begins // 10_000, visit.insutype, scheme)
+def _admission(book: Book, chain: Sequence[tuple[Visit, Course]], scheme: str) -> int:
+    """Return a stay's number in the year in which it began, while nothing of it is settled."""
+    first = min((visit for visit, _ in chain), key=lambda visit: visit.begins)
+    key = AccumulatorKey(first.person_no, first.begins // 10_000, first.insutype, scheme)
     return book.accumulators.get(key, benefits.NOTHING_USED).admissions + 1
 
 
 def _lines(
-    bill: Bill, catalogue: Catalogue, level: int, care_date: int, visited: VisitBill | None
+    bill: Bill,
+    catalogue: Catalogue,
+    level: int,
+    *,
+    care_date: int,
+    days: Sequence[int] | None,
+    insurances: Sequence[Insurance] | None,
 ) -> list[benefits.BillLine]:
+    """Look the lines up.
+
+    Args:
+        bill: With its lines.
+        catalogue: As of now.
+        level: The institution's.
+        care_date: The day of a line that has none of its own.
+        days: The lines' own, of a visit.
+        insurances: The person's, where each day is covered for itself.
+    """
     lines: list[benefits.BillLine] = []
     find = catalogue.find
-    days = repeat(care_date) if visited is None else visited.days
-    for line, day in zip(bill.lines, days, strict=False):
+    covered: dict[int, bool] = {}
+    for line, day in zip(bill.lines, repeat(care_date) if days is None else days, strict=False):
+        if insurances is not None and day not in covered:
+            covered[day] = isinstance(coverage(insurances, bill.insutype, day), Insurance)
         item = find(line.item, level=level, day=day)
         if item is None:
             item_class, ratio_e4, limit = _CLASS_C, _WHOLE_E4, None
@@ -468,10 +423,7 @@ def _lines(
             benefits.BillLine(
                 line.item, item_class, ratio_e4, limit,
                 line.price_microyuan, line.quantity_e4, line.gross_fen,
+                covered.get(day, True),
             )
         )  # fmt: skip
     return lines
-
-
-def _day(date: dt.date) -> int:
-    return date.year * 10_000 + date.month * 100 + date.day

@@ -15,7 +15,7 @@ from cardserver.benefits.values import Accumulated, Case, LineSplit, Moved, Purs
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.checks.counter_checks import NO_CHECKS, CounterChecks
 from cardserver.checks.values import Occasion
-from cardserver.registry.values import Insurance
+from cardserver.registry.values import Filing, Insurance
 from cardserver.visits.visit_book import Noted, VisitBook
 from ledger.decisions import Answer, Decision, GroupView, Post, Work
 from ledger.entries import Draft
@@ -77,6 +77,10 @@ class PolicyFinder(Protocol):
         """Find the version that a claim names."""
         ...
 
+    def needs_filings(self, insutype: str, med_type: str) -> bool:
+        """Tell whether some policy asks for filings where this is insured and billed."""
+        ...
+
     def kinds(self) -> set[tuple[str, str]]:
         """Name the insurances, each with a medical type, that some policy is about."""
         ...
@@ -110,6 +114,7 @@ class Needs(Struct, frozen=True):
         original: The attempt that is to be reversed.
         visit_no: The visit.
         stays_of: Whose inpatient stays.
+        filings_of: Whose filings.
         history_from: From which business day on the person's settlements; 0 none.
     """
 
@@ -121,6 +126,7 @@ class Needs(Struct, frozen=True):
     original: RequestKey | None = None
     visit_no: int = 0
     stays_of: int = 0
+    filings_of: int = 0
     history_from: int = 0
     settles_anew: bool = False
 
@@ -289,6 +295,7 @@ class Place(NamedTuple):
     institution_state: int
     contract_begins: int
     contract_ends: int
+    code: str
     care: str = ""
     contracts: tuple[Contract, ...] = ()
 
@@ -320,6 +327,7 @@ class Book:
         undone: By number of the claim, the number of the one that undid it.
         printed: By number, how many reports there were, and how many said printed.
         visits: Those asked about.
+        filings: By person; without an entry nobody asked.
         history: By person, their latest settlements that stand, newest first, where asked about.
     """
 
@@ -333,6 +341,7 @@ class Book:
     undone: dict[int, int] = field(default_factory=dict)
     printed: dict[int, tuple[int, int]] = field(default_factory=dict)
     visits: VisitBook = field(default_factory=VisitBook)
+    filings: dict[int, list[Filing]] = field(default_factory=dict)
     history: dict[int, list[Occasion]] = field(default_factory=dict)
 
 

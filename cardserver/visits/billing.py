@@ -16,6 +16,8 @@ from cardserver.visits.visit_message import date_of, day_of
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import LINES_MAX, Bill, Line, VisitKind, VisitState
 
+_LAST_DAY = 1231
+
 
 class VisitBill(Struct, frozen=True):
     """What a settlement of a visit bills.
@@ -39,7 +41,20 @@ class VisitBill(Struct, frozen=True):
         """Whether it is an inpatient's."""
         return self.visit.kind == VisitKind.INPATIENT
 
-    def record(self, *, admission: int, moved: Iterable[Moved]) -> Settled:
+    def of_one_year(self) -> "VisitBill | Refusal":
+        """Return the bill as it is where stays are settled by the year: of one, to its last day."""
+        years = {day // 10_000 for day in self.days}
+        if len(years) > 1:
+            year = min(years)
+            return Refusal(
+                ResponseCode.VISIT_DATE_NOT_VALID,
+                f"跨年住院按年度结算，请先结算至 {year}-12-31",
+                f"stays are settled by the year here: settle up to {year}-12-31 first",
+            )
+        care_date = min(self.care_date, min(years) * 10_000 + _LAST_DAY)
+        return self if care_date == self.care_date else structs.replace(self, care_date=care_date)
+
+    def record(self, *, admission: int, year: int, moved: Iterable[Moved]) -> Settled:
         """Return what is recorded of the visit; the settlement's number is not known yet."""
         amounts = tuple(
             (
@@ -48,7 +63,7 @@ class VisitBill(Struct, frozen=True):
             )
             for one in moved
         )  # fmt: skip
-        return Settled(0, self.until, self.bill.total_fen, admission, amounts)
+        return Settled(0, self.until, self.bill.total_fen, admission, year, amounts)
 
 
 def bill_of_visit(
@@ -96,23 +111,24 @@ def bill_of_visit(
     return _visit_bill(visit, bill, due, until)
 
 
-def stay_so_far(book: VisitBook, visit: Visit, *, fresh_admission: int) -> Stay | None:
-    """Tell what the settlements that stand of a stay, and of those it continues, moved.
+def stay_so_far(stays: Iterable[Course], *, year: int) -> Stay | None:
+    """Tell what the settlements of a stay that stand moved.
 
     Args:
-        book: As read.
-        visit: The stay.
-        fresh_admission: Its number in the year in which it began, where nothing of it is settled.
+        stays: The stay's course, and of those that it continues or is continued by.
+        year: Of the bill that is to come.
 
     Returns:
-        None where nothing stands: the settlement is the stay's first.
+        None where nothing stands: the bill is the stay's first.
     """
-    settled = [
-        one.settled for _, course in book.chain(visit) for one in course.settlements.values()
-    ]
+    settled = [one.settled for course in stays for one in course.settlements.values()]
     if not settled:
         return None
-    return stay_of(settled[0].admission or fresh_admission, (one.moved for one in settled))
+    return stay_of(
+        settled[0].admission,
+        (one.moved for one in settled if one.year >= year),
+        earlier=(one.moved for one in settled if one.year < year),
+    )
 
 
 def _until(course: Course, bill: Bill, today: int) -> int:

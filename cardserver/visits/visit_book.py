@@ -6,7 +6,7 @@ Not here: reading and writing (`visits_store.py`).
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from cardserver.visits.course import Course
 from cardserver.visits.values import Settled, Visit, VisitRecord
@@ -33,9 +33,7 @@ class Noted(Struct, frozen=True):
             chain_no = opened.chain_no or entry_no
             opened = opened._replace(visit_no=entry_no, chain_no=chain_no)
         if isinstance(record, Settled) and not record.claim_no:
-            record = Settled(
-                entry_no, record.until, record.total_fen, record.admission, record.amounts
-            )
+            record = structs.replace(record, claim_no=entry_no)
         return Noted(self.visit_no or entry_no, opened, record)
 
 

@@ -2,8 +2,8 @@
 
     [1, [[number, day, item, name, price_microyuan, quantity_e4, gross_fen, refunds], ...]]
     [2, [number, ...]]                                   no number: all that are not settled
-    [3, claim_no, until, total_fen, admission, [[scheme, deductible_fen, in_scope_fen, pool_fen,
-        large_amount_fen, admissions], ...]]
+    [3, claim_no, until, total_fen, admission, year, [[scheme, deductible_fen, in_scope_fen,
+        pool_fen, large_amount_fen, admissions], ...]]
     [4, claim_no]
     [5, day, outcome, diagnosis]
     [6]

@@ -313,7 +313,7 @@ async def test_the_family_pays_what_the_own_account_cannot(counter: Counter) -> 
         (PAUSED, 40, HOSPITAL, "11", ResponseCode.COVERAGE_PAUSED),
         (PERSON, 10, PHARMACY, "41", ResponseCode.INSTITUTION_NOT_CONTRACTED),
         (PERSON, 10, HOSPITAL, "41", ResponseCode.CARE_TYPE_NOT_CONTRACTED),
-        (PERSON, 10, COMMUNITY, "21", ResponseCode.CARE_TYPE_NOT_CONTRACTED),
+        (PERSON, 10, COMMUNITY, "41", ResponseCode.CARE_TYPE_NOT_CONTRACTED),
         (PERSON, 10, HOSPITAL, "99", ResponseCode.POLICY_NOT_FOUND),
     ],
 )

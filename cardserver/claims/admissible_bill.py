@@ -1,0 +1,179 @@
+"""Whether a bill may be divided at all: whose it is, where, under which insurance and policy. Pure.
+
+Not here: the checks one by one (`eligibility.py`), dividing it (`settlement.py`).
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from cardserver.benefits.policy import Policy
+from cardserver.claims.eligibility import (
+    coverage,
+    refusal_of_card,
+    refusal_of_care,
+    refusal_of_contract,
+    refusal_of_person,
+    refusal_of_place,
+)
+from cardserver.claims.filed import Filed, filed_for
+from cardserver.claims.values import (
+    ClaimsView,
+    PersonState,
+    Place,
+    Presented,
+    Rules,
+    claim_number,
+)
+from cardserver.registry.values import Insurance
+from cardserver.visits.billing import VisitBill, bill_of_visit
+from cardserver.visits.refusal import Refusal
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import Bill
+
+
+class AdmissibleBill(Struct, frozen=True):
+    """A bill that may be divided.
+
+    Attributes:
+        bill: With its lines; a visit's with those of the visit.
+        care_date: The day whose rules apply.
+        visit: The visit that it settles.
+        insurance: The one that pays.
+        insurances: All of the person's, for days of their own.
+        scheme: The kind of care.
+    """
+
+    bill: Bill
+    care_date: int
+    visit: VisitBill | None
+    place: Place
+    person: PersonState
+    insurance: Insurance
+    insurances: Sequence[Insurance]
+    policy: Policy
+    scheme: str
+    filed: Filed
+
+
+class _Let(NamedTuple):
+    """A bill that is let in but for its policy."""
+
+    bill: Bill
+    care_date: int
+    visit: VisitBill | None
+    place: Place
+    person: PersonState
+    insurance: Insurance
+    of_first_day: Insurance | ResponseCode
+
+
+def admissible_bill(
+    view: ClaimsView, bill: Bill, presented: Presented, rules: Rules, *, terminal_no: int
+) -> AdmissibleBill | Refusal:
+    """Let a bill in, or refuse with the first code that applies."""
+    book, today = view.book, view.when.business_date
+    place = book.places.get(terminal_no)
+    person = book.persons.get(presented.person_no)
+    visited = _visited(view, bill, presented, place)
+    if isinstance(visited, VisitBill):
+        bill, care_date = visited.bill, visited.care_date
+    else:
+        care_date = care_date_of(bill, today)
+    code = refusal_of_place(place)
+    if code is None and presented.card_no:
+        code = refusal_of_card(book.cards.get(presented.card_no), presented.person_no, today)
+    code = code or refusal_of_person(person, care_date)
+    if code is not None:
+        return Refusal(code)
+    assert place is not None
+    assert person is not None
+    place = place.on(care_date)
+    insurances = book.insurances.get(presented.person_no, [])
+    insurance = coverage(insurances, bill.insutype, care_date)
+    of_first_day = insurance
+    if isinstance(visited, VisitBill) and visited.is_stay:
+        of_first_day = coverage(insurances, bill.insutype, visited.visit.begins)
+        if isinstance(insurance, ResponseCode):
+            insurance = of_first_day  # lost during the stay: the policy says what that means
+    if isinstance(insurance, ResponseCode):
+        return Refusal(insurance)
+    code = refusal_of_contract(place, bill.med_type, care_date)
+    if code is not None:
+        return Refusal(code)
+    if isinstance(visited, Refusal):
+        return visited
+    if _has_wrong_dates(bill, today):
+        return Refusal(ResponseCode.BILL_INVALID)
+    return _under_policy(
+        view, rules, _Let(bill, care_date, visited, place, person, insurance, of_first_day)
+    )
+
+
+def care_date_of(bill: Bill, today: int) -> int:
+    """Return the day whose rules apply to a bill with lines: a stay's last day, else today."""
+    return today if bill.discharged is None else _day(bill.discharged)
+
+
+def _under_policy(view: ClaimsView, rules: Rules, let: _Let) -> AdmissibleBill | Refusal:
+    """Find the policy, and let it say the rest."""
+    bill, care_date, visited = let.bill, let.care_date, let.visit
+    region = let.insurance.region
+    filings = view.book.filings.get(let.insurance.person_no)
+    filed = filed_for(filings, bill, let.place, region=region, care_date=care_date)
+    policy = rules.policies.find(bill.insutype, region, bill.med_type, care_date)
+    scheme = policy and policy.care_of(bill.med_type, filed.disease)
+    if not policy or not scheme:
+        return Refusal(ResponseCode.POLICY_NOT_FOUND)
+    code = refusal_of_care(policy, scheme, let.place)
+    if code is not None:
+        return Refusal(code)
+    if visited is not None and visited.is_stay:
+        by_day = policy.is_entitled_by_day(scheme)
+        if not by_day and isinstance(let.of_first_day, ResponseCode):
+            return Refusal(let.of_first_day)
+        if policy.is_settled_at_year_end(scheme):
+            one = visited.of_one_year()
+            if isinstance(one, Refusal):
+                return one
+            if one.care_date != care_date:  # another day's policy may be another
+                return _under_policy(view, rules, let._replace(visit=one, care_date=one.care_date))
+    return AdmissibleBill(
+        bill=bill,
+        care_date=care_date,
+        visit=visited,
+        place=let.place,
+        person=let.person,
+        insurance=let.insurance,
+        insurances=view.book.insurances.get(let.insurance.person_no, []),
+        policy=policy,
+        scheme=scheme,
+        filed=filed,
+    )
+
+
+def _visited(
+    view: ClaimsView, bill: Bill, presented: Presented, place: Place | None
+) -> VisitBill | Refusal | None:
+    """Find what a bill that names a visit settles; None for one that brings its lines."""
+    if not bill.mdtrt_id or place is None:
+        return None
+    return bill_of_visit(
+        view.book.visits,
+        bill,
+        visit_no=claim_number(bill.mdtrt_id),
+        institution_no=place.institution_no,
+        person_no=presented.person_no,
+        today=view.when.business_date,
+    )
+
+
+def _has_wrong_dates(bill: Bill, today: int) -> bool:
+    last = care_date_of(bill, today)
+    return last > today or (bill.admitted is not None and _day(bill.admitted) > last)
+
+
+def _day(date: dt.date) -> int:
+    return date.year * 10_000 + date.month * 100 + date.day
