@@ -61,7 +61,7 @@ def main() -> None:
     """Make the settlements, replay them, print the rates."""
     parser = argparse.ArgumentParser(prog="benchmarks replay", description=__doc__)
     parser.add_argument("--claims", type=int, default=50_000)
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 1))
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     given = parser.parse_args()
     with _database(given.database) as url:
@@ -90,7 +90,7 @@ def make_claims(url: str, persons: int) -> int:
     context = multiprocessing.get_context("spawn")
     starts = range(1, persons + 1, PERSONS_A_BATCH)
     asked = [(start, min(PERSONS_A_BATCH, persons + 1 - start)) for start in starts]
-    with context.Pool(len(os.sched_getaffinity(0))) as pool:
+    with context.Pool((os.cpu_count() or 1)) as pool:
         return asyncio.run(_write(url, pool.imap(_made, asked)))
 
 

@@ -79,7 +79,7 @@ def replay(  # noqa: PLR0913 - each is an option of its own
         is_control=control,
         months=months,
     )
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or (os.cpu_count() or 1)
     ranges, institutions = asyncio.run(_plan(config))
     console = wide_console()
     began = time.perf_counter()
