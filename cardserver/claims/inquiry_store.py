@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct, msgpack
 
-from cardserver.benefits.values import LineSplit, Moved, Split
+from cardserver.benefits.values import ExplanationStep, LineSplit, Moved, Split
 from cardserver.claims import tables
 from cardserver.claims.claim_detail import decode_detail
-from cardserver.claims.values import ClaimDetail, request_key
+from cardserver.claims.values import Checked, ClaimDetail, request_key
 from cardserver.registry import tables as registry
 from cardserver.registry.revocation_store import list_age
 from ledger.accounts import Account
@@ -19,9 +19,11 @@ from ledger.bulk_store import select
 from ledger.ledger_store import (
     FIND_ENTRIES,
     FIND_POSTINGS,
+    StoredRequest,
     read_requests,
 )
 from ledger.scripts import Script
+from protocol.terminal.messages import MessageType, Refunded
 from protocol.terminal.msgid import parse
 
 _TERMINALS = select(registry.terminal, ("terminal_no", "code"), by=("institution_no",))
@@ -83,6 +85,7 @@ class ClaimFound(Struct, frozen=True):
     Attributes:
         list_version: Of the revocation list that the terminal held; 0 none.
         list_age_ms: For how long that list had been overtaken by then; None without one.
+        checked: What the checks at the counter found; None where that is nothing.
     """
 
     setl_id: str
@@ -101,6 +104,7 @@ class ClaimFound(Struct, frozen=True):
     undone_by: str
     undone_by_msgid: str
     period: int
+    replaces: str
     reason: str
     scheme: str
     year: int
@@ -109,10 +113,31 @@ class ClaimFound(Struct, frozen=True):
     lines: tuple[LineFound, ...]
     postings: tuple[Posted, ...]
     prints: tuple[Printed, ...]
+    checked: Checked | None = None
+
+
+class ClaimTold(Struct, frozen=True):
+    """A claim decided again by the version that decided it.
+
+    Attributes:
+        result: Name of an `ExplainResult`; steps come with EXPLAINED only.
+        difference: What came out otherwise.
+    """
+
+    setl_id: str
+    result: str
+    difference: str
+    steps: tuple[ExplanationStep, ...]
 
 
 class RequestFound(Struct, frozen=True):
-    """What is known of one msgid of one terminal; type 0 is a tombstone, None never stored."""
+    """What is known of one msgid of one terminal; type 0 is a tombstone, None never stored.
+
+    Attributes:
+        claim: What it made; of a refund the exact negative of the settlement refunded.
+        remainder: What a refund settled anew.
+        told: Its claims explained, where that was asked for.
+    """
 
     institution: str
     terminal: str
@@ -123,6 +148,8 @@ class RequestFound(Struct, frozen=True):
     recorded_time_ms: int | None
     claim: ClaimFound | None
     times: tuple[Timed, ...]
+    remainder: ClaimFound | None = None
+    told: tuple[ClaimTold, ...] = ()
 
 
 def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
@@ -151,8 +178,12 @@ def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
         if request is None and terminal_no not in times:
             continue
         claim = None
+        remainder = None
         if request is not None and request.entry_no is not None:
-            claim = yield from _claim(request.entry_no, at_ms=request.recorded_time_ms)
+            at_ms = request.recorded_time_ms
+            claim = yield from _claim(request.entry_no, at_ms=at_ms)
+            if request.type == MessageType.REFUND and (rest := _remainder(request)):
+                remainder = yield from _claim(rest, at_ms=at_ms)
         found.append(
             RequestFound(
                 institution=institution_code,
@@ -166,9 +197,15 @@ def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
                 times=tuple(
                     sorted(times.get(terminal_no, ()), key=lambda one: one.recorded_time_ms)
                 ),
+                remainder=remainder,
             )
         )
     return tuple(found)
+
+
+def _remainder(request: StoredRequest) -> int:
+    """Return the number of what a refund settled anew; 0 where nothing remained."""
+    return int(msgpack.decode(request.body, type=Refunded).setl_id or 0)
 
 
 def _claim(entry_no: int, *, at_ms: int) -> Script[ClaimFound | None]:
@@ -202,6 +239,7 @@ def _claim(entry_no: int, *, at_ms: int) -> Script[ClaimFound | None]:
         undone_by=str(undoing[0][1]) if undoing else "",
         undone_by_msgid=undoing[0][2] if undoing else "",
         period=period,
+        replaces=str(kept.replaces or ""),
         reason=kept.reason,
         scheme=kept.scheme,
         year=kept.year,
@@ -212,6 +250,7 @@ def _claim(entry_no: int, *, at_ms: int) -> Script[ClaimFound | None]:
         prints=tuple(
             Printed(bool(is_printed), time_ms) for _, _, is_printed, time_ms in sorted(prints)
         ),
+        checked=kept.checked,
     )
 
 

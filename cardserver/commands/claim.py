@@ -5,15 +5,19 @@ import datetime as dt
 from typing import Annotated
 
 import typer
-from msgspec import json
+from msgspec import json, structs
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from cardserver.claims.inquiry_store import ClaimFound, RequestFound, inquire
+from cardserver.benefits.policy import PolicyBook
+from cardserver.claims.inquiry_store import ClaimFound, ClaimTold, RequestFound, inquire
+from cardserver.claims.settled_store import Archive, retell_claim
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.config import Config, load_config
 from cardserver.outcomes import code_of_number
+from ledger.database_store import Database
 from protocol.terminal.messages import MessageType
 
 _TOMBSTONE = 0
@@ -25,6 +29,10 @@ def claim(
     config_file: ConfigFile,
     msgid: Annotated[str, typer.Argument(help="The request's msgid, 30 characters.")],
     *,
+    explains: Annotated[
+        bool,
+        typer.Option("--explain", help="Tell step by step how the settlement came to what it is."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show outcome, claim, postings and stage times of one request.
@@ -32,7 +40,7 @@ def claim(
     查询一笔请求：结果、结算、分录与各环节耗时。
     """
     config = load_config(config_file)
-    found = asyncio.run(_inquire(config, msgid))
+    found = asyncio.run(_inquire(config, msgid, explains=explains))
     if as_json:
         typer.echo(json.format(json.encode(found)).decode())
     else:
@@ -44,9 +52,27 @@ def claim(
         raise typer.Exit(1)
 
 
-async def _inquire(config: Config, msgid: str) -> tuple[RequestFound, ...]:
+async def _inquire(config: Config, msgid: str, *, explains: bool) -> tuple[RequestFound, ...]:
     async with open_database(config) as database:
-        return await database.fetch_script(inquire(msgid))
+        found = await database.fetch_script(inquire(msgid))
+        if not explains:
+            return found
+        archive = Archive(database)
+        return tuple([await _told(database, archive, request) for request in found])
+
+
+async def _told(database: Database, archive: Archive, request: RequestFound) -> RequestFound:
+    """Tell the request's claims, each by the version that decided it."""
+    told: list[ClaimTold] = []
+    for claim in (request.claim, request.remainder):
+        if claim is None or claim.undoes:
+            continue
+        retold = await retell_claim(database, archive, PolicyBook(()), int(claim.setl_id))
+        if retold is not None:
+            _, again = retold
+            steps = () if again.adjudication is None else again.adjudication.explanation
+            told.append(ClaimTold(claim.setl_id, again.result.name, again.difference, steps))
+    return structs.replace(request, told=tuple(told))
 
 
 def _print_request(console: Console, config: Config, request: RequestFound) -> None:
@@ -63,11 +89,23 @@ def _print_request(console: Console, config: Config, request: RequestFound) -> N
         )
     if request.claim is not None:
         _print_claim(console, config, request.claim)
+    if request.remainder is not None:
+        console.print("what remained, settled anew 剩余部分重新结算:")
+        _print_claim(console, config, request.remainder)
+    for told in request.told:
+        _print_told(console, told)
     for one in request.times:
         table = Table("stage 环节", "ms", title=f"answered {_local(config, one.recorded_time_ms)}")
         for stage, microseconds in one.stages:
             table.add_row(stage, f"{microseconds / 1000:.3f}")
         console.print(table)
+
+
+def _print_told(console: Console, told: ClaimTold) -> None:
+    console.print(f"settlement 结算号 {told.setl_id}: {told.result} {told.difference}")
+    for step in told.steps:
+        console.print(f"{_yuan(step.amount_fen):>14}  {escape(step.text_zh)}")
+        console.print(f"{'':>14}  {escape(step.text_en)}  {escape(f'[{step.rule}]')}")
 
 
 def _print_claim(console: Console, config: Config, claim: ClaimFound) -> None:
@@ -87,6 +125,13 @@ def _print_claim(console: Console, config: Config, claim: ClaimFound) -> None:
         console.print(f"undoes 撤销 {claim.undoes}: {claim.reason}")
     if claim.undone_by:
         console.print(f"undone by 已被撤销 {claim.undone_by} ({claim.undone_by_msgid})")
+    if claim.replaces:
+        console.print(f"what remained of, after a refund 退费前结算 {claim.replaces}")
+    if claim.checked is not None:
+        for rule in claim.checked.warned:
+            console.print(f"warned 提醒 {rule}")
+        for rule in claim.checked.overridden:
+            console.print(f"overridden 放行 {rule}: {claim.checked.override}", markup=False)
     _print_split(console, claim)
     table = Table(
         "account 科目", "", "owner 归属", "debit 借方", "credit 贷方", title="postings 分录"
