@@ -125,15 +125,17 @@ class AttemptRunner:
     ) -> Attempt | None:
         """Find a settlement of this very bill, for this very person, whose end is not known.
 
-        The amounts are not compared: once the first is posted, a preview gives others.
+        The amounts are not compared: once the first is posted, a preview gives others. Nor are
+        names, which a newer catalogue may give otherwise.
         """
+        asked = (_nameless(bill), exception)
         for attempt in self._outbox.open_attempts():
             if attempt.type is not MessageType.SETTLE or attempt.psn_no != psn_no:
                 continue
             body = decode_request_body(attempt.type, attempt.body)
             assert isinstance(body, Settle)
             is_known_person = bool(psn_no) or exception is not None
-            if is_known_person and (body.bill, body.exception) == (bill, exception):
+            if is_known_person and (_nameless(body.bill), body.exception) == asked:
                 return attempt
         return None
 
@@ -481,3 +483,7 @@ def _is_hopeless(answer: Answer | None) -> bool:
 
 def _time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _nameless(bill: Bill) -> Bill:
+    return replace(bill, lines=tuple(replace(one, name="") for one in bill.lines))

@@ -8,12 +8,12 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.terminal.messages import Bill, Line
+from protocol.terminal.messages import Bill, ItemRow, Line, MappingRow
 
 BILL_SIZE_MAX: Final = 4_000_000
 _DECIMAL: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?", re.ASCII)
@@ -44,8 +44,19 @@ class QuantityE4(int):
     __slots__ = ()
 
 
+class ItemFinder(Protocol):
+    """What a bill is completed from; `lists.Lists` is one."""
+
+    def item(self, item: str, day: int, /) -> ItemRow | None:
+        """Find what holds for an item on a day, YYYYMMDD."""
+
+    def mapped(self, local_item: str, day: int, /) -> MappingRow | None:
+        """Find what the institution's own code stands for on a day."""
+
+
 class _Line(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    med_list_codg: Code
+    med_list_codg: Code | None = None
+    local_item: Code | None = None
     name: Annotated[str, Meta(max_length=200)] = ""
     pric: MicroYuan
     cnt: QuantityE4 = QuantityE4(10_000)
@@ -63,8 +74,13 @@ class _Document(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lines: Annotated[tuple[_Line, ...], Meta(min_length=1, max_length=2000)]
 
 
-def load_bill(file: Path) -> Bill:
+def load_bill(file: Path, *, finder: ItemFinder | None = None, today: int = 0) -> Bill:
     """Read a bill.
+
+    Args:
+        file: TOML or JSON, as its name says.
+        finder: The lists held; without them lines have the catalogue's codes.
+        today: YYYYMMDD, the day of care of bills that name none.
 
     Raises:
         BillFileError: It cannot be read, or says something that is not a bill.
@@ -75,10 +91,14 @@ def load_bill(file: Path) -> Bill:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BillFileError(f"{file}: {error}") from error
-    return decode_bill(text, is_toml=file.suffix != ".json", source=str(file))
+    return decode_bill(
+        text, is_toml=file.suffix != ".json", source=str(file), finder=finder, today=today
+    )
 
 
-def decode_bill(text: str, *, is_toml: bool, source: str) -> Bill:
+def decode_bill(
+    text: str, *, is_toml: bool, source: str, finder: ItemFinder | None = None, today: int = 0
+) -> Bill:
     """Read a bill from text.
 
     Raises:
@@ -92,7 +112,14 @@ def decode_bill(text: str, *, is_toml: bool, source: str) -> Bill:
         document = msgspec.convert(content, _Document, dec_hook=_decode)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise BillFileError(f"{source}: {error}") from error
-    lines = tuple(_line(line) for line in document.lines)
+    day = today if document.dscg_date is None else day_of(document.dscg_date)
+    try:
+        lines = tuple(
+            _line(line, f"$.lines[{index}]", finder, day)
+            for index, line in enumerate(document.lines)
+        )
+    except BillFileError as error:
+        raise BillFileError(f"{source}: {error}") from error
     total_fen = sum(line.gross_fen for line in lines)
     if document.medfee_sumamt is not None and int(document.medfee_sumamt) != total_fen:
         raise BillFileError(
@@ -111,18 +138,43 @@ def decode_bill(text: str, *, is_toml: bool, source: str) -> Bill:
     )
 
 
-def _line(line: _Line) -> Line:
+def day_of(date: dt.date) -> int:
+    """Give a date as YYYYMMDD."""
+    return date.year * 10_000 + date.month * 100 + date.day
+
+
+def _line(line: _Line, path: str, finder: ItemFinder | None, day: int) -> Line:
+    item, name = _named(line, path, finder, day)
     price_microyuan, quantity_e4 = int(line.pric), int(line.cnt)
     # Millionths times ten-thousandths to fen, rounded half up.
     computed_fen = (price_microyuan * quantity_e4 + _E8 // 2) // _E8
     given = line.det_item_fee_sumamt
     return Line(
-        item=line.med_list_codg,
-        name=line.name or line.med_list_codg,
+        item=item,
+        name=line.name or name,
         price_microyuan=price_microyuan,
         quantity_e4=quantity_e4,
         gross_fen=computed_fen if given is None else int(given),
     )
+
+
+def _named(line: _Line, path: str, finder: ItemFinder | None, day: int) -> tuple[str, str]:
+    """Give a line's item by the catalogue's code, and its name as far as the lists held tell."""
+    if (line.med_list_codg is None) == (line.local_item is None):
+        raise BillFileError(f"a line has med_list_codg, or else local_item - at `{path}`")
+    local_name = ""
+    item = line.med_list_codg
+    if line.local_item is not None:
+        mapping = finder.mapped(line.local_item, day) if finder is not None else None
+        if mapping is None:
+            raise BillFileError(
+                f"the mapping held has no {line.local_item} on {day}; `cardterminal lists update`"
+                f" - at `{path}.local_item`"
+            )
+        item, local_name = mapping.item, mapping.local_name
+    assert item is not None
+    found = finder.item(item, day) if finder is not None else None
+    return item, local_name or (found.name if found is not None else item)
 
 
 def _decode(type_: type, value: object) -> object:

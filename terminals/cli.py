@@ -9,7 +9,17 @@ from collections.abc import Sequence
 import typer
 from typer.core import TyperGroup
 
-from terminals.commands import accumulators, apdu, card, doubts, paper, session, settled, settlement
+from terminals.commands import (
+    accumulators,
+    apdu,
+    card,
+    doubts,
+    lists,
+    paper,
+    session,
+    settled,
+    settlement,
+)
 from terminals.commands.result import ExitStatus
 
 _INTERRUPTED = 130
@@ -68,3 +78,4 @@ app.command("reverse")(settlement.reverse)
 app.command("status")(settlement.status)
 app.command("receipt")(paper.receipt)
 app.command("outbox")(doubts.outbox)
+app.add_typer(lists.app, name="lists")

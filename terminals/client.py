@@ -24,6 +24,7 @@ from protocol.terminal.messages import (
     CardOpen,
     Challenge,
     Echo,
+    ListVersion,
     MessageType,
     OpeningBatch,
     PINAction,
@@ -71,6 +72,20 @@ class SendWatcher(Protocol):
         """Record what came back for a copy."""
 
 
+class ListKeeper(Protocol):
+    """Who keeps the lists that terminals hold: `list_updates.py`."""
+
+    @property
+    def list_version(self) -> int:
+        """The version of the revocation list that is held."""
+
+    def hear_reply(self, list_version: int, /) -> None:
+        """Note the version of the revocation list that a reply names."""
+
+    def hear(self, lists: tuple[ListVersion, ...], /) -> None:
+        """Note the newest versions that SIGN_ON's reply names."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignOnState:
     """What a terminal keeps of its sign-on; holds on any of its connections.
@@ -94,6 +109,10 @@ class SignOnState:
     fund_en: str
     in_flight_max: int
     frame_size_max: int
+
+
+FirstAnswers = Callable[[int, bytes, tuple[bytes, ...]], None]
+"""Is told the number of an opening batch, the card's ATR and its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +165,7 @@ class TerminalClient:
         connector: How to reach the centre; TLS as configured unless given.
         now_ms: The terminal's wall clock; decides nothing but msgids and `sent_time_ms`.
         jitter: Numbers from 0 to 1 that spread back-off pauses.
+        lists: Who keeps the lists; without one no list is held.
     """
 
     def __init__(
@@ -156,6 +176,7 @@ class TerminalClient:
         connector: Connector | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         jitter: Callable[[], float] = random.random,
+        lists: ListKeeper | None = None,
     ) -> None:
         self.config: Final = config
         self._connector = connector or tls_connector(config)
@@ -176,7 +197,7 @@ class TerminalClient:
         self._wallet = ChallengeWallet(lambda: asyncio.get_running_loop().time() * 1000)
         self._sign_on: SignOnState | None = None
         self._password = ""
-        self._list_version = 0
+        self._lists = lists
         self._felt_ms = 0
 
     async def __aenter__(self) -> Self:
@@ -351,6 +372,7 @@ class TerminalClient:
         wants_medical: bool = False,
         pin_action: PINAction = PINAction.NONE,
         pin_entry: PINEntry | None = None,
+        on_first_answers: FirstAnswers | None = None,
     ) -> CardOpening:
         """Open the card in the reader, in one round trip where a challenge and a batch are held.
 
@@ -360,6 +382,8 @@ class TerminalClient:
             wants_medical: Whether to read the medical file too.
             pin_action: What a PIN may be asked for.
             pin_entry: Asks the holder; needed with a `pin_action`.
+            on_first_answers: Told what the card answered to a whole opening batch, before the
+                centre is asked.
 
         Raises:
             NotSentError: As in `request`.
@@ -383,6 +407,8 @@ class TerminalClient:
             tries += 1
             body, sent_count = await self._card_open_of(reader, atr, wants_holder=wants_holder)
             body = structs.replace(body, wants_medical=wants_medical, pin_action=pin_action)
+            if on_first_answers is not None and body.answers and tries == 1:
+                on_first_answers(body.opening, atr, body.answers)
             exchanges += sent_count
             relaying = Relaying(
                 reader,
@@ -495,6 +521,8 @@ class TerminalClient:
         took_ms = (loop.time() - started) * 1000
         if link is self._link:
             self._wallet.add(reply.challenges)
+        if self._lists is not None:
+            self._lists.hear_reply(reply.list_version)
         try:
             body = decode_reply_body(sending.type, reply.code, reply.body)
         except RemoteProtocolError as error:
@@ -583,6 +611,8 @@ class TerminalClient:
         )
         self._wallet.add(body.challenges)
         self._adopt_limits(self._sign_on)
+        if self._lists is not None:
+            self._lists.hear(body.lists)
 
     def _adopt_limits(self, state: SignOnState) -> None:
         ours = self.config.limits
@@ -607,7 +637,7 @@ class TerminalClient:
             terminal=self.config.terminal.code,
             operator=state.operator if state else "",
             card_session=sending.card_session,
-            list_version=0,  # no revocation list is held
+            list_version=self._lists.list_version if self._lists else 0,
             time_left_ms=min(time_left_ms, _TIME_LEFT_MS_MAX),
             sent_time_ms=self._now_ms(),
             trace="",

@@ -120,6 +120,21 @@ class OutboxSection(Section, frozen=True):
     expiry_ms: Annotated[int, Meta(ge=1, le=30 * 86_400_000)] = 86_400_000
 
 
+class ListSection(Section, frozen=True):
+    """The lists that the terminal holds: revocations, catalogue, mapping, parameters.
+
+    Attributes:
+        file: SQLite database of the lists.
+        is_automatic: Whether they are kept up to date behind what the cashier does.
+        time_after_ms_max: How long a command may go on downloading once it has shown its result;
+            what is left comes with the next one.
+    """
+
+    file: Name = "lists.sqlite"
+    is_automatic: bool = True
+    time_after_ms_max: Annotated[int, Meta(ge=0, le=600_000)] = 2_000
+
+
 class ReceiptSection(Section, frozen=True):
     """How receipts look.
 
@@ -141,6 +156,7 @@ class TerminalConfig(Section, frozen=True):
     limits: LimitSection = LimitSection()
     outbox: OutboxSection = OutboxSection()
     receipt: ReceiptSection = ReceiptSection()
+    lists: ListSection = ListSection()
     state_file: Name = "terminal-state.json"
 
 
@@ -198,5 +214,6 @@ def _with_absolute_paths(config: TerminalConfig, directory: Path) -> TerminalCon
             key_file=absolute(config.terminal.key_file),
         ),
         outbox=replace(config.outbox, file=absolute(config.outbox.file)),
+        lists=replace(config.lists, file=absolute(config.lists.file)),
         state_file=absolute(config.state_file),
     )

@@ -4,7 +4,7 @@ Not here: the columns (`columns.py`), which rows go together (`merging.py`), tra
 (`lists_store.py`).
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,16 +126,26 @@ async def import_mapping(
             rejections.append(Rejection(one.line, "item", reason))
     return await _bring(
         database, MAPPING, known, rejections, refuse_nothing, (actor, clock, source.name),
-        corrects=True, is_dry=is_dry,
+        corrects=True, is_dry=is_dry, owners={one.row.institution_no for one in known},
     )  # fmt: skip
 
 
-async def present_rows(database: Database, of: VersionedList[R]) -> dict[Hashable, dict[int, R]]:
-    """Read a list's newest rows, by name and first day, those struck out among them."""
+async def present_rows(
+    database: Database, of: VersionedList[R], owners: Iterable[int | None] = (None,)
+) -> dict[Hashable, dict[int, R]]:
+    """Read a list's newest rows, by name and first day, those struck out among them.
+
+    Args:
+        database: Where it is.
+        of: The list.
+        owners: Whose rows, of a list that has owners.
+    """
     found: dict[Hashable, dict[int, R]] = {}
-    async for rows in of.changes(database, 0, await of.newest(database)):
-        for row in rows:
-            found.setdefault(row.name_of_key, {})[row.begins] = row
+    newest = await of.newest(database)
+    for owner_no in owners:
+        async for rows in of.changes(database, 0, newest, owner_no=owner_no):
+            for row in rows:
+                found.setdefault(row.name_of_key, {})[row.begins] = row
     return found
 
 
@@ -165,15 +175,16 @@ async def _bring(  # noqa: PLR0913 - as above
     *,
     corrects: bool,
     is_dry: bool,
+    owners: Iterable[int | None] = (None,),
 ) -> Imported:
     actor, clock, name = by
     if is_dry:
         version = await to.newest(database)
-        merged = merge(await present_rows(database, to), placed, check, corrects=corrects)
+        merged = merge(await present_rows(database, to, owners), placed, check, corrects=corrects)
         return _imported(version, merged, rejections)
     claim = await to.claim(database, clock)
     try:
-        merged = merge(await present_rows(database, to), placed, check, corrects=corrects)
+        merged = merge(await present_rows(database, to, owners), placed, check, corrects=corrects)
         version = await _publish(claim, merged, actor, name)
     except BaseException:  # what stands unpublished, the next claim removes
         with suppress(StoreError):

@@ -180,11 +180,15 @@ class VersionedList(Generic[R]):
         make = self._row_type
         return [(row[0], make(*row[1:])) for row in rows]
 
-    async def changes(self, database: Database, since: int, until: int) -> AsyncIterator[list[R]]:
+    async def changes(
+        self, database: Database, since: int, until: int, *, owner_no: int | None = None
+    ) -> AsyncIterator[list[R]]:
         """Give what changed after a version up to another one, page by page."""
         after = Position(since + 1)
         while True:
-            rows = await self.page(database, after, until=until, rows_max=READ_ROWS)
+            rows = await self.page(
+                database, after, until=until, rows_max=READ_ROWS, owner_no=owner_no
+            )
             if rows:
                 after = self.position_of(*rows[-1])
                 yield [row for _, row in rows]

@@ -2,8 +2,9 @@
 
 import asyncio
 import dataclasses
+import datetime as dt
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfo
@@ -11,12 +12,17 @@ from zoneinfo import ZoneInfo
 import typer
 from msgspec.structs import replace
 
-from protocol.terminal.messages import CardOpened, PINAction
+from protocol.terminal.messages import Bill, CardOpened, PINAction
 from terminals.answer import ClientError, NoAnswerError
 from terminals.attempts import AttemptRunner
+from terminals.bill_file import day_of, load_bill
+from terminals.bill_notes import notes_of
 from terminals.client import CardOpening, TerminalClient
-from terminals.commands.result import ExitStatus, Result, fault, show
+from terminals.commands.result import ExitStatus, Result, fault, show, warn_of_lines, warn_of_listed
 from terminals.config import CONFIG_FILE_NAME, ConfigError, TerminalConfig, load_config
+from terminals.list_updates import ListUpdates
+from terminals.listed_card import CARD, card_subject
+from terminals.lists import ListName, Lists, ListsError
 from terminals.msgids import Msgids
 from terminals.outbox import Outbox, OutboxError
 from terminals.pin_prompt import ask_for_pin
@@ -53,6 +59,9 @@ class Desk:
         outbox: The attempts.
         runner: Runs them.
         state: What is kept between commands; written back at the end where it changed.
+        lists: The lists held.
+        list_updates: Keeps them up to date.
+        listed_reason: Why the card opened last is on the revocation list held; 0 it is not.
     """
 
     def __init__(self, config: TerminalConfig) -> None:
@@ -67,9 +76,14 @@ class Desk:
             now_ms=now_ms,
             reserve=self.outbox.reserve_msgids,
         )
+        self.listed_reason = 0
         try:
-            self.client = TerminalClient(config, msgids=msgids)
-        except ConfigError:
+            self.lists = Lists(Path(config.lists.file))
+            self.list_updates = ListUpdates(
+                self.lists, frame_size_max=config.limits.frame_size_max, now_ms=now_ms
+            )
+            self.client = TerminalClient(config, msgids=msgids, lists=self.list_updates)
+        except (ConfigError, ListsError):
             self.outbox.close()
             raise
         if self.state.sign_on is not None:
@@ -77,13 +91,22 @@ class Desk:
         self.runner = AttemptRunner(self.client, self.outbox, reopen_card=self._reopened_session)
 
     async def __aenter__(self) -> Self:
-        """Begin."""
+        """Begin, and look after the lists meanwhile."""
+        if self.config.lists.is_automatic:
+            self.list_updates.start(self.client)
         return self
+
+    async def finish(self) -> None:
+        """Give the lists some more time, once the cashier has been told the result."""
+        if self.config.lists.is_automatic and self.client.is_connected:
+            await self.list_updates.settle(self.config.lists.time_after_ms_max / 1000)
 
     async def __aexit__(self, *_: object) -> None:
         """Keep what is to be kept, and close."""
+        await self.list_updates.stop()
         await self.client.close()
         self.outbox.close()
+        self.lists.close()
         sign_on = self.client.sign_on_state
         self.state = replace(self.state, sign_on=kept_sign_on(sign_on) if sign_on else None)
         if self.state != self._state_before:
@@ -145,6 +168,7 @@ class Desk:
                         wants_medical=wants_medical,
                         pin_action=pin_action,
                         pin_entry=None if pin_action is PINAction.NONE else ask_for_pin,
+                        on_first_answers=self._look_up,
                     )
                 except CardRemovedError:
                     continue
@@ -154,6 +178,27 @@ class Desk:
             self._keep_card(opening)
             return dataclasses.replace(opening, prepare_ms=prepare_ms + opening.prepare_ms)
         raise failure or NoCardError(", ".join(names) or "no reader")
+
+    def load_bill(self, file: Path) -> Bill:
+        """Read a bill with the lists held, and tell the cashier what they say of it.
+
+        Raises:
+            BillFileError: It cannot be read, or says something that is not a bill.
+        """
+        zone = ZoneInfo(self.config.terminal.time_zone)
+        today = day_of(dt.datetime.now(zone).date())
+        bill = load_bill(file, finder=self.lists, today=today)
+        if self.lists.held(ListName.CATALOGUE).version:
+            day = today if bill.discharged is None else day_of(bill.discharged)
+            warn_of_lines(notes_of(bill, self.lists, day))
+        return bill
+
+    def _look_up(self, opening: int, atr: bytes, answers: tuple[bytes, ...]) -> None:
+        """Warn at once of a card on the revocation list that is held; the centre decides."""
+        subject = card_subject(opening, atr, answers)
+        self.listed_reason = 0 if subject is None else self.lists.reason(CARD, subject)
+        if self.listed_reason:
+            warn_of_listed(self.listed_reason, self.list_updates.list_version)
 
     def forget_card(self) -> None:
         """Drop the card session: the card has left the reader."""
@@ -197,21 +242,28 @@ def run(
     as_json: bool,
 ) -> None:
     """Run a command at the desk, print what it came to, and end with its exit status."""
-    result = _result(config_file, action)
-    show(command, result, as_json=as_json)
-    raise typer.Exit(int(result.status))
+    shown: list[Result] = []
 
-
-def _result(config_file: Path, action: Callable[[Desk], Awaitable[Result]]) -> Result:
     async def act() -> Result:
         async with Desk(load_config(config_file)) as desk:
-            return await action(desk)
+            result = await action(desk)
+            show(command, result, as_json=as_json)
+            shown.append(result)
+            await desk.finish()
+            return result
 
+    result = _result(act)
+    if not shown:
+        show(command, result, as_json=as_json)
+    raise typer.Exit(int((shown or [result])[0].status))
+
+
+def _result(act: Callable[[], Coroutine[None, None, Result]]) -> Result:
     try:
         return asyncio.run(act())
     except ConfigError as error:
         return fault("配置错误", "the configuration cannot be used", str(error))
-    except (OutboxError, StateError) as error:
+    except (ListsError, OutboxError, StateError) as error:
         return fault("本机文件错误", "a file of this terminal cannot be used", str(error))
     except NoCardError as error:
         return fault("读卡器中无卡", "no card in a reader", str(error))

@@ -1,7 +1,7 @@
 """What a command came to: its exit status, its JSON, and its words on the screen."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
 from typing import Final, TypeAlias, assert_never
@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from terminals.answer import Answer, advice_of, words_of
 from terminals.attempts import Outcome
+from terminals.bill_notes import Note
 from terminals.outbox import AttemptState
 
 JSON: TypeAlias = object
@@ -180,6 +181,34 @@ def show(command: str, result: Result, *, as_json: bool) -> None:
     duplicate = "  重复应答 duplicate" if result.is_duplicate else ""
     took = f"{result.took_ms:.1f} ms{_stages(result)}  " if result.took_ms else ""
     screen.print(f"\n[dim]{took}{result.msgid}{duplicate}[/]")
+
+
+NOTES_MAX: Final = 10
+REVOCATION_REASONS: Final = {
+    2: ("已挂失", "lost"),
+    3: ("已换卡", "replaced"),
+    4: ("已冻结", "frozen"),
+    5: ("持卡人已死亡", "its holder has died"),
+    6: ("已收回", "withdrawn"),
+}
+
+
+def warn_of_listed(reason: int, version: int) -> None:
+    """Tell the cashier at once that a card is on the revocation list, before the centre answers."""
+    text_zh, text_en = REVOCATION_REASONS.get(reason, ("已吊销", "revoked"))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"[bold red]吊销名单 revocation list {version}: 此卡{text_zh} this card is {text_en}[/]"
+    )
+
+
+def warn_of_lines(notes: Sequence[Note]) -> None:
+    """Tell the cashier what the catalogue held says of a bill's lines, before it is sent."""
+    screen = Console(stderr=True, highlight=False, soft_wrap=True)
+    for note in notes[:NOTES_MAX]:
+        screen.print(f"[yellow]第 {note.line} 行 line: {note.text_zh} / {note.text_en}[/]")
+    if len(notes) > NOTES_MAX:
+        more = len(notes) - NOTES_MAX
+        screen.print(f"[yellow]另有 {more} 行 and {more} more lines[/]")
 
 
 def console() -> Console:

@@ -29,7 +29,7 @@ from protocol.terminal.messages import (
 )
 from terminals.answer import Answer, words_of
 from terminals.attempts import Outcome
-from terminals.bill_file import BillFileError, load_bill
+from terminals.bill_file import BillFileError
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, Yes, run
 from terminals.commands.findings import Override, render_refused, render_warnings
 from terminals.commands.result import (
@@ -83,7 +83,7 @@ def preview(
 
     async def act(desk: Desk) -> Result:
         try:
-            asked = load_bill(bill)
+            asked = desk.load_bill(bill)
         except BillFileError as error:
             return fault("账单文件错误", "the bill file is not one", str(error))
         named = _exception(exception, certificate_type, certificate_number)
@@ -107,7 +107,7 @@ def settle(  # noqa: PLR0913 - each is an option of its own
 
     async def act(desk: Desk) -> Result:
         try:
-            asked = load_bill(bill)
+            asked = desk.load_bill(bill)
         except BillFileError as error:
             return fault("账单文件错误", "the bill file is not one", str(error))
         if as_json and not yes:
