@@ -133,8 +133,8 @@ def stay_so_far(stays: Iterable[Course], *, year: int) -> Stay | None:
 
 def _until(course: Course, bill: Bill, today: int) -> int:
     """Return the last day whose lines are taken: at most the day of discharge."""
-    last = course.discharged.day if course.discharged else today
-    return last if bill.discharged is None else min(last, day_of(bill.discharged))
+    wanted = today if bill.discharged is None else day_of(bill.discharged)
+    return min(wanted, course.discharged.day) if course.discharged else wanted
 
 
 def _visit_bill(visit: Visit, bill: Bill, due: list[ChargeAccount], until: int) -> VisitBill:

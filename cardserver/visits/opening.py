@@ -11,6 +11,7 @@ from msgspec import Struct, msgpack
 from cardserver.claims.eligibility import (
     coverage,
     refusal_of_card,
+    refusal_of_care,
     refusal_of_contract,
     refusal_of_person,
     refusal_of_place,
@@ -21,6 +22,7 @@ from cardserver.claims.values import (
     ClaimsView,
     ClaimsWork,
     Needs,
+    Place,
     Presented,
     Record,
     Rules,
@@ -37,7 +39,6 @@ from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType, VisitKind, VisitState
 
 _ENCODER = msgpack.Encoder()
-_INPATIENT = "inpatient"  # the one kind of care that a stay belongs to
 
 
 class _Opening(Struct, frozen=True):
@@ -173,9 +174,11 @@ def _refusal(
     found = coverage(book.insurances.get(presented.person_no, ()), opening.insutype, begins)
     if isinstance(found, ResponseCode):
         return Refusal(found)
-    code = refusal_of_contract(place.on(begins), opening.med_type, begins)
+    place = place.on(begins)
+    code = refusal_of_contract(place, opening.med_type, begins)
     if code is not None:
         return Refusal(code)
+    refusal = None
     if opening.kind is VisitKind.INPATIENT:
         transferred_from = opening.transferred_from
         refusal = refusal_of_stay(
@@ -184,15 +187,24 @@ def _refusal(
             begins=begins,
             transferred_from=claim_number(transferred_from) if transferred_from else None,
         )
-        if refusal is not None:
-            return refusal
-    if begins > today:
-        return Refusal(ResponseCode.VISIT_DATE_NOT_VALID)
-    policy = rules.policies.find(opening.insutype, found.region, opening.med_type, begins)
-    care = policy and policy.care_of(opening.med_type)
-    if not care:
+    if refusal is None and begins > today:
+        refusal = Refusal(ResponseCode.VISIT_DATE_NOT_VALID)
+    return refusal or _refusal_of_care(opening, place, rules, found.region, begins)
+
+
+def _refusal_of_care(
+    opening: _Opening, place: Place, rules: Rules, region: str, begins: int
+) -> Refusal | None:
+    """Refuse care that no policy has, or has otherwise or elsewhere."""
+    policy = rules.policies.find(opening.insutype, region, opening.med_type, begins)
+    # Whether the disease is filed is seen when something is to be settled.
+    scheme = policy and policy.care_of(opening.med_type, opening.disease)
+    if not policy or not scheme:
         return Refusal(ResponseCode.POLICY_NOT_FOUND)
-    if (care == _INPATIENT) is not (opening.kind is VisitKind.INPATIENT):
+    code = refusal_of_care(policy, scheme, place)
+    if code is not None:
+        return Refusal(code)
+    if policy.has_stays(scheme) is not (opening.kind is VisitKind.INPATIENT):
         return Refusal(
             ResponseCode.POLICY_NOT_FOUND,
             "住院请办理入院登记，门诊请办理挂号登记",
