@@ -2,10 +2,12 @@
 
 import asyncio
 import datetime as dt
+import itertools
 import random
 from pathlib import Path
 
 import pytest
+from msgspec import msgpack
 from msgspec.structs import replace
 
 from cardserver.claims import tables
@@ -14,7 +16,12 @@ from cardserver.claims.replay import Months
 from cardserver.claims.replay_report import Report, Tally, band_of, report_of
 from cardserver.claims.replay_store import PersonRange, person_ranges
 from cardserver.claims.replay_work import Job, RangeReplayed, replay_ranges
+from cardserver.claims.values import Presented
+from cardserver.visits.opening import admit_work
+from cardserver.visits.recording import discharge_work, lines_work
 from ledger.bulk_store import select, update
+from protocol.terminal import messages
+from protocol.terminal.messages import MessageType
 from tests.cardserver.claims.fund import (
     COMMUNITY,
     HOSPITAL,
@@ -24,6 +31,7 @@ from tests.cardserver.claims.fund import (
     Counter,
     bill,
 )
+from tests.cardserver.claims.refunds import refund
 
 FOLDER = Path(__file__).parents[3] / "cardserver" / "benefits" / "policies"
 BEIJING = (FOLDER / "beijing_employees.toml").read_text(encoding="utf-8")
@@ -193,6 +201,112 @@ async def test_a_second_stay_keeps_its_number(counter: Counter) -> None:
     ]  # fmt: skip
 
 
+class Stay:
+    """A stay, admitted, charged and settled at the counter."""
+
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
+        self.mdtrt_id = ""
+        self.numbers = itertools.count(1)
+
+    async def admit(self, day: dt.date, transferred_from: str = "", place: int = HOSPITAL) -> None:
+        body = messages.Admit("310", "21", day, "ZY1", transferred_from=transferred_from)
+        attempt = self.counter.attempt(MessageType.ADMIT, body, place=place)
+        presented = Presented(PERSON, PERSON * 10, 2)
+        outcome = await self.counter.submit(
+            admit_work(attempt, body, presented, self.counter.rules)
+        )
+        assert outcome.code == 0, outcome
+        self.mdtrt_id = msgpack.decode(outcome.body, type=messages.Registered).mdtrt_id
+
+    async def charge(self, day: dt.date, fen: int, place: int = HOSPITAL) -> None:
+        line = messages.VisitLine(
+            f"L{next(self.numbers)}", day, "A1", "甲类药", fen * 10_000, 10_000, fen
+        )
+        body = messages.Lines(self.mdtrt_id, (line,))
+        attempt = self.counter.attempt(MessageType.LINES, body, place=place)
+        outcome = await self.counter.submit(lines_work(attempt, body, self.counter.rules))
+        assert outcome.code == 0, outcome
+
+    async def discharge(self, day: dt.date, place: int = HOSPITAL) -> None:
+        body = messages.Discharge(self.mdtrt_id, day, "2")
+        attempt = self.counter.attempt(MessageType.DISCHARGE, body, place=place)
+        outcome = await self.counter.submit(discharge_work(attempt, body))
+        assert outcome.code == 0, outcome
+
+    async def settle(self, fen: int, place: int = HOSPITAL) -> str:
+        due = messages.Bill(
+            "310", "21", fen, uses_account=False, invoice="I1", lines=(), mdtrt_id=self.mdtrt_id
+        )
+        outcome = await self.counter.settle(due, place=place)
+        assert outcome.code == 0, outcome
+        return str(outcome.entry_no)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_stay_goes_on_where_the_draft_left_it(counter: Counter, is_cancelled: bool) -> None:
+    draft = changed(("admission_to = 1, amount = 1300", "admission_to = 1, amount = 2000"))
+    stay = Stay(counter)
+    at(counter, 3, 20)
+    await stay.admit(dt.date(2026, 3, 2))
+    await stay.charge(dt.date(2026, 3, 3), 1_000_000)
+    interim = await stay.settle(1_000_000)
+    at(counter, 4, 10)
+    if is_cancelled:  # and settled again, so that it all comes to the same
+        assert (await counter.cancel(interim)).code == 0
+        await stay.settle(1_000_000)
+    await stay.charge(dt.date(2026, 4, 3), 2_500_000)
+    await stay.settle(2_500_000)
+    # 10,000: (10,000 - 1,300) at 85 %, or less 2,000. To 35,000: 20,000 at 85 %, 5,000 at 90 %.
+    report, done = await replayed(counter, draft)
+    assert differences(done) == []
+    assert sum(one.before_fen for one in report.months) == 739_500 + 2_150_000
+    assert sum(one.after_fen for one in report.months) == 680_000 + 2_150_000
+    # From April on: what was settled of the stay before stands as it was decided.
+    april, done = await replayed(counter, draft, months=Months(20260401, 20260430))
+    assert differences(done) == []
+    if not is_cancelled:
+        # 700 of the draft's deductible are still to be borne: 19,300 at 85 %, and 5,000 at 90 %.
+        assert (april.fund_before_fen, april.fund_after_fen) == (2_150_000, 2_090_500)
+
+
+async def test_a_stay_that_continues_another_goes_on_where_the_draft_left_that(
+    counter: Counter,
+) -> None:
+    draft = changed(("admission_to = 1, amount = 1300", "admission_to = 1, amount = 2000"))
+    first, second = Stay(counter), Stay(counter)
+    at(counter, 3, 20)
+    await first.admit(dt.date(2026, 3, 2))
+    await first.charge(dt.date(2026, 3, 3), 1_000_000)
+    await first.discharge(dt.date(2026, 3, 20))
+    await first.settle(1_000_000)
+    await second.admit(dt.date(2026, 3, 20), first.mdtrt_id, place=COMMUNITY)
+    at(counter, 4, 10)
+    await second.charge(dt.date(2026, 4, 3), 1_000_000, place=COMMUNITY)
+    await second.discharge(dt.date(2026, 4, 10), place=COMMUNITY)
+    await second.settle(1_000_000, place=COMMUNITY)
+    # At the second place, of level 1, 10,000 at 90 %: the deductible was borne at the first.
+    report, done = await replayed(counter, draft)
+    assert differences(done) == []
+    assert [(one.before_fen, one.after_fen) for one in report.months] == [
+        (739_500, 680_000), (900_000, 900_000),
+    ]  # fmt: skip
+
+
+async def test_what_remains_after_a_refund_is_a_settlement_of_its_own(counter: Counter) -> None:
+    at(counter, 3)
+    number = await settled(counter, ("A1", 200_000), ("A1", 100_000))
+    at(counter, 4)
+    await settled(counter, ("A1", 100_000))  # the deductible is borne: 700.00, then 750.00
+    outcome = await refund(counter, number, [(2, 10_000)])
+    assert outcome.code == 0
+    # 2,000 remain, after the later 1,000: that bore nothing, so 1,800 are still to be borne.
+    report, done = await replayed(counter, SEVENTY_FIVE)
+    assert differences(done) == []
+    assert (report.replayed_count, report.undone_count) == (2, 1)
+    assert (report.fund_before_fen, report.fund_after_fen) == (70_000 + 14_000, 75_000 + 15_000)
+
+
 async def test_whom_the_draft_refuses_loses_all_and_is_named(counter: Counter) -> None:
     at(counter, 3)
     number = await settled(counter, ("A1", 300_000), person=RETIRED)
@@ -270,6 +384,13 @@ async def test_whatever_happens_the_versions_that_decided_decide_the_same(
             if open_numbers and chance.random() < 0.3:
                 number = open_numbers.pop(chance.randrange(len(open_numbers)))
                 assert (await counter.cancel(number, place=HOSPITAL)).code == 0
+                continue
+            if open_numbers and chance.random() < 0.3:
+                number = open_numbers.pop(chance.randrange(len(open_numbers)))
+                outcome = await refund(counter, number, [(1, chance.choice((2_500, 10_000)))])
+                assert outcome.code == 0, outcome
+                remaining = msgpack.decode(outcome.body, type=messages.Refunded).setl_id
+                open_numbers += [remaining] if remaining else []
                 continue
             lines = [(chance.choice(("A1", "B1", "L1", "C9")), chance.randrange(1, 2_000_000))
                      for _ in range(chance.randrange(1, 4))]  # fmt: skip
