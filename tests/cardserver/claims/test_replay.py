@@ -244,7 +244,9 @@ class Stay:
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_a_stay_goes_on_where_the_draft_left_it(counter: Counter, is_cancelled: bool) -> None:
+async def test_a_stay_goes_on_where_the_draft_left_it(
+    counter: Counter, *, is_cancelled: bool
+) -> None:
     draft = changed(("admission_to = 1, amount = 1300", "admission_to = 1, amount = 2000"))
     stay = Stay(counter)
     at(counter, 3, 20)
