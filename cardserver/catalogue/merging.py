@@ -79,8 +79,16 @@ def _merge_name(
     corrects: bool,
 ) -> None:
     news: dict[int, Placed[R]] = {}
+    first_of: dict[int, Placed[R]] = {}
     for placed in rows:
-        _sort_out(present, news, placed, merged, corrects=corrects)
+        first = first_of.setdefault(placed.row.begins, placed)
+        if first is placed:
+            _sort_out(present, news, placed, merged, corrects=corrects)
+        elif first.row == placed.row:
+            merged.unchanged += 1
+        else:
+            reason = f"line {first.line} has the same code and first day"
+            merged.reject(placed.line, "", reason)
     if len(news) + len(present) > 1:
         _refuse_overlaps(present, news, merged)
     before: R | None = None
@@ -116,13 +124,7 @@ def _sort_out(
             merged.reject(line, "is_struck", "there is no such row that could be struck out")
             return
         row = structs.replace(there, is_struck=1)
-    twin = news.get(row.begins)
-    if twin is not None:
-        if twin.row == row:
-            merged.unchanged += 1
-        else:
-            merged.reject(line, "", f"line {twin.line} has the same code and first day")
-    elif there == row:
+    if there == row:
         merged.unchanged += 1
     elif there is not None and not corrects:
         named = ", ".join(_differing(there, row))

@@ -89,9 +89,8 @@ def _xlsx_rows(path: Path, sheet: str) -> Iterator[SheetRow]:
         if sheet and sheet not in book.sheetnames:
             raise ImportFileError(f"{path}: no sheet {sheet!r} among {', '.join(book.sheetnames)}")
         page = book[sheet or book.sheetnames[0]]
-        rows = page.iter_rows(values_only=True, max_col=CELLS_MAX)
-        for line, values in enumerate(rows, 1):
-            yield SheetRow(line, tuple([_text_of(value) for value in values]))
+        for line, values in enumerate(page.iter_rows(values_only=True), 1):
+            yield SheetRow(line, tuple([_text_of(value) for value in values[:CELLS_MAX]]))
     finally:
         book.close()
 
