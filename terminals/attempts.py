@@ -51,6 +51,18 @@ from terminals.client import TerminalClient
 from terminals.link import Exchange
 from terminals.outbox import Attempt, AttemptState, Ending, Outbox
 
+VISIT_TYPES: Final = frozenset(
+    {
+        MessageType.REGISTER,
+        MessageType.ADMIT,
+        MessageType.LINES,
+        MessageType.LINES_CANCEL,
+        MessageType.DISCHARGE,
+        MessageType.DISCHARGE_CANCEL,
+        MessageType.VISIT_CANCEL,
+    }
+)
+"""What is recorded of a visit: in doubt it is repeated, and the same one again is followed."""
 STATUS_TIMEOUT_MS: Final = 5_000
 """How long one STATUS may take; the doubt is looked into again after a pause."""
 REASON_IN_DOUBT: Final = "结果未知，自动冲正 outcome unknown, reversed by the terminal"
@@ -157,6 +169,28 @@ class AttemptRunner:
             new = replace(new, psn_no=settled.psn_no, holder=settled.holder)
         return await self._run(new, body)
 
+    async def record(
+        self,
+        type_: MessageType,
+        body: Struct,
+        *,
+        card_session: bytes = b"",
+        psn_no: str = "",
+        holder: str = "",
+    ) -> Outcome:
+        """Record something of a visit: it begins, has lines, ends, or one of them was not meant.
+
+        Args:
+            type_: Which message.
+            body: Its body.
+            card_session: From CARD_OPEN, where the message needs one.
+            psn_no: Whose card it is.
+            holder: Their masked name.
+        """
+        assert type_ in VISIT_TYPES
+        new = replace(self._new(type_, body, card_session), psn_no=psn_no, holder=holder)
+        return await self._run(new, body)
+
     async def reverse(self, msgid: str, reason: str, *, terminal: str = "") -> Outcome:
         """Make sure that whatever became of a msgid doesn't stand."""
         body = Reverse(terminal or self._terminal, msgid, reason)
@@ -208,7 +242,8 @@ class AttemptRunner:
         )
 
     async def _run(self, new: Attempt, body: Struct) -> Outcome:
-        twin = self._twin(new, body)
+        is_of_visit = new.type in VISIT_TYPES
+        twin = self._same_of_visit(new) if is_of_visit else self._twin(new, body)
         if twin is not None:
             if new.card_session:
                 self._outbox.use_card_session(twin.msgid, new.card_session)
@@ -245,6 +280,12 @@ class AttemptRunner:
                 isinstance(other, Reverse)
                 and [other.original_terminal, other.original_msgid] == same
             ):
+                return attempt
+        return None
+
+    def _same_of_visit(self, new: Attempt) -> Attempt | None:
+        for attempt in self._outbox.open_attempts():
+            if (attempt.type, attempt.psn_no, attempt.body) == (new.type, new.psn_no, new.body):
                 return attempt
         return None
 
@@ -329,7 +370,10 @@ class AttemptRunner:
     ) -> Answer | None:
         """Look into a doubt once, and do what is to be done about it."""
         if attempt.type is not MessageType.SETTLE:
-            return await self._repeat(attempt, left_ms)
+            repeated = await self._repeat(attempt, left_ms)
+            if attempt.type in VISIT_TYPES and advice_of(repeated.code) is Retry.OPEN_CARD:
+                repeated = await self._repeat_with_card(attempt, left_ms) or repeated
+            return repeated
         answer = await self._client.request(
             MessageType.STATUS,
             Status(self._terminal, attempt.msgid),
@@ -348,12 +392,9 @@ class AttemptRunner:
             return await self._reverse_doubtful(attempt)
         repeated = await self._repeat(attempt, left_ms)
         advice = advice_of(repeated.code)
-        if advice is Retry.OPEN_CARD and self._reopen_card is not None:
-            session = await self._reopen_card()
-            if session is not None:
-                self._outbox.use_card_session(attempt.msgid, session)
-                repeated = await self._repeat(attempt, left_ms)
-                advice = advice_of(repeated.code)
+        if advice is Retry.OPEN_CARD:
+            repeated = await self._repeat_with_card(attempt, left_ms) or repeated
+            advice = advice_of(repeated.code)
         is_open = self._outbox.get(attempt.msgid).state.is_open
         if is_open and advice in {Retry.NONE, Retry.CORRECT, Retry.OPEN_CARD}:
             # This copy is refused, and an earlier one may still arrive and be accepted.
@@ -372,6 +413,14 @@ class AttemptRunner:
         )
         self._conclude(attempt, answer, "repetition")
         return answer
+
+    async def _repeat_with_card(self, attempt: Attempt, left_ms: int) -> Answer | None:
+        """Open the card again and repeat with its new session; None where that can't be."""
+        session = await self._reopen_card() if self._reopen_card is not None else None
+        if session is None:
+            return None
+        self._outbox.use_card_session(attempt.msgid, session)
+        return await self._repeat(attempt, left_ms)
 
     async def _reverse_doubtful(self, attempt: Attempt) -> Answer | None:
         """Reverse it; the reversal is an attempt of its own that is repeated until answered."""

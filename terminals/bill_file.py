@@ -44,6 +44,18 @@ class QuantityE4(int):
     __slots__ = ()
 
 
+class SignedFen(int):
+    """Written in yuan with at most 2 decimals, and a minus for what is given back."""
+
+    __slots__ = ()
+
+
+class SignedQuantityE4(int):
+    """Written in units with at most 4 decimals, and a minus for what is given back."""
+
+    __slots__ = ()
+
+
 class ItemFinder(Protocol):
     """What a bill is completed from; `lists.Lists` is one."""
 
@@ -109,7 +121,7 @@ def decode_bill(
         content: object = (
             tomllib.loads(text, parse_float=str) if is_toml else json.loads(text, parse_float=str)
         )
-        document = msgspec.convert(content, _Document, dec_hook=_decode)
+        document = msgspec.convert(content, _Document, dec_hook=decode_number)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise BillFileError(f"{source}: {error}") from error
     day = today if document.dscg_date is None else day_of(document.dscg_date)
@@ -144,7 +156,7 @@ def day_of(date: dt.date) -> int:
 
 
 def _line(line: _Line, path: str, finder: ItemFinder | None, day: int) -> Line:
-    item, name = _named(line, path, finder, day)
+    item, name = named_item(line.med_list_codg, line.local_item, path=path, finder=finder, day=day)
     price_microyuan, quantity_e4 = int(line.pric), int(line.cnt)
     # Millionths times ten-thousandths to fen, rounded half up.
     computed_fen = (price_microyuan * quantity_e4 + _E8 // 2) // _E8
@@ -158,17 +170,18 @@ def _line(line: _Line, path: str, finder: ItemFinder | None, day: int) -> Line:
     )
 
 
-def _named(line: _Line, path: str, finder: ItemFinder | None, day: int) -> tuple[str, str]:
+def named_item(
+    item: str | None, local_item: str | None, *, path: str, finder: ItemFinder | None, day: int
+) -> tuple[str, str]:
     """Give a line's item by the catalogue's code, and its name as far as the lists held tell."""
-    if (line.med_list_codg is None) == (line.local_item is None):
+    if (item is None) == (local_item is None):
         raise BillFileError(f"a line has med_list_codg, or else local_item - at `{path}`")
     local_name = ""
-    item = line.med_list_codg
-    if line.local_item is not None:
-        mapping = finder.mapped(line.local_item, day) if finder is not None else None
+    if local_item is not None:
+        mapping = finder.mapped(local_item, day) if finder is not None else None
         if mapping is None:
             raise BillFileError(
-                f"the mapping held has no {line.local_item} on {day}; `cardterminal lists update`"
+                f"the mapping held has no {local_item} on {day}; `cardterminal lists update`"
                 f" - at `{path}.local_item`"
             )
         item, local_name = mapping.item, mapping.local_name
@@ -177,13 +190,20 @@ def _named(line: _Line, path: str, finder: ItemFinder | None, day: int) -> tuple
     return item, local_name or (found.name if found is not None else item)
 
 
-def _decode(type_: type, value: object) -> object:
+def decode_number(type_: type, value: object) -> object:
+    """Read a number of a file exactly, as msgspec's hook for the types here."""
     if type_ is Fen:
         return Fen(_scaled(value, 2))
     if type_ is MicroYuan:
         return MicroYuan(_scaled(value, 6))
     if type_ is QuantityE4:
         return QuantityE4(_scaled(value, 4))
+    if type_ in {SignedFen, SignedQuantityE4}:
+        places = 2 if type_ is SignedFen else 4
+        is_negative = isinstance(value, str | int) and str(value).startswith("-")
+        number = str(value)[1:] if is_negative else value
+        scaled = -_scaled(number, places) if is_negative else _scaled(number, places)
+        return SignedFen(scaled) if type_ is SignedFen else SignedQuantityE4(scaled)
     raise NotImplementedError(type_)  # msgspec's own word for a type that a hook does not know
 
 

@@ -1,5 +1,6 @@
 """`cardterminal preview`, `settle`, `cancel`, `reverse`, `status`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,6 +16,7 @@ from protocol.terminal.messages import (
     Bill,
     CardException,
     CheckRefused,
+    Line,
     MessageType,
     Preview,
     Previewed,
@@ -86,8 +88,8 @@ def preview(
             asked = desk.load_bill(bill)
         except BillFileError as error:
             return fault("账单文件错误", "the bill file is not one", str(error))
-        named = _exception(exception, certificate_type, certificate_number)
-        return _preview_result(await _previewed(desk, asked, named, override), asked)
+        named = named_exception(exception, certificate_type, certificate_number)
+        return preview_result(await previewed(desk, asked, named, override), asked.lines)
 
     run("preview", config, act, as_json=as_json)
 
@@ -112,8 +114,8 @@ def settle(  # noqa: PLR0913 - each is an option of its own
             return fault("账单文件错误", "the bill file is not one", str(error))
         if as_json and not yes:
             return fault("--json 须与 --yes 同用", "--json needs --yes: nobody can be asked")
-        named = _exception(exception, certificate_type, certificate_number)
-        return await _settled(desk, asked, named, override=override, asks=not yes)
+        named = named_exception(exception, certificate_type, certificate_number)
+        return await settled_result(desk, asked, named, override=override, asks=not yes)
 
     run("settle", config, act, as_json=as_json)
 
@@ -218,9 +220,10 @@ def status(
     run("status", config, act, as_json=as_json)
 
 
-async def _previewed(
+async def previewed(
     desk: Desk, bill: Bill, exception: CardException | None, override: str
 ) -> Answer:
+    """Ask how a bill splits."""
     return await desk.client.request(
         MessageType.PREVIEW,
         Preview(bill, exception, wants_explanation=True, override=override),
@@ -228,9 +231,25 @@ async def _previewed(
     )
 
 
-async def _settled(
-    desk: Desk, bill: Bill, exception: CardException | None, *, override: str, asks: bool
+async def settled_result(
+    desk: Desk,
+    bill: Bill,
+    exception: CardException | None,
+    *,
+    override: str,
+    asks: bool,
+    shown_lines: Sequence[Line] = (),
 ) -> Result:
+    """Preview a bill, show and ask, and settle it as shown.
+
+    Args:
+        desk: Whose card is open.
+        bill: The bill.
+        exception: In place of a card.
+        override: Why what the checks refuse shall pass.
+        asks: Whether to show it and ask first.
+        shown_lines: The lines of a visit's bill, which itself has none.
+    """
     psn_no = "" if exception or desk.card is None else desk.card.psn_no
     open_attempt = desk.runner.open_settlement_of(bill, exception, psn_no=psn_no)
     if open_attempt is not None:
@@ -242,14 +261,14 @@ async def _settled(
             AttemptState.UNKNOWN,
         }:
             return _settlement_result(outcome, is_taken_up=True)
-    answer = await _previewed(desk, bill, exception, override)
+    answer = await previewed(desk, bill, exception, override)
     shown = answer.body
     if not isinstance(shown, Previewed):
         return _not_previewed(answer)
     holder = desk.card.holder if desk.card is not None and not exception else ""
     if asks:
         screen = console()
-        _render_preview(screen, shown, bill)
+        _render_preview(screen, shown, shown_lines or bill.lines)
         screen.print(f"参保人 patient [bold]{escape(holder)} {shown.psn_no}[/]")
         if not typer.confirm("确认结算 settle this?", err=True):
             return declined(as_json=False)
@@ -327,7 +346,8 @@ def _refused_values(refused: CheckRefused) -> dict[str, object]:
     }
 
 
-def _preview_result(answer: Answer, bill: Bill) -> Result:
+def preview_result(answer: Answer, lines: Sequence[Line]) -> Result:
+    """Turn PREVIEW's answer into a result, with the lines that it is about."""
     body = answer.body
     if not isinstance(body, Previewed):
         return _not_previewed(answer)
@@ -339,7 +359,7 @@ def _preview_result(answer: Answer, bill: Bill) -> Result:
         "explanation": plain(body.explanation),
         "warnings": plain(body.warnings),
     }
-    return result_of(answer, values, lambda screen: _render_preview(screen, body, bill))
+    return result_of(answer, values, lambda screen: _render_preview(screen, body, lines))
 
 
 def _status_result(answer: Answer, found: StatusFound, msgid: str) -> Result:
@@ -374,9 +394,9 @@ def _original_body(found: StatusFound) -> Struct | None:
 _TYPES: Final = frozenset(type_.value for type_ in MessageType)
 
 
-def _render_preview(screen: Console, body: Previewed, bill: Bill) -> None:
-    lines = Table(box=None, pad_edge=False)
-    lines.add_column("项目 item")
+def _render_preview(screen: Console, body: Previewed, lines: Sequence[Line]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("项目 item")
     for heading in (
         "类 class",
         "金额 amount",
@@ -386,9 +406,9 @@ def _render_preview(screen: Console, body: Previewed, bill: Bill) -> None:
         "先行自付 class B",
         "范围内 in scope",
     ):
-        lines.add_column(heading, justify="right")
-    for line, split in zip(bill.lines, body.line_splits, strict=False):
-        lines.add_row(
+        table.add_column(heading, justify="right")
+    for line, split in zip(lines, body.line_splits, strict=False):
+        table.add_row(
             escape(line.name),
             CLASSES.get(split.item_class, str(split.item_class)),
             yuan(line.gross_fen),
@@ -398,7 +418,7 @@ def _render_preview(screen: Console, body: Previewed, bill: Bill) -> None:
             yuan(split.pre_self_pay_fen),
             yuan(split.in_scope_fen),
         )
-    screen.print(lines)
+    screen.print(table)
     if body.explanation:
         screen.rule("计算过程 how it comes to this", style="dim")
     for step in body.explanation:
@@ -436,7 +456,8 @@ def render_split(screen: Console, split: Split) -> None:
     screen.print(table)
 
 
-def _exception(name: str, certificate_type: str, number: str) -> CardException | None:
+def named_exception(name: str, certificate_type: str, number: str) -> CardException | None:
+    """Give the exception of a command's options; None without one."""
     return CardException(name, certificate_type, number) if name else None
 
 
