@@ -21,7 +21,6 @@ from cardserver.benefits.values import (
     BillLine,
     BillRefusal,
     Case,
-    Layer,
     Moved,
     Split,
     Stay,
@@ -29,8 +28,8 @@ from cardserver.benefits.values import (
     given_back,
 )
 from cardserver.claims.claim_detail import decode_detail
-from cardserver.claims.explaining import lines_as_decided
-from cardserver.claims.values import ClaimDetail, Facts
+from cardserver.claims.replay_detail import Paid, ReplayDetail, read_detail
+from cardserver.claims.values import Facts
 
 _FIRST_DAY, _LAST_DAY = 10101, 99991231
 
@@ -61,7 +60,11 @@ class ReplayedClaim(Struct, frozen=True):
     """One settlement that stands, as it was decided and as it would have been.
 
     Attributes:
-        paid_after: By layer; as stored, where the draft has no rules for such care.
+        total_fen: Of the bill.
+        paid_before: By layer, as it was decided.
+        fund_before_fen: Their sum.
+        person_before_fen: What was the patient's.
+        paid_after: By layer.
         fund_after_fen: Their sum.
         person_after_fen: What is the patient's.
         is_covered: Whether the draft has rules for such care.
@@ -73,8 +76,11 @@ class ReplayedClaim(Struct, frozen=True):
     month: int
     scheme: str
     case: Case
-    before: Split
-    paid_after: tuple[Layer, ...]
+    total_fen: int
+    paid_before: Paid
+    fund_before_fen: int
+    person_before_fen: int
+    paid_after: Paid
     fund_after_fen: int
     person_after_fen: int
     is_covered: bool
@@ -117,7 +123,7 @@ class _Event(Struct, frozen=True):
     """
 
     claim: StoredClaim
-    detail: ClaimDetail
+    detail: ReplayDetail
     stay_no: int
 
     @property
@@ -274,7 +280,7 @@ def replay_person(
 
 
 def _event(claim: StoredClaim, rules: ReplayRules, chains: Mapping[int, int]) -> _Event:
-    detail = decode_detail(claim.detail)
+    detail = read_detail(claim.detail)
     stay_no = detail.visit_no
     if stay_no in chains:
         version = rules.versions.get(claim.policy)
@@ -298,12 +304,12 @@ def _decide(
 ) -> None:
     """Decide one settlement by the draft, or else by the version that decided it then."""
     claim, detail, facts = event.claim, event.detail, event.detail.facts
-    lines = lines_as_decided(detail)
+    lines = detail.lines
     if facts is None or lines is None:
         track.settle(event, detail.moved)
         if not is_undone:
             why = "no facts were kept" if facts is None else "its lines were not kept"
-            found.unreplayed.append(Unreplayed(claim.entry_no, why, detail.split.fund_pay_fen))
+            found.unreplayed.append(Unreplayed(claim.entry_no, why, detail.fund_pay_fen))
         return
     draft = rules.draft_for(facts.case)
     policy = draft or rules.versions.get(claim.policy)
@@ -311,7 +317,7 @@ def _decide(
         track.settle(event, detail.moved)
         if not is_undone:
             why = f"version {claim.policy} is not known"
-            found.unreplayed.append(Unreplayed(claim.entry_no, why, detail.split.fund_pay_fen))
+            found.unreplayed.append(Unreplayed(claim.entry_no, why, detail.fund_pay_fen))
         return
     stay = track.stay_of(event, facts.stay)
     done = _adjudicate(event, facts, lines, policy, track.used(event.year_key), stay)
@@ -319,15 +325,15 @@ def _decide(
         track.settle(event, (), stay)
         if is_undone:
             return
-        found.refused.append(Unreplayed(claim.entry_no, done.detail_en, detail.split.fund_pay_fen))
-        layers: tuple[Layer, ...] = ()
-        fund, person = 0, detail.split.total_fen
+        found.refused.append(Unreplayed(claim.entry_no, done.detail_en, detail.fund_pay_fen))
+        paid: Paid = ()
+        fund, person = 0, detail.total_fen
     else:
         track.settle(event, done.moved, stay)
         if is_undone:
             return
-        layers, fund = done.split.layers, done.split.fund_pay_fen
-        person = done.split.person_part_fen
+        paid = tuple([(layer.field, layer.paid_fen) for layer in done.split.layers])
+        fund, person = done.split.fund_pay_fen, done.split.person_part_fen
     found.claims.append(
         ReplayedClaim(
             claim.entry_no,
@@ -335,8 +341,11 @@ def _decide(
             claim.business_date // 100,
             detail.scheme,
             facts.case,
-            detail.split,
-            layers,
+            detail.total_fen,
+            detail.paid,
+            detail.fund_pay_fen,
+            detail.person_part_fen,
+            paid,
             fund,
             person,
             draft is not None,
@@ -348,7 +357,7 @@ def _decide(
 def _check(event: _Event, track: _Track, rules: ReplayRules, found: PersonReplayed) -> None:
     """Decide one settlement by the version that decided it, and compare."""
     claim, detail, facts = event.claim, event.detail, event.detail.facts
-    lines = lines_as_decided(detail)
+    lines = detail.lines
     if facts is not None and lines is not None:
         found.control_count += 1
         what = _difference(event, facts, lines, rules.versions.get(claim.policy), track)
@@ -366,7 +375,7 @@ def _difference(
     track: _Track,
 ) -> str:
     """Say in what a settlement is decided otherwise today; empty where it is not."""
-    detail = event.detail
+    detail = decode_detail(event.claim.detail)
     if policy is None:
         return f"version {event.claim.policy} is not known"
     used = track.used(event.year_key)
@@ -412,7 +421,7 @@ def _adjudicate(
         used,
         facts.purses,
         explain=False,
-        total_fen=event.detail.split.total_fen,
+        total_fen=event.detail.total_fen,
         stay=stay,
     )
 

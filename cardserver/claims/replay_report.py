@@ -83,22 +83,21 @@ class Tally(Struct):
         own = Cell()
         person_type = ""
         for claim in person.claims:
-            case, before = claim.case, claim.before
+            case = claim.case
             person_type = case.person_type
             key = (
                 claim.month, claim.scheme, person_type, case.institution_kind,
                 case.institution_level, claim.institution_no,
             )  # fmt: skip
             one = Cell(
-                1, before.total_fen, before.fund_pay_fen, claim.fund_after_fen,
-                before.person_part_fen, claim.person_after_fen,
+                1, claim.total_fen, claim.fund_before_fen, claim.fund_after_fen,
+                claim.person_before_fen, claim.person_after_fen,
             )  # fmt: skip
             self.cells.setdefault(key, Cell()).add(one)
             own.add(one)
-            for layer in before.layers:
-                self.layers.setdefault(layer.field, [0, 0])[0] += layer.paid_fen
-            for layer in claim.paid_after:
-                self.layers.setdefault(layer.field, [0, 0])[1] += layer.paid_fen
+            for side, paid in enumerate((claim.paid_before, claim.paid_after)):
+                for layer, paid_fen in paid:
+                    self.layers.setdefault(layer, [0, 0])[side] += paid_fen
             self.uncovered_count += not claim.is_covered
             self.lacking_count += claim.lacks_facts
         self.undone_count += person.undone_count
