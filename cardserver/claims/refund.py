@@ -28,6 +28,8 @@ from cardserver.claims.values import (
     Record,
 )
 from cardserver.outcomes import code_of_bill
+from cardserver.visits.values import Refunded, Settled
+from cardserver.visits.visit_book import Noted, VisitBook
 from ledger.decisions import Answer, Part, Post, Posted, Work
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -163,20 +165,21 @@ def _decide(
         return ENCODER.encode(message)
 
     undoing = undoing_claim(done.claim, done.claim_no, attempt, MessageType.REFUND, refund.reason)
-    record = Record(
-        attempt=attempt, action="refund", subject=str(done.claim_no), reason=refund.reason,
-        claim=undoing,
-    )  # fmt: skip
+    noted = _noted(view.book.visits, done)
     further: tuple[Part[Record], ...] = ()
     if done.remaining is not None:
-        further = (_settled_anew(done.claim, done.claim_no, done.remaining, attempt),)
+        further = (_settled_anew(done, done.remaining, attempt, noted),)
+    record = Record(
+        attempt=attempt, action="refund", subject=str(done.claim_no), reason=refund.reason,
+        claim=undoing, visit=None if further else noted,
+    )  # fmt: skip
     return Post(undoing.draft, ResponseCode.APPROVED, body_of, record, further)
 
 
 def _settled_anew(
-    claim: Claim, claim_no: int, remaining: Remaining, attempt: Attempt
+    done: WorkedOut, remaining: Remaining, attempt: Attempt, noted: Noted | None
 ) -> Part[Record]:
-    adjudication = remaining.adjudication
+    claim, claim_no, adjudication = done.claim, done.claim_no, remaining.adjudication
     draft = settlement_entry(
         adjudication.split,
         person_no=claim.presented.person_no,
@@ -200,7 +203,55 @@ def _settled_anew(
     )
     settled = structs.replace(claim, attempt=attempt, detail=detail, draft=draft)
     reason = f"what remains of {claim_no}"
-    return Part(draft, Record(attempt=attempt, action="settle", reason=reason, claim=settled))
+    record = Record(attempt=attempt, action="settle", reason=reason, claim=settled, visit=noted)
+    return Part(draft, record)
+
+
+def _noted(book: VisitBook, done: WorkedOut) -> Noted | None:
+    """Return what a refund leaves with the visit whose lines were settled."""
+    visit_no = done.claim.detail.visit_no
+    if not visit_no:
+        return None
+    course = book.courses[visit_no]
+    before = course.settlements[done.claim_no].settled
+    accounts = list(course.settled_by(done.claim_no))
+    charges = []
+    for one in done.lines:
+        charge = accounts[one.line - 1].charge
+        number = f"refund {done.claim_no} {one.line}"
+        while number in course.charges:  # the institution's own, by whatever chance
+            number += "+"
+        charges.append(
+            structs.replace(
+                charge,
+                number=number,
+                quantity_e4=-one.quantity_e4,
+                gross_fen=-one.gross_fen,
+                refunds=charge.number,
+            )
+        )
+    settled = None
+    if done.remaining is not None:
+        moved = done.remaining.adjudication.moved
+        settled = Settled(
+            claim_no=0,
+            until=before.until,
+            total_fen=done.remaining.bill.total_fen,
+            admission=before.admission,
+            year=done.remaining.adjudication.year,
+            amounts=tuple(
+                (
+                    one.scheme,
+                    one.amounts.deductible_fen,
+                    one.amounts.in_scope_fen,
+                    one.amounts.pool_fen,
+                    one.amounts.large_amount_fen,
+                    one.amounts.admissions,
+                )
+                for one in moved
+            ),
+        )
+    return Noted(visit_no, record=Refunded(done.claim_no, tuple(charges), settled))
 
 
 def _taken(

@@ -17,6 +17,7 @@ from cardserver.visits.values import (
     Charged,
     DischargeCancelled,
     Discharged,
+    Refunded,
     Settled,
     Uncharged,
     Unsettled,
@@ -121,6 +122,12 @@ class Course:
             return VisitLineState.CANCELLED
         return VisitLineState.SETTLED if self.settlement_of(account) else VisitLineState.UNSETTLED
 
+    def settled_by(self, claim_no: int) -> Iterator[ChargeAccount]:
+        """Give the lines of a settlement that stands, in the order of its bill's."""
+        for account in self.charges.values():
+            if account.settled_by == claim_no and account.left_e4:
+                yield account
+
     def settlement_of(self, account: ChargeAccount) -> int:
         """Give the number of the settlement that took a line; 0 for none."""
         refunds = account.charge.refunds
@@ -153,6 +160,8 @@ class Course:
             case Cancelled():
                 self._uncharge(())
                 self.is_cancelled = True
+            case Refunded():
+                self._refund(record)
             case _:
                 assert_never(record)
 
@@ -200,6 +209,23 @@ class Course:
         for account in self.charges.values():
             if account.settled_by == claim_no:
                 account.settled_by = 0
+
+    def _refund(self, refunded: Refunded) -> None:
+        """Let what remains of a settlement take its place, with its lines and no others."""
+        settled = refunded.settled
+        number = settled.claim_no if settled else 0
+        for account in self.charges.values():
+            if account.settled_by == refunded.claim_no:
+                account.settled_by = number
+        for charge in refunded.charges:
+            self._charge(charge)
+        stand: dict[int, SettlementAccount] = {}
+        for claim_no, settlement in self.settlements.items():
+            if claim_no != refunded.claim_no:
+                stand[claim_no] = settlement
+            elif settled is not None:
+                stand[number] = SettlementAccount(settled, settlement.is_after_discharge)
+        self.settlements = stand
 
 
 def course_of(records: Iterable[VisitRecord]) -> Course:

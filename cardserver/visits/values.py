@@ -128,6 +128,27 @@ class Cancelled(Struct, frozen=True, array_like=True, tag_field="kind", tag=7):
     """The visit was never meant."""
 
 
+class Refunded(Struct, frozen=True, array_like=True, tag_field="kind", tag=8):
+    """REFUND gave lines of a settlement back, and what remained was settled anew.
+
+    Attributes:
+        claim_no: The settlement refunded.
+        charges: What was given back of its lines, as refunds of theirs.
+        settled: What remained; None where nothing did. It takes the lines of the first, no others.
+    """
+
+    claim_no: int
+    charges: tuple[Charge, ...]
+    settled: Settled | None
+
+
 VisitRecord: TypeAlias = (
-    Charged | Uncharged | Settled | Unsettled | Discharged | DischargeCancelled | Cancelled
+    Charged
+    | Uncharged
+    | Settled
+    | Unsettled
+    | Discharged
+    | DischargeCancelled
+    | Cancelled
+    | Refunded
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct, structs
 
 from cardserver.visits.course import Course
-from cardserver.visits.values import Settled, Visit, VisitRecord
+from cardserver.visits.values import Refunded, Settled, Visit, VisitRecord
 from protocol.terminal.messages import VisitState
 
 
@@ -34,6 +34,9 @@ class Noted(Struct, frozen=True):
             opened = opened._replace(visit_no=entry_no, chain_no=chain_no)
         if isinstance(record, Settled) and not record.claim_no:
             record = structs.replace(record, claim_no=entry_no)
+        if isinstance(record, Refunded) and record.settled is not None:
+            settled = structs.replace(record.settled, claim_no=entry_no)
+            record = structs.replace(record, settled=settled)
         return Noted(self.visit_no or entry_no, opened, record)
 
 

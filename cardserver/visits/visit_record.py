@@ -8,9 +8,10 @@
     [5, day, outcome, diagnosis]
     [6]
     [7]
+    [8, claim_no, [[number, day, ...], ...], [3, claim_no, until, ...] or nil]
 
-LINES, LINES_CANCEL, SETTLE, its undoing, DISCHARGE, DISCHARGE_CANCEL, VISIT_CANCEL; days are
-YYYYMMDD. A later version may append elements.
+LINES, LINES_CANCEL, SETTLE, its undoing, DISCHARGE, DISCHARGE_CANCEL, VISIT_CANCEL, REFUND; days
+are YYYYMMDD. A later version may append elements.
 """
 
 from msgspec import msgpack
