@@ -12,14 +12,16 @@ from msgspec.structs import replace
 
 from cardserver.claims import tables
 from cardserver.claims.claim_detail import decode_detail, encode_detail
+from cardserver.claims.claims_store import claims_participants
 from cardserver.claims.replay import Months
 from cardserver.claims.replay_report import Report, Tally, band_of, report_of
 from cardserver.claims.replay_store import PersonRange, person_ranges
 from cardserver.claims.replay_work import Job, RangeReplayed, replay_ranges
-from cardserver.claims.values import Presented
+from cardserver.claims.values import ClaimsWriter, Presented
 from cardserver.visits.opening import admit_work
 from cardserver.visits.recording import discharge_work, lines_work
 from ledger.bulk_store import select, update
+from ledger.writer import GroupWriter
 from protocol.terminal import messages
 from protocol.terminal.messages import MessageType
 from tests.cardserver.claims.fund import (
@@ -307,6 +309,27 @@ async def test_what_remains_after_a_refund_is_a_settlement_of_its_own(counter: C
     assert differences(done) == []
     assert (report.replayed_count, report.undone_count) == (2, 1)
     assert (report.fund_before_fen, report.fund_after_fen) == (70_000 + 14_000, 75_000 + 15_000)
+
+
+async def test_claims_of_one_day_by_several_writers_are_taken_in_the_order_of_their_times(
+    counter: Counter,
+) -> None:
+    at(counter, 3)
+    await settled(counter, ("A1", 10_000), person=RETIRED)  # the first writer has its slot now
+    other: ClaimsWriter = GroupWriter(
+        counter.database, claims_participants(), clock=counter.clock, timezone=SHANGHAI
+    )
+    await other.start()
+    second = Counter(other, counter.database, counter.rules, counter.clock, itertools.count(500))
+    later = await settled(second, ("A1", 200_000))  # 140.00, then 150.00
+    counter.clock.ms += 60_000
+    earlier = await settled(counter, ("A1", 100_000))  # 700.00, then 750.00
+    await other.stop()
+    assert int(earlier) < int(later), "the one that was entered first has the higher number"
+    report, done = await replayed(counter, SEVENTY_FIVE)
+    assert differences(done) == []
+    assert gains(done)[PERSON] == 6_000
+    assert report.replayed_count == 3
 
 
 async def test_whom_the_draft_refuses_loses_all_and_is_named(counter: Counter) -> None:
