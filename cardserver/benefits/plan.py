@@ -36,7 +36,6 @@ CLEARED_OUTPATIENT, CLEARED_INPATIENT, CLEARED_PHARMACY = 11, 21, 41
 
 type_of_kind = dict(enumerate(KINDS, start=1))
 
-ShareMask = tuple[int, int, int, int, int]
 CaseKey = tuple[str, int, int, str, int, int, str, bool, str]
 
 
@@ -128,11 +127,11 @@ class Plan(Struct, frozen=True):
         is_above_deductible: Whether bands are measured above the deductible.
         caps: The pool's; the strictest cuts.
         layers: Above the pool, those that are for this case.
-        account_mask: 1 for each share that the personal account may pay, in the order fully own,
-            over limit, pre self pay, deductible, own share.
-        mutual_aid_mask: The same for the family's account.
+        account_pays: Places of the shares that the personal account may pay, in the order fully
+            own, over limit, pre self pay, deductible, own share.
+        mutual_aid_pays: The same for the family's account.
         account_rule: Key path.
-        bears_mask: 1 for each share that the institution bears.
+        borne_by_institution: Places of the shares that it bears.
         half_e8: What is added before a payment is cut to whole fen.
         is_cash_in_jiao: Whether cash is cut to the jiao.
         has_stays: Whether bills count as inpatient.
@@ -145,10 +144,10 @@ class Plan(Struct, frozen=True):
     is_above_deductible: bool
     caps: tuple[PlanCap, ...]
     layers: tuple[PlanLayer, ...]
-    account_mask: ShareMask
-    mutual_aid_mask: ShareMask
+    account_pays: tuple[int, ...]
+    mutual_aid_pays: tuple[int, ...]
     account_rule: str
-    bears_mask: ShareMask
+    borne_by_institution: tuple[int, ...]
     half_e8: int
     is_cash_in_jiao: bool
     has_stays: bool
@@ -273,12 +272,13 @@ class Plans:
                 rule.amounts, f"{path}.deductible", case, per=rule.per,
                 others=rule.counts_with, is_anew=rule.per_year_anew,
             )  # fmt: skip
-        account_mask = mutual_aid_mask = _mask(())
+        account_pays = mutual_aid_pays = _places(())
         account_rule = f"{path}.account"
         if rules.account:
             index = _index_of(rules.account_rows, case)
             account = rules.account_rows[index]
-            account_mask, mutual_aid_mask = _mask(account.pays), _mask(account.mutual_aid_pays)
+            account_pays = _places(account.pays)
+            mutual_aid_pays = _places(account.mutual_aid_pays)
             if account is not rules.account:
                 account_rule = f"{path}.account[{index}]"
         clearing_type = CLEARED_INPATIENT if self.has_stays else CLEARED_OUTPATIENT
@@ -293,10 +293,10 @@ class Plans:
                 for number, layer in enumerate(rules.layers)
                 if is_for(layer.only_for, case)
             ),
-            account_mask=account_mask,
-            mutual_aid_mask=mutual_aid_mask,
+            account_pays=account_pays,
+            mutual_aid_pays=mutual_aid_pays,
             account_rule=account_rule,
-            bears_mask=_mask(rules.institution_bears),
+            borne_by_institution=_places(rules.institution_bears),
             half_e8=0 if self._document.rounding == "down" else HALF_E8,
             is_cash_in_jiao=self._document.cash_rounding == "jiao",
             has_stays=self.has_stays,
@@ -480,7 +480,7 @@ def _layer(layer: SupplementaryLayer, path: str, case: Circumstances) -> PlanLay
         layer.field,
         layer.row,
         # What is nearest to the funds is paid first.
-        tuple(place for place in reversed(range(len(SHARES))) if SHARES[place] in shares),
+        tuple(reversed(_places(shares))),
         deductible,
         bands,
         layer.bands_per,
@@ -510,6 +510,5 @@ def _ratio_e8(rows: Sequence[RatioRow], index: int, case: Circumstances) -> int:
     return WHOLE_E8 - row.own_share * (WHOLE_E8 - other_e8) // _WHOLE_E4
 
 
-def _mask(shares: Sequence[str]) -> ShareMask:
-    first, second, third, fourth, fifth = (int(share in shares) for share in SHARES)
-    return first, second, third, fourth, fifth
+def _places(shares: Sequence[str]) -> tuple[int, ...]:
+    return tuple(place for place, share in enumerate(SHARES) if share in shares)
