@@ -41,7 +41,7 @@ FactsOf = Callable[[str], ItemFacts]
 
 
 class CheckedLine(Struct, frozen=True, gc=False):
-    """One line of a bill; its name is for people, and left out of earlier bills."""
+    """One line of a bill; its name is for people."""
 
     item: str
     quantity_e4: int

@@ -124,7 +124,7 @@ class Replay(Struct, frozen=True):
                 today = row.business_date
                 yield [
                     Found(row.person_no, today, settled, finding)
-                    for finding in evaluate(self.book.of_day(today).rules, situation, today=today)
+                    for finding in evaluate(self.rules, situation, today=today)
                 ]
             past.insert(0, settled)
 

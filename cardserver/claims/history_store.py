@@ -9,7 +9,7 @@ checks make of it (`checking.py`).
 import datetime as dt
 from collections.abc import Iterator, Mapping
 
-from msgspec import Struct, msgpack
+from msgspec import Raw, Struct, msgpack
 
 from cardserver.checks.values import CheckedLine, CheckedPlace, Occasion
 from cardserver.claims.values import Claim
@@ -56,6 +56,9 @@ _FIND_HISTORY = Statement(
 )
 
 
+_LEFT_OUT = Raw()
+
+
 class _Line(Struct, frozen=True, array_like=True, gc=False):
     item: str
     name: str
@@ -78,9 +81,21 @@ class _Bill(Struct, frozen=True, array_like=True):
 
 
 class _Detail(Struct, frozen=True, array_like=True):
-    """The beginning of a stored detail; what follows is of no concern here."""
+    """What of a stored detail matters here; all else is passed over."""
 
     bill: _Bill | None
+    split: Raw
+    line_splits: Raw
+    moved: Raw
+    scheme: Raw
+    year: Raw
+    payer_person_no: Raw
+    reason: Raw
+    layers: Raw = _LEFT_OUT
+    facts: Raw = _LEFT_OUT
+    visit_no: Raw = _LEFT_OUT
+    checked: Raw = _LEFT_OUT
+    replaces: int = 0
 
 
 _DECODER = msgpack.Decoder(_Detail)
@@ -119,9 +134,12 @@ def note_in_history(
             place=CheckedPlace(
                 claim.attempt.institution_no, case.institution_kind, case.institution_level
             ),
-            is_card_present=claim.presented.card_no != 0,
+            is_card_present=claim.presented.card_no != 0 and not claim.detail.replaces,
             lines=tuple(
-                [CheckedLine(one.item, one.quantity_e4, one.gross_fen) for one in bill.lines]
+                [
+                    CheckedLine(one.item, one.quantity_e4, one.gross_fen, one.name)
+                    for one in bill.lines
+                ]
             ),
             total_fen=split.total_fen,
             fund_pay_fen=split.fund_pay_fen,
@@ -156,7 +174,8 @@ def occasion_of(row: Row) -> Occasion:
         claim_no, _, time_ms, day, insutype, med_type, institution_no, kind, level, card_no,
         total_fen, fund_pay_fen, detail,
     ) = row  # fmt: skip
-    bill = _DECODER.decode(detail).bill
+    kept = _DECODER.decode(detail)
+    bill = kept.bill
     assert bill is not None, "what undoes nothing is a settlement, and has its bill"
     return Occasion(
         claim_no=claim_no,
@@ -165,8 +184,11 @@ def occasion_of(row: Row) -> Occasion:
         insutype=insutype,
         med_type=med_type,
         place=CheckedPlace(institution_no, kind, level),
-        is_card_present=card_no != 0,
-        lines=tuple([CheckedLine(one.item, one.quantity_e4, one.gross_fen) for one in bill.lines]),
+        # What remains after a refund is settled when the refund is, without the patient.
+        is_card_present=card_no != 0 and not kept.replaces,
+        lines=tuple(
+            [CheckedLine(one.item, one.quantity_e4, one.gross_fen, one.name) for one in bill.lines]
+        ),
         total_fen=total_fen,
         fund_pay_fen=fund_pay_fen,
         admitted=_day(bill.admitted),
