@@ -19,6 +19,7 @@ from terminals.commands import (
     session,
     settled,
     settlement,
+    visit,
 )
 from terminals.commands.result import ExitStatus
 
@@ -78,4 +79,5 @@ app.command("reverse")(settlement.reverse)
 app.command("status")(settlement.status)
 app.command("receipt")(paper.receipt)
 app.command("outbox")(doubts.outbox)
+app.add_typer(visit.app, name="visit")
 app.add_typer(lists.app, name="lists")
