@@ -35,6 +35,11 @@ def business_date(time_ms: int, timezone: dt.tzinfo) -> int:
     return day.year * 10_000 + day.month * 100 + day.day
 
 
+def text_of(time_ms: int, timezone: dt.tzinfo) -> str:
+    """Write a moment as people read it, in the fund's time."""
+    return f"{dt.datetime.fromtimestamp(time_ms / 1000, timezone):%Y-%m-%d %H:%M:%S}"
+
+
 def open_period(day: int, last_closed: int | None) -> int:
     """Return the period (YYYYMM) that a group posts to: the day's own, or the next still open."""
     period = day // 100

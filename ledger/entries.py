@@ -30,6 +30,8 @@ class EntryKind(IntEnum):
     REFUND = 5
     VISIT = 6
     """A visit begins: without postings, so that it has a number and is sealed."""
+    MERGE = 7
+    """Two records turned out to be one person: the balance of one goes to the other."""
 
 
 class Posting(NamedTuple):

@@ -14,17 +14,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cardserver.commands.database import ConfigFile, acting_user, open_database
+from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.fund_operator import By, acting_operator
+from cardserver.commands.registry_duplicates import app as duplicates_app
+from cardserver.commands.registry_duplicates import merge
 from cardserver.commands.registry_filing import app as filing_app
+from cardserver.commands.registry_history import app as history_app
 from cardserver.commands.registry_import import import_folder
+from cardserver.commands.registry_institution import app as institution_app
+from cardserver.commands.registry_person import app as person_app
+from cardserver.commands.registry_person import employer_app, family_app
+from cardserver.commands.registry_show import app as show_app
+from cardserver.commands.registry_subjects import find_institution, find_operator
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
 from cardserver.registry.administration_store import AdministrationError, CardChange
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.registry_store import Registry
-from cardserver.registry.roles import Role
-from cardserver.registry.values import Institution, Operator, Terminal
+from cardserver.registry.roles import AT_INSTITUTIONS, Role
+from cardserver.registry.values import Terminal
 from ledger.database_store import Database
 
 app = typer.Typer(help="Fill the registry and manage operators and terminals.")
@@ -35,6 +44,14 @@ app.command("import")(import_folder)
 app.add_typer(operator_app, name="operator")
 app.add_typer(terminal_app, name="terminal")
 app.add_typer(filing_app, name="filing")
+app.add_typer(duplicates_app, name="duplicates")
+app.command("merge")(merge)
+app.add_typer(person_app, name="person")
+app.add_typer(family_app, name="family")
+app.add_typer(employer_app, name="employer")
+app.add_typer(institution_app, name="institution")
+app.add_typer(show_app, name="show")
+app.add_typer(history_app, name="history")
 
 Code = Annotated[str, typer.Argument(help="The operator's number at the institution.")]
 InstitutionCode = Annotated[
@@ -58,17 +75,23 @@ def add_operator(
     role: Annotated[Role, typer.Option()] = Role.CASHIER,
     institution: InstitutionCode = "",
     password_file: PasswordFile = None,
+    by: By = "",
 ) -> None:
     """Add an operator, who can sign on from then on.
 
     新增操作员。
     """
     config = load_config(config_file)
+    if (role in AT_INSTITUTIONS) is not bool(institution):
+        where = "an institution" if role in AT_INSTITUTIONS else "the fund"
+        raise AdministrationError(f"a {role} works at {where}")
     password_hash = hash_password(_password(password_file))
 
     async def run() -> int:
         async with open_database(config) as database:
-            found = await _institution(database, institution) if institution else None
+            registry = Registry(database)
+            actor = await acting_operator(registry, by, Role.REGISTRAR)
+            found = await find_institution(registry, institution) if institution else None
             return await administration.add_operator(
                 database,
                 institution=found,
@@ -76,7 +99,7 @@ def add_operator(
                 name=name,
                 role=role.value,
                 password_hash=password_hash,
-                actor=acting_user(),
+                actor=actor,
             )
 
     typer.echo(f"operator {code} is added, number {asyncio.run(run())}")
@@ -89,6 +112,7 @@ def set_password(
     code: Code,
     institution: InstitutionCode = "",
     password_file: PasswordFile = None,
+    by: By = "",
 ) -> None:
     """Give an operator a new password, and unlock them.
 
@@ -99,8 +123,10 @@ def set_password(
 
     async def run() -> None:
         async with open_database(config) as database:
-            operator = await _operator(database, institution, code)
-            await administration.set_password(database, operator, password_hash, acting_user())
+            registry = Registry(database)
+            actor = await acting_operator(registry, by, Role.REGISTRAR)
+            operator = await find_operator(registry, institution, code)
+            await administration.set_password(database, operator, password_hash, actor)
 
     asyncio.run(run())
     typer.echo(f"operator {code} has a new password")
@@ -108,33 +134,37 @@ def set_password(
 
 @operator_app.command("lock")
 @fail_clearly
-def lock_operator(config_file: ConfigFile, code: Code, institution: InstitutionCode = "") -> None:
+def lock_operator(
+    config_file: ConfigFile, code: Code, institution: InstitutionCode = "", by: By = ""
+) -> None:
     """Keep an operator from acting, at once.
 
     锁定操作员。
     """
-    _set_operator(load_config(config_file), institution, code, is_active=False)
+    _set_operator(load_config(config_file), institution, code, by, is_active=False)
     typer.echo(f"operator {code} is locked")
 
 
 @operator_app.command("unlock")
 @fail_clearly
-def unlock_operator(config_file: ConfigFile, code: Code, institution: InstitutionCode = "") -> None:
+def unlock_operator(
+    config_file: ConfigFile, code: Code, institution: InstitutionCode = "", by: By = ""
+) -> None:
     """Let a locked operator act again.
 
     解锁操作员。
     """
-    _set_operator(load_config(config_file), institution, code, is_active=True)
+    _set_operator(load_config(config_file), institution, code, by, is_active=True)
     typer.echo(f"operator {code} is unlocked")
 
 
-def _set_operator(config: Config, institution: str, code: str, *, is_active: bool) -> None:
+def _set_operator(config: Config, institution: str, code: str, by: str, *, is_active: bool) -> None:
     async def run() -> None:
         async with open_database(config) as database:
-            operator = await _operator(database, institution, code)
-            await administration.set_operator_active(
-                database, operator, acting_user(), is_active=is_active
-            )
+            registry = Registry(database)
+            actor = await acting_operator(registry, by, Role.REGISTRAR)
+            operator = await find_operator(registry, institution, code)
+            await administration.set_operator_active(database, operator, actor, is_active=is_active)
 
     asyncio.run(run())
 
@@ -178,12 +208,13 @@ def disable_terminal(
     config_file: ConfigFile,
     institution: Annotated[str, typer.Option(help="The institution's code.")],
     terminal: Annotated[str, typer.Option(help="The terminal's code.")],
+    by: By = "",
 ) -> None:
     """Keep a terminal from acting, from its next request that moves money on.
 
     停用终端。
     """
-    _set_terminal(load_config(config_file), institution, terminal, is_active=False)
+    _set_terminal(load_config(config_file), institution, terminal, by, is_active=False)
     typer.echo(f"terminal {terminal} is disabled")
 
 
@@ -193,21 +224,25 @@ def enable_terminal(
     config_file: ConfigFile,
     institution: Annotated[str, typer.Option(help="The institution's code.")],
     terminal: Annotated[str, typer.Option(help="The terminal's code.")],
+    by: By = "",
 ) -> None:
     """Let a disabled terminal act again.
 
     启用终端。
     """
-    _set_terminal(load_config(config_file), institution, terminal, is_active=True)
+    _set_terminal(load_config(config_file), institution, terminal, by, is_active=True)
     typer.echo(f"terminal {terminal} is enabled")
 
 
-def _set_terminal(config: Config, institution: str, terminal: str, *, is_active: bool) -> None:
+def _set_terminal(
+    config: Config, institution: str, terminal: str, by: str, *, is_active: bool
+) -> None:
     async def run() -> None:
         async with open_database(config) as database:
+            actor = await acting_operator(Registry(database), by, Role.REGISTRAR)
             found = await _terminal(database, institution, terminal)
             await administration.set_terminal_active(
-                database, found.terminal_no, acting_user(), is_active=is_active
+                database, found.terminal_no, actor, is_active=is_active
             )
 
     asyncio.run(run())
@@ -227,6 +262,7 @@ def change_card(
     config_file: ConfigFile,
     number: Annotated[str, typer.Argument(help="The card's printed number.")],
     change: Annotated[CardChange, typer.Argument(help="What happened.")],
+    by: By = "",
 ) -> None:
     """Record that a card was lost, found, replaced, frozen or released; the next request knows.
 
@@ -236,34 +272,15 @@ def change_card(
 
     async def run() -> str:
         async with open_database(config) as database:
-            old, new = await administration.change_card(database, number, change, acting_user())
+            actor = await acting_operator(Registry(database), by, Role.REGISTRAR, Role.ACCEPTANCE)
+            old, new = await administration.change_card(database, number, change, actor)
             return f"the card was {old.name.lower()}, is {new.name.lower()}"
 
     typer.echo(asyncio.run(run()))
 
 
-# --- finding who is meant -----------------------------------------------------------------------
-
-
-async def _institution(database: Database, code: str) -> Institution:
-    institution = await Registry(database).institution_by_code(code)
-    if institution is None:
-        raise AdministrationError(f"no institution has the code {code}")
-    return institution
-
-
-async def _operator(database: Database, institution: str, code: str) -> Operator:
-    institution_no = administration.FUND
-    if institution:
-        institution_no = (await _institution(database, institution)).institution_no
-    operator = await Registry(database).operator(institution_no, code)
-    if operator is None:
-        raise AdministrationError(f"there is no operator {code} at {institution or 'the fund'}")
-    return operator
-
-
 async def _terminal(database: Database, institution: str, code: str) -> Terminal:
-    found = await _institution(database, institution)
+    found = await find_institution(Registry(database), institution)
     terminal = await Registry(database).terminal(found.institution_no, code)
     if terminal is None:
         raise AdministrationError(f"{institution} has no terminal {code}")

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from cardserver.config import Config
-from cardserver.registry.administration_store import AdministrationError
+from cardserver.registry.administration_store import FUND, AdministrationError
 from cardserver.registry.registry_store import Registry
-from cardserver.registry.values import Institution, Person
+from cardserver.registry.values import Card, Institution, Operator, Person
 from ledger.calendar import SystemClock, business_date
 
 PersonText = Annotated[
-    str, typer.Argument(metavar="PERSON", help="The person's number (psn_no) or identity number.")
+    str,
+    typer.Argument(metavar="PERSON", help="The person's number (psn_no), or that of a document."),
 ]
 InstitutionCode = Annotated[str, typer.Option("--institution", help="The institution's code.")]
 Day = Annotated[
@@ -29,13 +30,40 @@ async def find_person(registry: Registry, text: str) -> Person:
         AdministrationError: There is none.
     """
     person = None
-    if len(text) in _ID_NUMBER_SIZES:
-        person = await registry.person_by_id_number(text)
-    elif text.isascii() and text.isdecimal():
-        person = await registry.person(int(text))
+    if text.isascii() and text.isdecimal() and len(text) not in _ID_NUMBER_SIZES:
+        number = int(text)
+        person = await registry.person(await registry.kept_number(number))
+    person = person or await registry.person_by_id_number(text)
     if person is None:
         raise AdministrationError("no person has this number")
     return person
+
+
+async def find_card(registry: Registry, number: str) -> Card:
+    """Find a card by its printed number.
+
+    Raises:
+        AdministrationError: There is none.
+    """
+    card = await registry.card_by_number(number)
+    if card is None:
+        raise AdministrationError("no card has this number")
+    return card
+
+
+async def find_operator(registry: Registry, institution: str, code: str) -> Operator:
+    """Find an operator of an institution, or of the fund where none is named.
+
+    Raises:
+        AdministrationError: There is none.
+    """
+    institution_no = FUND
+    if institution:
+        institution_no = (await find_institution(registry, institution)).institution_no
+    operator = await registry.operator(institution_no, code)
+    if operator is None:
+        raise AdministrationError(f"there is no operator {code} at {institution or 'the fund'}")
+    return operator
 
 
 async def find_institution(registry: Registry, code: str) -> Institution:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 
 from cardserver.registry import tables
-from cardserver.registry.history_store import ADD_AUDIT, audit, audit_row
+from cardserver.registry.history_store import ADD_AUDIT, audit, audit_row, changed
 from cardserver.registry.revocation_store import (
     Revocation,
     card_subject,
@@ -87,7 +87,10 @@ _SET_PASSWORD = update(
 _SET_OPERATOR_STATE = update(tables.operator, set=("state", "failures"), by=("operator_no",))
 _LAST_OPERATOR_TEXT = "SELECT max(operator_no) FROM operator"
 _LAST_OPERATOR = plain("last operator", postgresql=_LAST_OPERATOR_TEXT, sqlite=_LAST_OPERATOR_TEXT)
-_TERMINAL = select(tables.terminal, ("terminal_no",), by=("institution_no", "code"))
+_TERMINAL = select(
+    tables.terminal, ("terminal_no", "certificate_sha256"), by=("institution_no", "code")
+)
+_TERMINAL_STATE = select(tables.terminal, ("state",), by=("terminal_no",), lock=True)
 _ADD_TERMINAL = insert(
     tables.terminal, ("terminal_no", "institution_no", "code", "certificate_sha256", "state")
 )
@@ -138,8 +141,8 @@ async def change_card(
             raise AdministrationError(
                 f"the card is {old.name.lower()}, so it can't be {change.value}"
             )
-        changed = yield _SET_CARD_STATE([(int(new), card_no, int(old))])
-        assert changed, "the row is locked"
+        done = yield _SET_CARD_STATE([(int(new), card_no, int(old))])
+        assert done, "the row is locked"
         reason = RevocationReason(new) if new is not CardState.VALID else NOT_REVOKED
         if reason is NOT_REVOKED:
             ((_, deceased_date),) = yield _DECEASED([(person_no,)])
@@ -149,6 +152,10 @@ async def change_card(
         )
         yield from list_changes([entry], now_ms=actor.now_ms)
         yield audit(actor, f"card {change.value}", f"card {card_no}", f"was {old.name.lower()}")
+        yield changed(
+            actor, tables.card.name, (card_no,), person_no=person_no,
+            before={"state": int(old)}, after={"state": int(new)},
+        )  # fmt: skip
         return old, new
 
     return await database.transact(script)
@@ -195,6 +202,10 @@ async def add_operator(
         row = (operator_no, institution_no, code, name, role, password_hash, ACTIVE, 0)
         yield _ADD_OPERATOR([row])
         yield audit(actor, "operator added", f"operator {operator_no}", f"role {role}")
+        yield changed(
+            actor, tables.operator.name, (operator_no,),
+            after={"institution_no": institution_no, "code": code, "name": name, "role": role},
+        )  # fmt: skip
         return operator_no
 
     return await database.transact(script)
@@ -208,6 +219,12 @@ async def set_password(
     def script() -> Script[None]:
         yield _SET_PASSWORD([(password_hash, ACTIVE, 0, operator.operator_no)])
         yield audit(actor, "operator password", f"operator {operator.operator_no}", "")
+        before = ACTIVE if operator.is_active else INACTIVE
+        yield changed(
+            actor, tables.operator.name, (operator.operator_no,),
+            before={"password": "another one", "state": before},
+            after={"password": "a new one", "state": ACTIVE},
+        )  # fmt: skip
 
     await database.transact(script)
 
@@ -222,6 +239,11 @@ async def set_operator_active(
         yield _SET_OPERATOR_STATE([(state, 0, operator.operator_no)])
         action = "operator unlocked" if is_active else "operator locked"
         yield audit(actor, action, f"operator {operator.operator_no}", "")
+        before = ACTIVE if operator.is_active else INACTIVE
+        yield changed(
+            actor, tables.operator.name, (operator.operator_no,),
+            before={"state": before}, after={"state": state},
+        )  # fmt: skip
 
     await database.transact(script)
 
@@ -245,12 +267,22 @@ async def enrol_terminal(
         if rows:
             terminal_no: int = rows[0][2]
             yield _SET_CERTIFICATE([(certificate_sha256, terminal_no)])
+            yield changed(
+                actor, tables.terminal.name, (terminal_no,),
+                before={"certificate_sha256": rows[0][3]},
+                after={"certificate_sha256": certificate_sha256},
+            )  # fmt: skip
             yield audit(actor, "terminal certificate", f"terminal {terminal_no}", digest)
             return terminal_no, False
         ((last,),) = yield _LAST_TERMINAL()
         terminal_no = (last or 0) + 1
         row = (terminal_no, institution.institution_no, code, certificate_sha256, ACTIVE)
         yield _ADD_TERMINAL([row])
+        yield changed(
+            actor, tables.terminal.name, (terminal_no,),
+            after={"institution_no": institution.institution_no, "code": code,
+                   "certificate_sha256": certificate_sha256},
+        )  # fmt: skip
         yield audit(actor, "terminal enrolled", f"terminal {terminal_no}", digest)
         return terminal_no, True
 
@@ -263,7 +295,13 @@ async def set_terminal_active(
     """Disable a terminal, or let it work again."""
 
     def script() -> Script[None]:
-        yield _SET_TERMINAL_STATE([(ACTIVE if is_active else INACTIVE, terminal_no)])
+        state = ACTIVE if is_active else INACTIVE
+        ((_, before),) = yield _TERMINAL_STATE([(terminal_no,)])
+        yield _SET_TERMINAL_STATE([(state, terminal_no)])
+        yield changed(
+            actor, tables.terminal.name, (terminal_no,),
+            before={"state": before}, after={"state": state},
+        )  # fmt: skip
         action = "terminal enabled" if is_active else "terminal disabled"
         yield audit(actor, action, f"terminal {terminal_no}", "")
 

@@ -5,7 +5,7 @@ Not here: how a commit group reads them (`cardserver/claims/claims_store.py`).
 
 from cardserver.registry import tables
 from cardserver.registry.administration_store import AdministrationError
-from cardserver.registry.history_store import audit
+from cardserver.registry.history_store import audit, changed
 from cardserver.registry.import_files import filing_fault
 from cardserver.registry.values import Actor, Filing, FilingKind
 from ledger.bulk_store import insert, select, update
@@ -52,6 +52,10 @@ async def add_filing(database: Database, filing: Filing, actor: Actor) -> None:
                 )
         yield _ADD([_row(filing)])
         yield audit(actor, "filing added", f"person {filing.person_no}", _words(filing))
+        yield changed(
+            actor, tables.filing.name, _row(filing)[:-1], person_no=filing.person_no,
+            after={"ends": filing.ends},
+        )  # fmt: skip
 
     await database.transact(script)
 
@@ -81,6 +85,10 @@ async def end_filing(
                 yield _END([(ends, *_row(present)[:-1])])
                 detail = f"{_words(present)}, now to {ends}"
                 yield audit(actor, "filing ended", f"person {person_no}", detail)
+                yield changed(
+                    actor, tables.filing.name, _row(present)[:-1], person_no=person_no,
+                    before={"ends": present.ends}, after={"ends": ends},
+                )  # fmt: skip
                 return Filing(person_no, kind, code, institution_no, present.begins, ends)
         raise AdministrationError(f"the person has no such filing that holds on {ends}")
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from cardserver.registry import identity_number
 from cardserver.registry.passwords import is_hash
-from cardserver.registry.roles import Role
+from cardserver.registry.roles import AT_INSTITUTIONS, Role
 from cardserver.registry.values import FOREVER, FilingKind, IDType
 
 # A row's values have the types of their columns, which mypy can't see.
@@ -307,6 +307,14 @@ def _person_fault(values: Values) -> Fault | None:
     return None
 
 
+def _operator_fault(values: Values) -> Fault | None:
+    role = values[4]
+    if (role in AT_INSTITUTIONS) is not bool(values[1]):
+        place = "an institution" if role in AT_INSTITUTIONS else "the fund"
+        return "role", f"a {role} works at {place}"
+    return None
+
+
 def _identity_fault(values: Values) -> Fault | None:
     fault = identity_number.fault_of(values[2], values[1])
     return None if fault is None else ("number", fault)
@@ -360,6 +368,7 @@ OPERATORS = FileSpec(
         "password_hash": _password_hash,
         "state": _one_of(1, 2),
     },
+    _operator_fault,
 )
 PERSONS = FileSpec(
     "persons",

@@ -19,7 +19,7 @@ from cardserver.registry.import_store import (
     References,
 )
 from cardserver.registry.likeness import plain_name
-from cardserver.registry.values import FOREVER
+from cardserver.registry.values import FOREVER, Actor
 from ledger.bulk_store import Row, delete, insert, plain, select, update
 from ledger.database_store import Database
 from ledger.scripts import Script
@@ -167,32 +167,41 @@ async def _differ(
     elif not run.updates:
         result.reject(Rejection(result.file, row.line, ", ".join(differing), STANDS))
     else:
-        await database.transact(lambda: change_person(run, present, values))
+        await database.transact(
+            lambda: change_person(
+                run.actor, present, values, ended=run.ended, batch_no=run.batch_no
+            )
+        )
         result.changed += 1
         return True
     return False
 
 
-def change_person(run: ImportRun, present: Row, values: Row) -> Script[None]:
-    """Change a person; another identity document is added, and the earlier one kept as ended."""
+def change_person(
+    actor: Actor, present: Row, values: Row, *, ended: int, batch_no: int = 0
+) -> Script[None]:
+    """Change a person; another identity document is added, and the earlier one kept as ended.
+
+    `ended` is the last day of the earlier one. That the document is nobody else's is known.
+    """
     number = values[0]
     old, new = (present[NUMBER], present[ID_TYPE]), (values[NUMBER], values[ID_TYPE])
     if old != new:
-        yield END_IDENTITIES([(run.ended, *old, number)])
-        added = yield ADD_IDENTITIES([(*new, number, FOREVER, run.batch_no)])
+        yield END_IDENTITIES([(ended, *old, number)])
+        added = yield ADD_IDENTITIES([(*new, number, FOREVER, batch_no)])
         if not added:  # an earlier one that is theirs again
             yield END_IDENTITIES([(FOREVER, *new, number)])
     yield UPDATE_PERSONS([(*values[1:], number)])
     yield ADD_CHANGES(
         [
             change_row(
-                run.actor,
+                actor,
                 tables.person.name,
                 (number,),
                 person_no=number,
                 before=dict(zip(COLUMNS, present, strict=True)),
                 after=dict(zip(COLUMNS, values, strict=True)),
-                batch_no=run.batch_no,
+                batch_no=batch_no,
             )
         ]
     )

@@ -65,6 +65,9 @@ _PERSONS_BY_DOCUMENT = Statement(
     has_result=True,
     key_count=1,
 )
+_CARDS_OF_PERSON = select(tables.card, CARD_COLUMNS, by=("person_no",))
+_KEPT = select(tables.merged_person, ("kept_person_no",), by=("person_no",))
+_MERGED_INTO = select(tables.merged_person, ("person_no",), by=("kept_person_no",))
 _IDENTITIES = select(tables.identity, ("number", "id_type", "ends"), by=("person_no",))
 _INSURANCES = select(tables.insurance, INSURANCE_COLUMNS, by=("person_no",))
 _FAMILY = select(tables.family, ("payer_person_no",), by=("family_no",))
@@ -169,6 +172,21 @@ class Registry:
             for person_no, number, id_type, ends in rows
         ]
         return sorted(found, key=lambda one: (-one.ends, one.id_type, one.number))
+
+    async def cards_of(self, person_no: int) -> list[Card]:
+        """List a person's cards by number."""
+        rows = await self._database.fetch(_CARDS_OF_PERSON([(person_no,)]))
+        return sorted((_card(row[1:]) for row in rows), key=lambda card: card.card_no)
+
+    async def kept_number(self, person_no: int) -> int:
+        """Return under which number a person is kept, who may have been merged."""
+        rows = await self._database.fetch(_KEPT([(person_no,)]))
+        return rows[0][1] if rows else person_no
+
+    async def merged_into(self, person_no: int) -> list[int]:
+        """List further numbers of a person, of records that were merged into theirs."""
+        rows = await self._database.fetch(_MERGED_INTO([(person_no,)]))
+        return sorted(row[1] for row in rows)
 
     async def insurances(self, person_no: int) -> list[Insurance]:
         """List a person's insurances: those in force first, then paused, then ended ones."""

@@ -326,6 +326,7 @@ def test_an_operator_is_added_and_gets_another_password(village: Path, tmp_path:
 
 def test_a_password_too_short_is_not_taken(village: Path) -> None:
     arguments = ["registry", "operator", "add", "c009", "--config", village, "--name", "李雷"]
+    arguments += ["--institution", INSTITUTION]
     assert "8 to 128" in run(*arguments, answer="short\n", status=1).output
 
 
