@@ -163,12 +163,21 @@ class ReplayRules:
         ]
         self.drafts = PolicyBook(always) if always else None
         self.is_control = is_control
+        self._lacking: dict[tuple[str, str, str, str], bool] = {}
 
     def draft_for(self, case: Case) -> Policy | None:
         """Find the draft that has rules for a case."""
         if self.drafts is None:
             return None
         return self.drafts.find(case.insutype, case.region, case.med_type, case.care_date)
+
+    def lacks_facts(self, draft: Policy, case: Case, version: str) -> bool:
+        """Tell whether a draft asks for what nobody looked up or kept when a claim was decided."""
+        key = (draft.identity, version, case.med_type, case.disease)
+        known = self._lacking.get(key)
+        if known is None:
+            known = self._lacking[key] = _lacks_facts(draft, case, self.versions.get(version))
+        return known
 
 
 class _Track:
@@ -294,8 +303,15 @@ def _before(now: Mapping[YearKey, Used], events: Iterable[_Event]) -> dict[YearK
     start = {key: dict(rows) for key, rows in now.items()}
     for event in events:
         used = start.setdefault(event.year_key, {})
-        for one in given_back(event.detail.moved):
-            used[one.scheme] = added(used.get(one.scheme, NOTHING_USED), one.amounts)
+        for one in event.detail.moved:
+            after, moved = used.get(one.scheme, NOTHING_USED), one.amounts
+            used[one.scheme] = Accumulated(
+                after.deductible_fen - moved.deductible_fen,
+                after.in_scope_fen - moved.in_scope_fen,
+                after.pool_fen - moved.pool_fen,
+                after.large_amount_fen - moved.large_amount_fen,
+                after.admissions - moved.admissions,
+            )
     return start
 
 
@@ -349,7 +365,7 @@ def _decide(
             fund,
             person,
             draft is not None,
-            draft is not None and _lacks_facts(draft, facts.case, rules.versions.get(claim.policy)),
+            draft is not None and rules.lacks_facts(draft, facts.case, claim.policy),
         )
     )
 
