@@ -32,7 +32,7 @@ async def member_query(exchange: Exchange, body: MemberQuery) -> Answer:
 async def person_no_of(centre: Centre, *, certificate_type: str, number: str) -> int | Answer:
     """Find the person that a certificate's number names, or say why not."""
     match certificate_type:
-        case "02":  # mdtrt_cert_type: identity card
+        case "02":  # mdtrt_cert_type: identity card, or another document by which someone is known
             person = await centre.registry.person_by_id_number(number)
             return Answer(ResponseCode.PERSON_UNKNOWN) if person is None else person.person_no
         case "03":  # mdtrt_cert_type: social security card
@@ -51,8 +51,9 @@ async def find_member(
 ) -> messages.Person | ResponseCode:
     """Look up all that a counter sees of a person.
 
-    `id_number` is what the card's holder file says. The card does not prove it, so it must be the
-    registry's; it is empty where it was not read.
+    `id_number` is what the card's holder file says. The card does not prove it, so it must be one
+    of the registry's for this person, as a card may be older than a change of number; it is empty
+    where it was not read.
     """
     year = centre.today().year
     person, insurances, held, used = await asyncio.gather(
@@ -64,7 +65,9 @@ async def find_member(
     if person is None:
         return ResponseCode.PERSON_UNKNOWN
     if id_number and id_number != person.id_number:
-        return ResponseCode.CARD_IDENTITY_MISMATCH
+        known = await centre.registry.person_by_id_number(id_number)
+        if known is None or known.person_no != person_no:
+            return ResponseCode.CARD_IDENTITY_MISMATCH
     if person.deceased_date is not None:
         return ResponseCode.PERSON_DECEASED
     return messages.Person(
