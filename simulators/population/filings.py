@@ -1,6 +1,6 @@
-"""What people of a made-up city have filed (备案): diseases, institutions, referrals, drugs.
+"""What people of a made-up city have filed (备案), and other documents that they are known by.
 
-It draws from a stream of its own, so that it changes nothing of who lives in the city.
+Both draw from streams of their own, so that they change nothing of who lives in the city.
 """
 
 from random import Random
@@ -9,7 +9,10 @@ from simulators.population.city import FOREVER, City
 from simulators.population.places import CLASS_B_DIGITS, INSTITUTION_PATTERN, PHARMACY
 
 HEADER = "person_no,kind,code,institution_no,begins,ends"
+DOCUMENTS_HEADER = "person_no,id_type,number,ends"
 DISEASE, DESIGNATED, REFERRAL, SPECIAL_DRUG = 1, 2, 3, 4
+
+PASSPORT = "08"  # psn_cert_type
 
 # 高血压, 糖尿病, 恶性肿瘤门诊治疗, 器官移植抗排异治疗: outpatient chronic and special diseases
 # in the national coding. Drawn by index, so that common ones come several times.
@@ -55,3 +58,19 @@ class Filings:
                 item = f"D{number:07}"
                 lines.append(f"{person_no},{SPECIAL_DRUG},{item},0,{self._first},{FOREVER}\n")
         return lines
+
+
+class Documents:
+    """Draws who has a passport beside the identity card: one in 64."""
+
+    def __init__(self, city: City) -> None:
+        """Start the stream."""
+        self._bits = Random(f"documents {city.seed}").getrandbits
+        self._count = 0
+
+    def draw(self, person_no: int) -> list[str]:
+        """Give a person's lines: most have none."""
+        if self._bits(6):
+            return []
+        self._count += 1
+        return [f"{person_no},{PASSPORT},E{self._count:08},{FOREVER}\n"]

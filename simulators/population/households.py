@@ -20,6 +20,7 @@ HEADERS = {
     "card_class,issuer,begins,ends,state,historical",
     "balances": "person_no,balance_fen",
     "filings": filings.HEADER,
+    "identities": filings.DOCUMENTS_HEADER,
 }
 
 # W works, E is over sixty, C is a child or student. Drawn evenly; about as a city is.
@@ -61,6 +62,7 @@ class Lines:
     cards: list[str] = field(default_factory=list)
     balances: list[str] = field(default_factory=list)
     filings: list[str] = field(default_factory=list)
+    identities: list[str] = field(default_factory=list)
 
     def by_file(self) -> dict[str, list[str]]:
         """The lines by the file's name."""
@@ -71,6 +73,7 @@ class Lines:
             "cards": self.cards,
             "balances": self.balances,
             "filings": self.filings,
+            "identities": self.identities,
         }
 
 
@@ -95,6 +98,7 @@ class _Census:
         self._bits = Random(f"households {city.seed}").getrandbits
         self._numbers = IdentityNumbers(city.region)
         self._filings = filings.Filings(city)
+        self._documents = filings.Documents(city)
         self._lines = Lines()
         self._person_no = PERSON_NO_FIRST
         self._family_no = 0
@@ -161,6 +165,7 @@ class _Census:
             self._insure(person_no, "390", RESIDENT)
         self._issue_cards(person_no, role, age)
         self._lines.filings += self._filings.draw(person_no, is_elder=role == "E")
+        self._lines.identities += self._documents.draw(person_no)
 
     def _insure_worker(self, person_no: int, *, is_male: bool, is_payer: bool) -> None:
         bits = self._bits(24)

@@ -97,9 +97,10 @@ def test_all_that_is_referred_to_exists(city: Path) -> None:
     assert {row["employer_no"] for row in persons.values()} <= employers
     for family, payer in families.items():
         assert persons[payer]["family_no"] == family
-    for name in ("insurances", "cards", "balances"):
+    for name in ("insurances", "cards", "balances", "filings", "identities"):
         assert {row["person_no"] for row in rows(city, name)} <= persons.keys()
     institutions = {row["institution_no"] for row in rows(city, "institutions")}
+    assert {row["institution_no"] for row in rows(city, "filings")} <= institutions | {"0"}
     assert {row["institution_no"] for row in rows(city, "operators")} == institutions
 
 
@@ -235,3 +236,15 @@ def test_command_refuses_a_region_that_is_none(tmp_path: Path, region: str) -> N
     result = CliRunner().invoke(app, ["population", "--region", region, "--out", str(out)])
     assert result.exit_code == 2
     assert not out.exists()
+
+
+def test_some_have_filed_something_of_each_kind_where_patients_are_taken(city: Path) -> None:
+    filings = rows(city, "filings")
+    kinds = Counter(row["kind"] for row in filings)
+    assert set(kinds) == {"1", "2", "3", "4"}
+    assert PERSONS // 8 < kinds["2"] < PERSONS // 2
+    levels = {row["institution_no"]: row["level"] for row in rows(city, "institutions")}
+    assert {levels[row["institution_no"]] for row in filings if row["kind"] == "3"} == {"3"}
+    assert all(row["begins"] <= row["ends"] for row in filings)
+    items = {row["item"] for row in rows(city, "catalogue")}
+    assert {row["code"] for row in filings if row["kind"] == "4"} <= items
