@@ -311,6 +311,42 @@ async def test_what_remains_after_a_refund_is_a_settlement_of_its_own(counter: C
     assert (report.fund_before_fen, report.fund_after_fen) == (70_000 + 14_000, 75_000 + 15_000)
 
 
+async def test_a_layer_that_the_draft_adds_counts_in_a_row_of_its_own(counter: Counter) -> None:
+    layer = """[[outpatient.layers]]
+field = "hifmi_pay"
+base = "own_share"
+ratios = [{ ratio = "50%" }]
+deductible = { per = "year", amounts = [{ amount = 500 }] }
+
+"""
+    draft = changed(("[outpatient.account]", f"{layer}[outpatient.account]"))
+    at(counter, 3)
+    await settled(counter, ("A1", 300_000))  # 840.00; 360.00 of the patient's share enter
+    at(counter, 4)
+    await settled(counter, ("A1", 200_000))  # 1,400.00; 600.00 enter, 460.00 above the 500
+    report, done = await replayed(counter, draft)
+    assert differences(done) == []
+    assert {one.field: (one.before_fen, one.after_fen) for one in report.layers} == {
+        "hifp_pay": (224_000, 224_000), "hifmi_pay": (0, 23_000),
+    }  # fmt: skip
+    assert [one.after_fen - one.before_fen for one in report.months] == [0, 23_000]
+
+
+async def test_what_nobody_looked_up_then_is_counted(counter: Counter) -> None:
+    at(counter, 3)
+    await settled(counter, ("A1", 300_000))
+    row = '{ institution_kinds = ["community"], ratio = "90%" },'
+    rows = """{ person_types = ["11"], institution_kinds = ["community"], designated = false, ratio = "80%" },
+    { person_types = ["11"], institution_kinds = ["community"], designated = true, ratio = "90%" },
+    { person_types = ["12"], institution_kinds = ["community"], ratio = "90%" },"""  # noqa: E501 - as written
+    draft = changed((row, rows))
+    report, done = await replayed(counter, draft)
+    assert (report.lacking_count, report.replayed_count) == (1, 1)
+    assert set(gains(done).values()) == {0}
+    same, _ = await replayed(counter, SEVENTY_FIVE)
+    assert same.lacking_count == 0
+
+
 async def test_claims_of_one_day_by_several_writers_are_taken_in_the_order_of_their_times(
     counter: Counter,
 ) -> None:
