@@ -29,6 +29,7 @@ LAYERS: Final = {
     "maf_pay": ("医疗救助", "medical aid"),
     "oth_pay": ("其他支付", "other"),
 }
+_INPATIENT: Final = "21"
 _ONE_E4: Final = 10_000
 VOID: Final = "已撤销 VOID"
 COPY: Final = "副本 COPY"
@@ -127,6 +128,8 @@ def receipt_values(settled: Settled | Refunded, context: ReceiptContext) -> dict
         "business_date": context.business_date,
         "invoice": context.bill.invoice if context.bill else "",
         "med_type": context.bill.med_type if context.bill else "",
+        "mdtrt_id": context.bill.mdtrt_id if context.bill else "",
+        "until": str(context.bill.discharged or "") if context.bill else "",
         "split": _split_values(_split(settled)),
         "remaining": _split_values(settled.remaining)
         if isinstance(settled, Refunded) and settled.remaining
@@ -163,7 +166,7 @@ def _rows(
     rule, strong = ["-" * columns], ["=" * columns]
     yield _centred(context.fund_zh, columns)
     yield _centred(context.fund_en, columns)
-    title = ("退费结算单", "REFUND RECEIPT") if _undone(settled) else ("结算单", "RECEIPT")
+    title = ("退费结算单", "REFUND RECEIPT") if _undone(settled) else _title(context.bill)
     yield _centred("医疗保险" + title[0], columns)
     yield _centred(title[1], columns)
     if context.is_copy:
@@ -173,7 +176,7 @@ def _rows(
     yield strong
     yield from (_pair(label, value, columns) for label, value in _facts(settled, context) if value)
     yield rule
-    if context.bill is not None:
+    if context.bill is not None and context.bill.lines:
         for line in context.bill.lines:
             yield _pair(line.name, yuan(line.gross_fen), columns)
             if line.quantity_e4 != _ONE_E4:
@@ -195,6 +198,15 @@ def _rows(
     yield [_cut(context.msgid, columns)]
     if context.is_copy:
         yield _centred(f"*** {COPY} ***", columns)
+
+
+def _title(bill: Bill | None) -> tuple[str, str]:
+    """Name the paper; of a stay, whether it goes on."""
+    if bill is None or not bill.mdtrt_id or bill.med_type != _INPATIENT:
+        return "结算单", "RECEIPT"
+    if bill.discharged is not None:
+        return "住院中途结算单", "INTERIM RECEIPT OF A STAY"
+    return "住院结算单", "FINAL RECEIPT OF A STAY"
 
 
 def _returned(refunded: Refunded, columns: int) -> Iterator[list[str]]:
@@ -234,6 +246,9 @@ def _facts(settled: Settled | Refunded, context: ReceiptContext) -> Iterator[tup
     if context.bill is not None:
         med_type = MED_TYPES.get(context.bill.med_type)
         yield "类别 care", " ".join(med_type) if med_type else context.bill.med_type
+        yield "就诊编号 visit", context.bill.mdtrt_id
+        if context.bill.mdtrt_id and context.bill.discharged is not None:
+            yield "费用截止 charges until", context.bill.discharged.isoformat()
         yield "发票号 invoice", context.bill.invoice
 
 
