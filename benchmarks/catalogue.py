@@ -23,11 +23,13 @@ from benchmarks.report import console, print_machine
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.catalogue.catalogue_store import catch_up
 from cardserver.catalogue.list_import import Imported, import_items, item_source
+from cardserver.catalogue.pages_store import BODY_SIZE_MAX, item_page
 from cardserver.catalogue.sheets import read_sheet
 from cardserver.migrations.schema import migrate
 from cardserver.registry.values import Actor
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
+from protocol.terminal.messages import ListDownload
 from simulators.postgres import PostgreSQLCluster
 
 DAY = 20261121
@@ -130,9 +132,29 @@ async def _measure(kind: str, url: str, folder: Path, items: int) -> None:
     newer = await catch_up(database, catalogue)
     assert newer.version == catalogue.version + 1
     table.add_row("taken up", f"{time.perf_counter() - began:.3f}", "only what changed is read")
+    pages, took_s, longest_s = await _download(database)
+    table.add_row(
+        "a terminal's download",
+        f"{took_s:.1f}",
+        f"{pages:,} pages made, {took_s / pages * 1e3:.1f} ms each, {longest_s * 1e3:.0f} at most",
+    )
     await database.close()
     _add_look_ups(table, newer, items)
     console.print(table)
+
+
+async def _download(database: Database) -> tuple[int, float, float]:
+    """Make every page that a terminal with nothing asks for."""
+    after, pages, longest_s = b"", 0, 0.0
+    began = time.perf_counter()
+    while True:
+        page_began = time.perf_counter()
+        page = await item_page(database, ListDownload("catalogue", 0, after, 0), BODY_SIZE_MAX)
+        pages += 1
+        longest_s = max(longest_s, time.perf_counter() - page_began)
+        if page.is_last:
+            return pages, time.perf_counter() - began, longest_s
+        after = page.next
 
 
 def _add_look_ups(table: Table, catalogue: Catalogue, items: int) -> None:

@@ -3,6 +3,8 @@
 Not here: how versions are kept (`lists_store.py`).
 """
 
+import asyncio
+
 from cardserver.catalogue import tables
 from cardserver.catalogue.catalogue import Catalogue, Draft
 from cardserver.catalogue.lists_store import VersionedList
@@ -43,4 +45,5 @@ async def catch_up(database: Database, catalogue: Catalogue) -> Catalogue:
     draft = Draft(catalogue)
     async for rows in CATALOGUE.changes(database, catalogue.version, newest):
         draft.take_up(rows)
+        await asyncio.sleep(0)  # whoever waits for the worker comes in between
     return draft.publish(newest)

@@ -31,7 +31,8 @@ R = TypeVar("R", bound=Struct)
 # SQLite: transactions well under the 50 ms that administration may take while a centre runs.
 # PostgreSQL: enough rows for the round trip not to count.
 BATCH_ROWS = {"sqlite": 1_000, "postgresql": 10_000}
-READ_ROWS = 5_000
+# A few milliseconds, which is as long as a worker that serves may be held up.
+READ_ROWS = 500
 # Whoever claimed a list and wrote nothing for so long has died.
 CLAIM_LIFE_MS = 60_000
 _CLAIM_PAUSE_S = 0.2

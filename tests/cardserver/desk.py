@@ -37,7 +37,7 @@ from simulators.centre_process import CentreProcess, City
 from simulators.made_up_bill import make_bill, read_items
 from simulators.raw_terminal import Credentials, RawTerminal, tls_context
 from terminals.answer import Answer
-from terminals.client import TerminalClient
+from terminals.client import ListKeeper, TerminalClient
 from terminals.config import decode_config
 from terminals.readers.channel import BatchAnswers, run_batch
 
@@ -143,7 +143,11 @@ class Desk:
 
     @contextlib.asynccontextmanager
     async def client(
-        self, credentials: Credentials, *, operator: str = "c001"
+        self,
+        credentials: Credentials,
+        *,
+        operator: str = "c001",
+        lists: ListKeeper | None = None,
     ) -> AsyncIterator[TerminalClient]:
         """Connect an honest terminal, signed on."""
         config = decode_config(
@@ -161,7 +165,7 @@ class Desk:
             directory=credentials.key_file.parent,
             source="desk",
         )
-        async with TerminalClient(config) as client:
+        async with TerminalClient(config, lists=lists) as client:
             answer = await client.sign_on(operator, self.password)
             assert answer.is_approved
             yield client
