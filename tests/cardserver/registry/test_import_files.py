@@ -36,8 +36,8 @@ def parse(spec: FileSpec, column: str, text: str) -> object:
     [
         (import_files.PERSONS, "person_no", ["1", "9007199254740992"],
          ["0", "", "-1", "+1", " 1", "1_0", "1.0", "９", "9007199254740993", "1" * 5000]),
-        (import_files.PERSONS, "id_number", ["111111198101011110", "11010119800101001x", "E12345678"],
-         ["", " ", "1" * 19]),
+        (import_files.PERSONS, "id_number",
+         ["111111198101011110", "11010119800101001x", "E12345678"], ["", " ", "1" * 19]),
         (import_files.PERSONS, "name", ["张三", "古丽·阿依"],
          ["", " 张三", "张\u200b三", "张" * 51]),
         (import_files.PERSONS, "sex", ["1", "2", "9"], ["0", "", "男", "01"]),
