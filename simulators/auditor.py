@@ -18,9 +18,12 @@ from protocol.terminal.bodies import NIL
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import (
     Accumulator,
+    Bill,
     Cancel,
     MessageType,
     Person,
+    Refund,
+    Refunded,
     Reverse,
     Reversed,
     ReverseResult,
@@ -32,6 +35,7 @@ from protocol.terminal.messages import (
 )
 from simulators.account_order import Move, order_of
 from simulators.journal import Attempt, AttemptKey, Journal, Outcome
+from simulators.refund_audit import check_refund, remaining_bill
 from simulators.split_audit import check_lines, check_split, parts_of
 from terminals.answer import is_stored
 
@@ -75,22 +79,37 @@ class Books(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An acknowledged settlement, and how it was undone if it was."""
+    """An acknowledged settlement, and how it was undone if it was.
+
+    Attributes:
+        attempt: A SETTLE, or the REFUND of which this is what remained.
+        bill: As settled.
+        settled: Its answer; of what remained after a refund, what SETTLE would have answered.
+        care_day: The day whose year's accumulators it moved.
+    """
 
     attempt: Attempt
-    settle: Settle
+    bill: Bill
     settled: Settled
+    care_day: dt.date
     undo: "Undo | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """An acknowledged undoing of a settlement."""
+    """An acknowledged undoing of a settlement.
+
+    Attributes:
+        balance_after_fen: Of a refund, once what remains is settled too.
+        remainder: Number of what a refund settled anew; empty where nothing remained, or where
+            all was undone.
+    """
 
     attempt: Attempt
     setl_id: str
     undo_setl_id: str
     balance_after_fen: int
+    remainder: str = ""
 
 
 class Auditor:
@@ -109,7 +128,11 @@ class Auditor:
             replace(standing, undo=undos.get(standing.settled.setl_id))
             for standing in _standings(journal)
         )
-        self._by_key = {standing.attempt.key: standing for standing in self.standings}
+        self._by_key = {
+            standing.attempt.key: standing
+            for standing in self.standings
+            if standing.attempt.type is MessageType.SETTLE
+        }
         self._by_setl_id = {standing.settled.setl_id: standing for standing in self.standings}
 
     # --- the journal by itself ---------------------------------------------------------------
@@ -136,6 +159,15 @@ class Auditor:
                 undone_by[attempt.body.setl_id].add(body.setl_id)
                 original = self._by_setl_id.get(attempt.body.setl_id)
                 yield from _check_cancel(attempt, attempt.body, body, original)
+            if isinstance(attempt.body, Refund) and isinstance(body, Refunded):
+                undone_by[attempt.body.setl_id].add(body.undo_setl_id)
+                refunded = self._by_setl_id.get(attempt.body.setl_id)
+                yield from check_refund(
+                    attempt.msgid,
+                    attempt.body,
+                    body,
+                    None if refunded is None else (refunded.bill, refunded.settled),
+                )
             if isinstance(attempt.body, Reverse) and isinstance(body, Reversed):
                 if body.undo_setl_id:
                     undone_by[body.setl_id].add(body.undo_setl_id)
@@ -184,7 +216,7 @@ class Auditor:
                 yield f"{who} is refused as tombstoned, and no reversal came before it"
             if (
                 outcome.code == ResponseCode.ALREADY_UNDONE
-                and isinstance(attempt.body, Cancel)
+                and isinstance(attempt.body, Cancel | Refund)
                 and not self._is_undone(attempt.body.setl_id)
             ):
                 yield f"{who} is refused as undone before, and nobody was told of an undoing"
@@ -278,7 +310,9 @@ class Auditor:
             answered = attempt.body_of_outcome
             if isinstance(answered, Settled):
                 setl_id = answered.setl_id
-            elif isinstance(answered, Reversed) and answered.result is ReverseResult.REVERSED:
+            elif isinstance(answered, Refunded) or (
+                isinstance(answered, Reversed) and answered.result is ReverseResult.REVERSED
+            ):
                 setl_id = answered.undo_setl_id
         elif outcome.code == ResponseCode.TOMBSTONED:
             state = StatusState.TOMBSTONED
@@ -324,25 +358,27 @@ class Auditor:
         for standing in self.standings:
             own, settled, undo = standing.attempt, standing.settled, standing.undo
             is_own = settled.psn_no == psn_no
-            split = settled.split
-            aided_fen = 0
-            if self._payers.get(settled.psn_no) == psn_no:
-                aided_fen = split.mutual_aid_fen
-            paid_fen = aided_fen + (split.account_pay_fen if is_own else 0)
-            if not (is_own or paid_fen):
+            paid_fen = self._paid_by(psn_no, settled)
+            if not (is_own or paid_fen or (undo is not None and undo.remainder)):
                 continue
             after_fen = settled.balance_after_fen if is_own else None
             name = f"settlement {settled.setl_id}"
-            moves.append(Move(name, -paid_fen, after_fen, own.began, own.ended, ""))
+            if own.type is MessageType.SETTLE:
+                moves.append(Move(name, -paid_fen, after_fen, own.began, own.ended, ""))
             if undo is not None:
+                # A refund moves the account once, by both of its entries.
+                remainder = self._by_setl_id.get(undo.remainder)
+                anew_fen = 0 if remainder is None else self._paid_by(psn_no, remainder.settled)
                 after_fen = undo.balance_after_fen if is_own else None
                 undoing = undo.attempt
+                undone = (
+                    f"settlement {undo.remainder}"
+                    if undo.remainder
+                    else (f"undoing {undo.undo_setl_id}")
+                )
                 moves.append(
-                    Move(
-                        f"undoing {undo.undo_setl_id}", paid_fen, after_fen,
-                        undoing.began, undoing.ended, name,
-                    )
-                )  # fmt: skip
+                    Move(undone, paid_fen - anew_fen, after_fen, undoing.began, undoing.ended, name)
+                )
         for seen in self._journal.sightings:
             if seen.person.psn_no == psn_no:
                 fen = seen.person.account_balance_fen
@@ -351,17 +387,20 @@ class Auditor:
                 )
         return moves
 
+    def _paid_by(self, psn_no: str, settled: Settled) -> int:
+        """What a settlement takes from one person's account: for themselves, or as aid."""
+        split = settled.split
+        aided_fen = split.mutual_aid_fen if self._payers.get(settled.psn_no) == psn_no else 0
+        return aided_fen + (split.account_pay_fen if settled.psn_no == psn_no else 0)
+
     def _check_accumulators(self, before: Person, after: Person) -> Iterator[str]:
         wanted = _used_by_care(before.accumulators)
         for standing in self.standings:
             settled = standing.settled
             if settled.psn_no != after.psn_no or standing.undo is not None:
                 continue
-            bill = standing.settle.bill
+            bill, year = standing.bill, standing.care_day.year
             is_inpatient = bill.med_type == _INPATIENT
-            year = _day_of(settled.settled_time_ms).year
-            if bill.discharged is not None:
-                year = bill.discharged.year
             key = (year, bill.insutype, "inpatient" if is_inpatient else "outpatient")
             split = settled.split
             moved = (
@@ -401,27 +440,30 @@ def _check_answers(attempt: Attempt) -> Iterator[str]:
             yield f"{who} was answered with another body later"
     dates = {answer.business_date for answer in attempt.answers if answer.business_date}
     body = attempt.body_of_outcome
-    if isinstance(body, Settled) and dates - {_day_of(body.settled_time_ms)}:
+    if isinstance(body, Settled | Refunded) and dates - {_day_of(body.settled_time_ms)}:
         yield f"{who} is of {_day_of(body.settled_time_ms)}, its replies say {dates}"
 
 
 def _check_settlement(standing: Standing) -> Iterator[str]:
-    attempt, settle, settled = standing.attempt, standing.settle, standing.settled
+    attempt, bill, settled = standing.attempt, standing.bill, standing.settled
     who = f"settlement {settled.setl_id}"
     split = settled.split
-    if settled.psn_no != attempt.psn_no:
-        yield f"{who} is of person {settled.psn_no}, the card of {attempt.psn_no}"
     if settled.cancels:
         yield f"{who} says that it cancels {settled.cancels}"
     if settled.balance_after_fen < 0:
         yield f"{who} leaves {settled.balance_after_fen} fen"
-    yield from check_split(split, settle.bill.total_fen, who)
+    yield from check_split(split, bill.total_fen, who)
+    if not bill.uses_account and split.account_pay_fen + split.mutual_aid_fen:
+        yield f"{who} takes from an account that was not to be used"
+    if not isinstance(attempt.body, Settle):
+        return
+    if settled.psn_no != attempt.psn_no:
+        yield f"{who} is of person {settled.psn_no}, the card of {attempt.psn_no}"
+    settle = attempt.body
     shown = (settle.fund_pay_fen, settle.account_pay_fen, settle.cash_fen)
     paid = (split.fund_pay_fen, split.account_pay_fen + split.mutual_aid_fen, split.cash_fen)
     if shown != paid:
         yield f"{who}: the patient was shown {shown} and pays {paid}"
-    if not settle.bill.uses_account and split.account_pay_fen + split.mutual_aid_fen:
-        yield f"{who} takes from an account that was not to be used"
 
 
 def _check_cancel(
@@ -444,10 +486,30 @@ def _check_cancel(
 
 
 def _standings(journal: Journal) -> Iterator[Standing]:
+    by_setl_id: dict[str, Standing] = {}
     for attempt in journal.of_type(MessageType.SETTLE):
         settled = _approved(attempt)
         if isinstance(attempt.body, Settle) and isinstance(settled, Settled):
-            yield Standing(attempt, attempt.body, settled)
+            bill = attempt.body.bill
+            care_day = bill.discharged or _day_of(settled.settled_time_ms)
+            standing = Standing(attempt, bill, settled, care_day)
+            by_setl_id[settled.setl_id] = standing
+            yield standing
+    # A refund begins after its original is known, so that the journal has them in order.
+    for attempt in journal.of_type(MessageType.REFUND):
+        body = _approved(attempt)
+        if not isinstance(attempt.body, Refund) or not isinstance(body, Refunded):
+            continue
+        refunded = by_setl_id.get(attempt.body.setl_id)
+        if refunded is None or body.remaining is None:
+            continue
+        anew = Settled(
+            body.setl_id, body.psn_no, body.remaining, body.balance_after_fen, body.settled_time_ms
+        )
+        bill = remaining_bill(refunded.bill, attempt.body)
+        standing = Standing(attempt, bill, anew, refunded.care_day)
+        by_setl_id[body.setl_id] = standing
+        yield standing
 
 
 def _undos(journal: Journal) -> Iterator[Undo]:
@@ -455,6 +517,10 @@ def _undos(journal: Journal) -> Iterator[Undo]:
         body = _approved(attempt)
         if attempt.type is MessageType.CANCEL and isinstance(body, Settled):
             yield Undo(attempt, body.cancels, body.setl_id, body.balance_after_fen)
+        elif isinstance(body, Refunded):
+            yield Undo(
+                attempt, body.refunds, body.undo_setl_id, body.balance_after_fen, body.setl_id
+            )
         elif isinstance(body, Reversed) and body.result is ReverseResult.REVERSED:
             yield Undo(attempt, body.setl_id, body.undo_setl_id, body.balance_after_fen)
 

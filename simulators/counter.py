@@ -20,6 +20,7 @@ from protocol.card.profiles.social_security_keys import Algorithm
 from protocol.terminal.bodies import encode_body
 from protocol.terminal.codes import Retry
 from protocol.terminal.messages import (
+    Bill,
     Cancel,
     CardOpened,
     MemberFound,
@@ -29,6 +30,9 @@ from protocol.terminal.messages import (
     Preview,
     Previewed,
     PrintAck,
+    Refund,
+    Refunded,
+    RefundLine,
     Reverse,
     Settle,
     Settled,
@@ -40,6 +44,7 @@ from simulators.card.simulated_card import SimulatedCard
 from simulators.card.social_security_card import CardData, RootKeys, print_card
 from simulators.journal import Attempt, AttemptKey, Journal, Shown
 from simulators.made_up_bill import EMPLOYEES, Item, make_bill
+from simulators.refund_audit import remaining_bill
 from terminals.answer import (
     Answer,
     ClientError,
@@ -59,6 +64,7 @@ _REASON = "made-up cashier"
 _COMPUTABLE = frozenset({Algorithm.TRIPLE_DES, Algorithm.SM4})
 _IN_DOUBT_REPEAT = 0.4
 _IN_DOUBT_ASK = 0.7  # above, a settlement is reversed
+_HALF_E4 = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +283,68 @@ class Cashier:
         cancel = self._begin(MessageType.CANCEL, Cancel(settled.setl_id, _REASON))
         await asyncio.gather(self._carry_out(cancel), self._reverse(attempt))
 
+    async def settle_and_refund(self, attempt: Attempt, patient: Patient) -> None:
+        """Settle, give some back, more of what remains, and cancel the rest, or not."""
+        await self._carry_out(attempt, patient)
+        settled = _settled(attempt)
+        if settled is None:
+            return
+        assert isinstance(attempt.body, Settle)
+        bill, setl_id = attempt.body.bill, settled.setl_id
+        for _ in range(self._random.randint(1, 3)):
+            refund = await self._begin_refund(setl_id, bill)
+            if refund is None:
+                return
+            await self._carry_out(refund)
+            if self._random.random() < 0.5:  # noqa: PLR2004 - every other time
+                await self._send(refund)
+            refunded = refund.body_of_outcome
+            assert isinstance(refund.body, Refund)
+            if not isinstance(refunded, Refunded) or not refunded.setl_id:
+                return  # of what remains nothing is left, or somebody else was faster
+            bill, setl_id = remaining_bill(bill, refund.body), refunded.setl_id
+        if self._random.random() < 0.5:  # noqa: PLR2004 - every other time
+            await self._carry_out(self._begin(MessageType.CANCEL, Cancel(setl_id, _REASON)))
+
+    async def refund_and_cancel_at_once(self, attempt: Attempt, patient: Patient) -> None:
+        """Settle, and have it refunded twice and cancelled, all at once; one of them wins."""
+        await self._carry_out(attempt, patient)
+        settled = _settled(attempt)
+        if settled is None:
+            return
+        assert isinstance(attempt.body, Settle)
+        refunds = [await self._begin_refund(settled.setl_id, attempt.body.bill) for _ in range(2)]
+        cancel = self._begin(MessageType.CANCEL, Cancel(settled.setl_id, _REASON))
+        await asyncio.gather(
+            self._carry_out(cancel),
+            *(self._carry_out(refund) for refund in refunds if refund is not None),
+        )
+
+    async def _begin_refund(self, setl_id: str, bill: Bill) -> Attempt | None:
+        """Choose what is given back and have it shown; nothing where that is refused."""
+        numbers = range(1, len(bill.lines) + 1)
+        chosen = self._random.sample(numbers, self._random.randint(1, len(bill.lines)))
+        lines = tuple(
+            RefundLine(number, self._random.randint(1, of // _HALF_E4) * _HALF_E4)
+            for number in chosen
+            if (of := bill.lines[number - 1].quantity_e4) >= _HALF_E4
+        )
+        if not lines:
+            return None
+        asked = Refund(setl_id, lines, _REASON, commits=False)
+        shown = await self._ask(MessageType.REFUND, asked)
+        if not isinstance(shown.body, Refunded):
+            return None
+        back = shown.body.given_back
+        body = structs.replace(
+            asked,
+            commits=True,
+            fund_pay_fen=back.fund_pay_fen,
+            account_pay_fen=back.account_pay_fen + back.mutual_aid_fen,
+            cash_fen=back.cash_fen,
+        )
+        return self._begin(MessageType.REFUND, body)
+
     async def reverse_before(self, attempt: Attempt, patient: Patient) -> None:
         """Reverse what was never sent; then it comes, and is refused."""
         await self._reverse(attempt)
@@ -447,6 +515,8 @@ _WAYS: Sequence[tuple[Way, int]] = (
     (Cashier.settle_and_reverse, 10),
     (Cashier.settle_and_print, 4),
     (Cashier.cancel_and_reverse_at_once, 4),
+    (Cashier.settle_and_refund, 10),
+    (Cashier.refund_and_cancel_at_once, 4),
     (Cashier.reverse_before, 6),
     (Cashier.reverse_at_once, 8),
 )
