@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from msgspec import Struct
-from msgspec.structs import fields
 
 from cardserver.benefits.policy import Policy
 from cardserver.benefits.policy_cases import (
@@ -27,18 +26,16 @@ from cardserver.benefits.policy_cases import (
     where_of,
 )
 from cardserver.benefits.policy_document import AmountFen, PolicyDocument, RatioE4, Rows
-from cardserver.benefits.policy_table import (
-    Value,
+from cardserver.benefits.policy_form import (
     as_bands,
     as_rows,
     band_bounds,
     band_rows,
-    band_words,
     elements_of,
-    is_nothing,
+    facts_of,
     is_plain,
-    rows_value,
 )
+from cardserver.benefits.policy_table import Value, band_words, rows_value
 from cardserver.benefits.policy_words import Words, grouped, key_words, percent_e8, value_words
 
 _NONE = Words("无", "none")
@@ -125,19 +122,19 @@ def _items(document: PolicyDocument) -> dict[str, _Item]:
     found: dict[str, _Item] = {}
 
     def walk(struct: Struct, path: str, words: Sequence[Words], care: Struct | None) -> None:
-        for field in fields(struct):
-            value = getattr(struct, field.name)
-            if is_nothing(value) or (care is None and field.name == _SOURCES):
+        for name, key, value in facts_of(struct):
+            if care is None and name == _SOURCES:
                 continue
-            here = f"{path}.{field.encode_name}"
-            named = [*words, key_words(field.name)]
+            here = f"{path}.{key}"
+            named = [*words, key_words(name, struct)]
             if is_plain(value) or as_rows(value) or as_bands(value):
-                found[here] = _Item(_joined(named), field.name, value, care or struct)
+                found[here] = _Item(_joined(named), name, value, care or struct)
             elif isinstance(value, Struct):
                 walk(value, here, named, care or value)
             else:
-                for key, name, one in elements_of(value):
-                    walk(one, f"{here}[{key}]", [*named, name], care or one)
+                for one in elements_of(value):
+                    inner = [*named, one.words]
+                    walk(one.struct, f"{here}[{one.key}]", inner, care or one.struct)
 
     walk(document, "$", (), None)
     return found

@@ -9,7 +9,6 @@ what two versions differ in (`policy_diff.py`).
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
-from msgspec.structs import fields
 
 from cardserver.benefits.policy import Policy
 from cardserver.benefits.policy_cases import (
@@ -32,13 +31,22 @@ from cardserver.benefits.policy_document import (
     RatioRow,
     Rows,
 )
+from cardserver.benefits.policy_form import (
+    NO_END_FEN,
+    as_bands,
+    as_rows,
+    band_bounds,
+    band_rows,
+    elements_of,
+    facts_of,
+    is_nothing,
+    is_plain,
+)
 from cardserver.benefits.policy_words import Words, grouped, key_words, percent_e8, value_words
 
 _WHOLE_E4, _WHOLE_E8 = 10**4, 10**8
 _WHO = Words("情形", "who and where")
 _NOTHING = Words("—", "-")
-_NO_END_FEN = 10**18
-_NAMING_KEYS = (("field", "accumulator"), ("name",), ("code",), ("measure", "per"), ("title",))
 _FIGURES_MAX = 24  # letters of a cell that holds a figure; text is longer
 _APPLIES = Words("是", "yes")
 
@@ -101,101 +109,19 @@ def rows_value(rows: Sequence[Rows], where: Mapping[str, Atom]) -> Value | None:
     if len(said) == 1 and isinstance(said[0][1], AmountFen):
         amount = said[0][1]
         return Value("amount", int(amount), value_words("amount", amount))
-    return _text(said)
-
-
-def as_rows(value: object) -> Sequence[Rows]:
-    """Return a value as a table of rows, one row alone too; empty where it is something else."""
-    if isinstance(value, Rows):
-        return (value,)
-    if isinstance(value, tuple) and value and isinstance(value[0], Rows):
-        rows: Sequence[Rows] = value
-        return rows
-    return ()
-
-
-def as_bands(value: object) -> Sequence[Struct]:
-    """Return a value as bands, stretches of an amount with rows; empty where it is none."""
-    if (
-        isinstance(value, tuple)
-        and value
-        and isinstance(value[0], Struct)
-        and hasattr(value[0], "from_amount")
-        and band_rows(value[0])
-    ):
-        bands: Sequence[Struct] = value
-        return bands
-    return ()
-
-
-def band_rows(band: Struct) -> Sequence[Rows]:
-    """Return a band's rows."""
-    for name in band.__struct_fields__:
-        rows = as_rows(getattr(band, name))
-        if rows:
-            return rows
-    return ()
-
-
-def band_bounds(band: Struct) -> tuple[int, int]:
-    """Return where a band starts and ends, in fen."""
-    end = getattr(band, "to_amount", None)
-    return int(getattr(band, "from_amount", 0)), _NO_END_FEN if end is None else int(end)
+    names = {name.removesuffix("_zh").removesuffix("_en") for name, _ in _said(row)}
+    return _text(said, is_named=len(names) > 1)
 
 
 def band_words(start: int, end: int) -> Words:
     """Say which stretch of an amount."""
-    if end >= _NO_END_FEN:
+    if end >= NO_END_FEN:
         return (
             Words(f"{grouped(start)}元以上", f"above {grouped(start)}")
             if start
             else Words("全部", "any amount")
         )
     return Words(f"{grouped(start)}–{grouped(end)}元", f"{grouped(start)} to {grouped(end)}")
-
-
-def elements_of(value: object) -> list[tuple[str, Words, Struct]]:
-    """Return the structs of a list or table, each with its key and words that name it.
-
-    A key is what names the struct itself, so that the same one is found in another version,
-    whatever stands before it.
-    """
-    if isinstance(value, dict):
-        return [(str(key), value_words("name", key), one) for key, one in value.items()]
-    assert isinstance(value, tuple)
-    found: list[tuple[str, Words, Struct]] = []
-    seen: dict[str, int] = {}
-    for index, one in enumerate(value):
-        key, words = _name_of(one, index)
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > 1:
-            number = seen[key]
-            key = f"{key}#{number}"
-            words = Words(f"{words.zh}（{number}）", f"{words.en} ({number})")
-        found.append((key, words, one))
-    return found
-
-
-def _name_of(element: Struct, index: int) -> tuple[str, Words]:
-    """Say which of a list's elements this is: by the fields that name it, or its number."""
-    title_zh, title_en = getattr(element, "title_zh", None), getattr(element, "title_en", None)
-    for keys in _NAMING_KEYS:
-        said = [(key, value) for key in keys if (value := getattr(element, key, None))]
-        if said and all(isinstance(value, str) for _, value in said):
-            words = [value_words(key, value) for key, value in said]
-            if title_zh and title_en:
-                words = [Words(title_zh, title_en)]
-            return "/".join(str(value) for _, value in said), Words(
-                "，".join(one.zh for one in words), ", ".join(one.en for one in words)
-            )
-    return str(index), Words(f"第{index + 1}项", f"number {index + 1}")
-
-
-def is_plain(value: object) -> bool:
-    """Tell whether a value is told in one piece: no struct, and no list of structs."""
-    if isinstance(value, Struct | dict):
-        return False
-    return not (isinstance(value, tuple) and value and isinstance(value[0], Struct))
 
 
 def said_words(struct: Struct) -> Words:
@@ -211,20 +137,24 @@ class _Walk:
         self._document = document
 
     def parts(
-        self, struct: Struct, title: Words, depth: int, care: Struct | None = None
+        self,
+        struct: Struct,
+        title: Words,
+        depth: int,
+        care: Struct | None = None,
+        told: Sequence[str] = (),
     ) -> list[Part]:
-        """Return the struct's own part and those below it."""
+        """Return the struct's own part and those below it, without what the title tells."""
         if depth == 1:
             care = struct
         facts: list[tuple[Words, Words]] = []
         tables: list[Shown] = []
         below: list[Part] = []
-        for field in fields(struct):
-            value = getattr(struct, field.name)
-            words = key_words(field.name)
-            if is_nothing(value):
-                continue
+        for name, _, value in facts_of(struct):
+            words = key_words(name, struct)
             rows = as_rows(value)
+            if name in told:
+                continue
             if rows:
                 shown = self._table(words, (words,), (rows,), care or struct)
                 if len(shown.rows) == 1 and shown.rows[0][0] == EVERYONE:
@@ -232,7 +162,7 @@ class _Walk:
                 else:
                     tables.append(shown)
             elif is_plain(value):
-                facts.append((words, value_words(field.name, value)))
+                facts.append((words, value_words(name, value)))
             else:
                 below += self._below(words, value, depth + 1, care)
         return [Part(title, depth, tuple(facts), tuple(tables)), *below]
@@ -247,16 +177,15 @@ class _Walk:
             table = self._table(words, columns, [band_rows(band) for band in bands], care)
             return [Part(words, depth, (), (table,))]
         elements = elements_of(value)
-        if isinstance(value, tuple) and all(_is_flat(one) for _, _, one in elements):
-            table = _flat_table(words, [one for _, _, one in elements])
+        if isinstance(value, tuple) and all(_is_flat(one.struct) for one in elements):
+            table = _flat_table(words, [one.struct for one in elements])
             return [Part(words, depth, (), (table,))]
-        return [
-            part
-            for _, name, one in elements
-            for part in self.parts(
-                one, Words(f"{words.zh}：{name.zh}", f"{words.en}: {name.en}"), depth, care
-            )
-        ]
+        found: list[Part] = []
+        for one in elements:
+            zh, en = one.words
+            title = Words(f"{words.zh}：{zh}", f"{words.en}: {en}")
+            found += self.parts(one.struct, title, depth, care, one.told)
+        return found
 
     def _table(
         self,
@@ -293,11 +222,6 @@ def case_rows(
     )
 
 
-def is_nothing(value: object) -> bool:
-    """Tell whether a key is left out, or says no more than if it were."""
-    return value is None or value is False or value in ((), "")
-
-
 def _is_flat(struct: Struct) -> bool:
     return all(is_plain(getattr(struct, name)) for name in struct.__struct_fields__)
 
@@ -324,8 +248,13 @@ def _said(struct: Struct) -> list[tuple[str, object]]:
     ]
 
 
-def _text(said: Sequence[tuple[str, object]]) -> Value:
-    """Put what is said into words; of a text that stands in both languages, each in its own."""
+def _text(said: Sequence[tuple[str, object]], *, is_named: bool = False) -> Value:
+    """Put what is said into words; of a text that stands in both languages, each in its own.
+
+    Args:
+        said: Names and values.
+        is_named: Whether to say of a single value too what it is.
+    """
     if not said:
         return Value("text", 0, _APPLIES)
     texts = dict(said)
@@ -342,7 +271,7 @@ def _text(said: Sequence[tuple[str, object]]) -> Value:
             parts.append((key_words(key), said_words(value)))
         else:
             parts.append((key_words(key), value_words(key, value)))
-    if len(parts) == 1:
+    if len(parts) == 1 and not is_named:
         return Value("text", 0, parts[0][1])
     zh = "；".join(f"{name.zh}：{words.zh}" for name, words in parts)
     en = "; ".join(f"{name.en}: {words.en}" for name, words in parts)

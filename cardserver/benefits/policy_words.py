@@ -144,13 +144,16 @@ _CODES = {
     ("levels", 2): Words("二级", "level 2"),
     ("levels", 3): Words("三级", "level 3"),
 }
+_BANDS_OF_LAYER = Words("分段支付", "it pays, by band")
 _YES, _NO = Words("是", "yes"), Words("否", "no")
 _E6 = 10**6
 _LISTED_MAX = 40  # values of a list that are named
 
 
-def key_words(key: str) -> Words:
-    """Say what a key is called."""
+def key_words(key: str, within: object = None) -> Words:
+    """Say what a key is called; a layer's keys are its own, the others' are the pool's."""
+    if key == "bands" and hasattr(within, "field"):
+        return _BANDS_OF_LAYER
     plain = key.replace("_", " ")
     return _KEYS.get(key, Words(plain, plain))
 
