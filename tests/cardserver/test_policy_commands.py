@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from benchmarks.replay import make_claims
-from cardserver.benefits.plan import Plan
+from cardserver.benefits.plan import Circumstances, PlanExclusion, circumstances, tables_of
 from cardserver.benefits.policy import load_policy
-from cardserver.benefits.policy_cases import Interval, dimensions, where_of
+from cardserver.benefits.policy_cases import Atom, Dimension, Interval, Side, dimensions, where_of
+from cardserver.benefits.policy_document import KINDS, Rows
 from cardserver.benefits.policy_table import rows_value
 from cardserver.benefits.values import Case
 from cardserver.cli import app
@@ -141,38 +143,6 @@ def test_every_shipped_policy_can_be_shown_and_differs_from_none_of_itself() -> 
         run("diff", file, file)
 
 
-def test_the_table_says_what_a_bill_is_divided_by() -> None:
-    """Ratios as shown are those of the plan that adjudication takes, for every kind of case."""
-    policy = load_policy(BEIJING.read_text(encoding="utf-8"))
-    rules = policy.document.inpatient
-    assert rules is not None
-    tables = [band.ratios for band in rules.bands]
-    found = dimensions(tables, [(rules, policy.document)])
-    seen = 0
-    for person_type, kind, level, age, admission in itertools.product(
-        ("11", "12"), (1, 2), (0, 1, 2, 3), (40, 69, 70), (1, 2)
-    ):
-        plan = policy.plans["inpatient"].find(
-            Case("310", "21", person_type, age, kind, level, "110000", 20260101), admission
-        )
-        assert isinstance(plan, Plan)
-        atoms = [
-            next(
-                atom for atom in dimension.atoms
-                if atom == {"person_types": person_type, "levels": level}.get(dimension.name)
-                or (isinstance(atom, Interval) and atom.start <= age < atom.end)
-            )
-            for dimension in found
-        ]  # fmt: skip
-        where = where_of(found, tuple(atoms))
-        for band, rows in zip(plan.bands, tables, strict=True):
-            value = rows_value(rows, where)
-            assert value is not None
-            assert (value.kind, value.number) == ("ratio", band.ratio_e8)
-            seen += 1
-    assert seen == 2 * 2 * 4 * 3 * 2 * 3
-
-
 WIDE = """
 name = "made-up-residents"
 title_zh = "试验居民"
@@ -288,6 +258,71 @@ def test_whatever_the_language_has_is_compared(tmp_path: Path) -> None:
         ("$.special[chronic].items", "every case", "XB0001", "XC0002"),
         ("$.special[chronic].caps[paid/year].amounts", "Uraemia (M02)", "60,000", "65,000"),
     }
+
+
+def atom_of(dimension: Dimension, case: Circumstances) -> Atom:
+    """Where a case stands among what rows tell apart."""
+    value = {
+        "person_types": case.person_type,
+        "institution_kinds": KINDS[case.institution_kind - 1],
+        "levels": case.level,
+        "med_types": case.med_type,
+        "age": case.age,
+        "admission": case.admission,
+        "referrals": case.referral,
+        "designated": case.designated,
+        "diseases": case.disease,
+    }[dimension.name]
+    (atom,) = (
+        atom
+        for atom in dimension.atoms
+        if atom == value or (isinstance(atom, Interval) and atom.start <= value < atom.end)  # type: ignore[operator]
+    )
+    return atom
+
+
+def said_of(rows: Sequence[Rows], side: Side, case: Circumstances) -> tuple[str, int]:
+    found = dimensions([rows], [side])
+    value = rows_value(rows, where_of(found, tuple(atom_of(one, case) for one in found)))
+    assert value is not None
+    return value.kind, value.number
+
+
+def test_the_tables_say_what_bills_are_divided_by() -> None:
+    """What is shown is what the plan says that adjudication takes, for every kind of case."""
+    texts = [file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.toml"))]
+    seen: Counter[str] = Counter()
+    for policy in map(load_policy, [*texts, WIDE]):
+        document = policy.document
+        for name, (path, rules) in document.care().items():
+            side = rules, document
+            rows = [row for table in tables_of(path, rules) for row in table.rows]
+            for case in circumstances(rules, document.person_types, [*rows, *rules.excluded]):
+                plan = policy.plans[name].find(
+                    Case(
+                        document.insutypes[0], case.med_type, case.person_type, case.age,
+                        case.institution_kind, case.level, document.regions[0], 20260101,
+                        case.referral, case.disease, case.designated,
+                    ),
+                    case.admission,
+                )  # fmt: skip
+                if isinstance(plan, PlanExclusion):
+                    seen["excluded"] += 1
+                    continue
+                assert plan is not None
+                for band, made in zip(rules.bands, plan.bands, strict=True):
+                    kind, number = said_of(band.ratios, side, case)
+                    assert kind == "text" or number == made.ratio_e8
+                    seen[kind] += 1
+                if rules.deductible is not None:
+                    assert plan.deductible is not None
+                    amount = ("amount", plan.deductible.amount_fen)
+                    assert said_of(rules.deductible.amounts, side, case) == amount
+                    seen["amount"] += 1
+                for cap, limit in zip(rules.caps, plan.caps, strict=True):
+                    assert said_of(cap.amounts, side, case) == ("amount", limit.amount_fen)
+                    seen["cap"] += 1
+    assert all(seen[kind] for kind in ("ratio", "amount", "cap", "excluded")), seen
 
 
 # --- diff ---------------------------------------------------------------------------------------
