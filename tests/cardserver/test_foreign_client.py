@@ -1,6 +1,7 @@
 """A client written from `protocol/README.md` alone has a whole day at a real centre."""
 
 import ast
+import hashlib
 import itertools
 import json
 import re
@@ -496,6 +497,26 @@ def test_a_card_that_does_not_open(desk: Desk, client: ForeignClient) -> None:
     assert reply.code == CODES["CARD_UNKNOWN"]
     card.reset()
     assert client.open_card(card.atr, card.transmit).code == APPROVED
+
+
+def test_lists_are_downloaded_by_the_page_alone(desk: Desk, client: ForeignClient) -> None:
+    newest = {one.name: one.version for one in client.signed_on.lists}
+    assert set(newest) == {"revocations", "catalogue", "mapping", "parameters"}
+    version, items = client.download("catalogue", size_max=9_000)
+    assert version == newest["catalogue"]
+    assert len({(row.item, row.begins) for row in items}) == len(items) == 4_000
+    assert client.download("catalogue", version) == (version, [])
+    version, revocations = client.download("revocations")
+    assert version >= newest["revocations"] > 0
+    card, data = desk.card(), desk.card_data()
+    assert card.atr[-8:] == data.historical[5:]
+    named = b"card\0social_security_card\0" + data.region.encode() + b"\0" + card.atr[-8:]
+    subject = hashlib.sha256(named).digest()[:16]
+    assert subject not in {row.subject for row in revocations if row.reason}
+    (parameters,) = client.download("parameters")[1]
+    assert {one.code: one.retry for one in parameters.codes}[CODES["BUSY"]] == "SAME_MSGID"
+    with pytest.raises(ValueError, match="refused with 105"):
+        client.download("nothing")
 
 
 def test_a_batch_is_run_as_the_page_says() -> None:

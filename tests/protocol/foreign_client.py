@@ -25,6 +25,7 @@ REQUEST, REPLY, RELAY, RELAYED, GOODBYE = 1, 2, 3, 4, 5
 SIGN_ON, SIGN_OFF, ECHO = 1, 2, 3
 CARD_OPEN, MEMBER_QUERY, ELIGIBILITY = 10, 11, 12
 PREVIEW, SETTLE, CANCEL, REVERSE, STATUS, PRINT_ACK = 20, 21, 22, 23, 24, 25
+LIST_DOWNLOAD = 40
 
 # How a batch of commands ended.
 COMPLETED, UNEXPECTED_STATUS, CARD_REMOVED, READER_FAULT = 0, 1, 2, 3
@@ -177,7 +178,20 @@ STRUCTS = {
     "Goodbye": "kind code detail",
     "StageTime": "stage microseconds",
     "SignedOn": "sign_no version batch_no fund_zh fund_en challenges:Challenge*"
-    " openings:OpeningBatch* in_flight_max frame_size_max expires_time_ms",
+    " openings:OpeningBatch* in_flight_max frame_size_max expires_time_ms lists:ListVersion*?",
+    "ListVersion": "name version",
+    "ListPage": "name version based_on is_last next revocations:RevocationRow* items:ItemRow*"
+    " mappings:MappingRow* parameters:Parameters",
+    "RevocationRow": "kind subject reason",
+    "ItemRow": "item begins ends is_struck name item_class self_pay_ratio_e4"
+    " price_limit_microyuan level_limits kind unit sex age_from age_below daily_quantity_max_e4",
+    "MappingRow": "local_item begins ends is_struck item local_name",
+    "Parameters": "institution_level card_session_life_ms fresh_card_above_fen"
+    " exceptions:AllowedException* med_types:NamedCode* insutypes:NamedCode* codes:CodeText*"
+    " checks:NamedCode*",
+    "AllowedException": "name med_types total_max_fen",
+    "NamedCode": "code text_zh text_en",
+    "CodeText": "code retry text_zh text_en",
     "Echoed": "payload",
     "Challenge": "number value life_ms",
     "OpeningBatch": "opening atr atr_mask steps:CardStep*",
@@ -461,6 +475,24 @@ class ForeignClient:
         return self.perform(self.attempt(CARD_OPEN, body), transmit=transmit)
 
     # Attempts: made, stored, performed, and performed again until an answer ends them.
+
+    def download(self, name: str, version: int = 0, size_max: int = 0) -> tuple[int, list[Any]]:
+        """Fetch what changed in a list; give the version reached and the rows, page by page.
+
+        Where the centre begins anew, the version's rows are all there are: `based_on` says 0.
+        """
+        after = b""
+        rows: list[Any] = []
+        while True:
+            reply = self.ask(LIST_DOWNLOAD, [name, version, after, size_max])
+            if reply.code:
+                raise ValueError(f"the list was refused with {reply.code}")
+            page = read("ListPage", reply.body)
+            rows += page.revocations or page.items or page.mappings
+            rows += [page.parameters] if page.parameters is not None else []
+            if page.is_last:
+                return page.version, rows
+            after = page.next
 
     def attempt(self, type_: int, body: Sequence[Any]) -> Attempt:
         """Make an attempt under a new msgid."""

@@ -5,8 +5,10 @@ from pathlib import Path
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
+from cardserver.catalogue.catalogue import Catalogue
+from cardserver.catalogue.catalogue_store import CATALOGUE, catch_up
 from cardserver.migrations import schema
 from cardserver.migrations.schema import METADATAS, is_current, upgrade
 from cardserver.registry import tables
@@ -80,3 +82,45 @@ async def test_what_was_revoked_before_there_was_a_list_is_its_first_version(
         assert {one.subject for one in changes} == {
             card_subject("social_security_card", f"63990{number}", identity) for number in (2, 3)
         }
+
+
+async def test_a_catalogue_without_versions_is_its_first_version(
+    postgres_cluster: PostgreSQLCluster, tmp_path: Path
+) -> None:
+    def fill(connection: Connection) -> None:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(
+            text(
+                "INSERT INTO catalogue_item VALUES"
+                " ('D0000001', 20200101, 20251231, '药', 2, 1000, 12500000),"
+                " ('D0000001', 20260101, 99991231, '药', 1, 0, NULL),"
+                " ('S0000002', 20200101, 99991231, '服务', 3, 10000, NULL),"
+                " ('M0000003', 20200101, 99991231, '材料', 1, 0, NULL)"
+            )
+        )
+
+    for url in (f"sqlite:///{tmp_path}/old.db", postgres_cluster.create_database("unversioned")):
+        database = Database.open(url)
+        await database.administer(fill)
+        await database.administer(upgrade)
+        assert await database.administer(differences) == []
+        await database.start()
+        catalogue = await catch_up(database, Catalogue())
+        versions = await CATALOGUE.versions(database)
+        await database.close()
+        assert [(one.version, one.added) for one in versions] == [(1, 4)]
+        assert (catalogue.version, len(catalogue)) == (1, 3)
+        found = catalogue.find("D0000001", level=2, day=20251231)
+        assert found is not None
+        assert (found.item_class, found.price_limit_microyuan, found.kind) == (2, 12_500_000, 1)
+        for item, kind in (("D0000001", 1), ("S0000002", 2), ("M0000003", 3)):
+            found = catalogue.find(item, level=0, day=20260101)
+            assert found is not None
+            assert found.kind == kind
+
+
+async def test_an_empty_catalogue_has_no_version(database: Database) -> None:
+    assert await CATALOGUE.versions(database) == []
+    assert (await catch_up(database, Catalogue())).version == 0
