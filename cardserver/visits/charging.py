@@ -32,7 +32,9 @@ def refusal_of_charges(
     # What the message's own earlier lines would come to.
     earlier: dict[str, ChargeAccount] = {}
     for charge in charges:
-        refusal = _refusal_of_charge(course, earlier, charge, first=visit.begins, last=last)
+        # A refund is of the day on which it is made, and that may be after the discharge.
+        until = today if charge.refunds else last
+        refusal = _refusal_of_charge(course, earlier, charge, first=visit.begins, last=until)
         if refusal is not None:
             return refusal
         earlier[charge.number] = ChargeAccount(charge)

@@ -15,7 +15,11 @@ def refusal_of_discharge(
     if visit.kind != VisitKind.INPATIENT or course.state is not VisitState.OPEN:
         return Refusal(ResponseCode.VISIT_NOT_OPEN)
     last = max(
-        (a.charge.day for a in course.charges.values() if not a.is_cancelled),
+        (
+            account.charge.day
+            for account in course.charges.values()
+            if not account.is_cancelled and not account.charge.refunds
+        ),
         default=visit.begins,
     )
     goes_on = [

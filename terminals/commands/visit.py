@@ -288,7 +288,7 @@ def settle(  # noqa: PLR0913 - each is an option of its own
         if as_json and not yes:
             return declined(as_json=True)
         named = named_exception(exception, certificate_type, certificate_number)
-        wanted = Wanted(visit, None, uses_account=account, invoice=invoice)
+        wanted = Wanted(visit, None, uses_account=account, invoice=invoice, is_last=True)
         return await settled(desk, wanted, named, override=override, asks=not yes)
 
     _run("visit settle", config, act, as_json=as_json)

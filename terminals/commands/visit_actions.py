@@ -53,12 +53,14 @@ class Wanted:
     Attributes:
         visit: As it was named.
         until: The last day whose lines are settled; None for all.
+        is_last: Whether a stay must have ended.
     """
 
     visit: str
     until: dt.date | None
     uses_account: bool = True
     invoice: str = ""
+    is_last: bool = False
 
 
 async def begun(
@@ -146,7 +148,8 @@ async def bill_of(desk: Desk, wanted: Wanted) -> tuple[Bill, list[Line]] | Answe
     if not isinstance(answer.body, VisitFound):
         return answer
     (visit,) = answer.body.visits
-    if until is None and visit.kind is VisitKind.INPATIENT and visit.state is VisitState.OPEN:
+    goes_on = visit.kind is VisitKind.INPATIENT and visit.state is VisitState.OPEN
+    if wanted.is_last and goes_on:
         raise UsageError(
             "住院尚未出院：请先 discharge，或 interim 中途结算"
             " / the stay goes on: discharge it, or settle an interim with `visit interim`"

@@ -144,9 +144,8 @@ class Visits(RuleBasedStateMachine):
     def refund(self, data: st.DataObject, quantity: int) -> None:
         refunded = data.draw(st.sampled_from(sorted(self.lines)))
         line, number = self.lines[refunded], self.number()
-        day = min(TODAY, self.ended or TODAY)
         loses = gross_of(line.price, line.left) - gross_of(line.price, line.left - quantity)
-        one = Charge(number, day, "A1", "甲类药", line.price, -quantity, -loses, refunded)
+        one = Charge(number, TODAY, "A1", "甲类药", line.price, -quantity, -loses, refunded)
         refusal = refusal_of_charges(self.visit, self.course, [one], today=TODAY)
         if self.is_closed:
             expected = ResponseCode.VISIT_NOT_OPEN
@@ -229,9 +228,7 @@ class Visits(RuleBasedStateMachine):
             assert refusal.code is ResponseCode.VISIT_NOT_OPEN
             return
         lasts = [one.day for one in self.lines.values() if not one.is_cancelled]
-        # A refund that counts is a line too, and was entered on a day.
-        refunds = [TODAY for one in self.lines.values() if not one.is_cancelled and one.refunds]
-        if day < max([FIRST, *lasts, *refunds]):
+        if day < max([FIRST, *lasts]):
             assert refusal is not None
             assert refusal.code is ResponseCode.VISIT_DATE_NOT_VALID
             return
