@@ -47,6 +47,7 @@ LINES = 10
 INSTITUTIONS = 300
 BILLS = 500  # different ones, which persons share
 PERSONS_A_BATCH = 250
+PERSONS_ALONE_MAX = 2_000  # more are worth the start of processes
 POLICY = (
     Path(__file__).parents[1] / "cardserver" / "benefits" / "policies" / "beijing_employees.toml"
 )
@@ -86,11 +87,13 @@ def main() -> None:
 
 
 def make_claims(url: str, persons: int) -> int:
-    """Fill a database with a year's settlements of so many persons, by all processors."""
-    context = multiprocessing.get_context("spawn")
+    """Fill a database with a year's settlements of so many persons; many, by all processors."""
     starts = range(1, persons + 1, PERSONS_A_BATCH)
     asked = [(start, min(PERSONS_A_BATCH, persons + 1 - start)) for start in starts]
-    with context.Pool((os.cpu_count() or 1)) as pool:
+    if persons <= PERSONS_ALONE_MAX:
+        return asyncio.run(_write(url, map(_made, asked)))
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(os.cpu_count() or 1) as pool:
         return asyncio.run(_write(url, pool.imap(_made, asked)))
 
 
