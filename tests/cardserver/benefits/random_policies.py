@@ -368,7 +368,7 @@ def some_layer_use(draw: random.Random) -> Accumulated:
 
 def some_stay(draw: random.Random) -> Stay:
     layers = tuple(Moved(row, some_layer_use(draw)) for row in some_of(draw, FIELDS + FURTHER_ROWS))
-    moved = some_use(draw, 1)
+    moved = some_use(draw, draw.choice([0, 1, 1]))
     earlier = Accumulated(draw.randint(0, moved.deductible_fen), 0, 0, 0, 1)
     return Stay(draw.randint(1, 4), moved, layers, earlier)
 

@@ -217,7 +217,8 @@ class Pencil:
             total, own, over, pre, scope, deductible, tuple(layers), fund, hospital,
             account + aid + cash, account, aid, cash,
         )  # fmt: skip
-        stays = int(self.has_stays and self.stay is None)
+        is_counted = self.stay is not None and self.stay.moved.admissions > 0
+        stays = int(self.has_stays and not is_counted)
         use = Moved(self.name, Accumulated(deductible, scope, pool, large, stays))
         clearing_type = 21 if self.has_stays else 11
         if self.case.institution_kind == 3:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from importlib.resources import files
 from typing import Any
 
 import pytest
 
 from cardserver.benefits.adjudication import negated
+from cardserver.benefits.policy import PolicyBook, load_policy
 from cardserver.benefits.values import Adjudication
 
 # --- Beijing ---------------------------------------------------------------------------------
@@ -296,54 +298,36 @@ def test_printed_wrong_8700_is_not_reproduced(
     assert str(answer["hifp_pay"]) != "8700.00"
 
 
-# --- other cities: what the language must be able to say ---------------------------------------
+# --- other cities, from their shipped policies --------------------------------------------------
 
-TENGZHOU = """
-[outpatient.deductible]
-per = "year"
-amounts = [
-    { levels = [0, 1], amount = 200 },
-    { levels = [2], amount = 400 },
-    { levels = [3], amount = 600 },
-]
-[[outpatient.bands]]
-from = 0
-ratios = [
-    { person_types = ["11"], levels = [0, 1], ratio = "80%" },
-    { person_types = ["11"], levels = [2], ratio = "70%" },
-    { person_types = ["11"], levels = [3], ratio = "60%" },
-    { person_types = ["12"], levels = [0, 1], ratio = "85%" },
-    { person_types = ["12"], levels = [2], ratio = "75%" },
-    { person_types = ["12"], levels = [3], ratio = "65%" },
-]
-[[outpatient.caps]]
-measure = "paid"
-per = "year"
-amounts = [{ person_types = ["11"], amount = 3500 }, { person_types = ["12"], amount = 4500 }]
-[[outpatient.layers]]
-field = "hifob_pay"
-base = "left_over"
-ratios = [{ ratio = "50%" }]
-caps = [{ measure = "paid", per = "year", amounts = [{ amount = 1000 }] }]
-"""
+
+def shipped(name: str) -> str:
+    path = files("cardserver.benefits") / "policies" / f"{name}.toml"
+    return path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("level", "amount", "used", "expected"),
+    ("person", "level", "amount", "used", "expected"),
     [
-        (1, "1000", "0", ("200.00", "640.00", "0.00")),
+        ("11", 1, "1000", "0", ("200.00", "640.00", "0.00")),
+        ("11", 2, "1000", "0", ("400.00", "420.00", "0.00")),
+        ("11", 3, "1000", "0", ("600.00", "240.00", "0.00")),
+        ("12", 1, "1000", "0", ("200.00", "680.00", "0.00")),
+        ("12", 2, "1000", "0", ("400.00", "450.00", "0.00")),
+        ("12", 3, "1000", "0", ("600.00", "260.00", "0.00")),
         # 200 were borne at level 1: level 3 asks for the other 400
-        (3, "1000", "200", ("400.00", "360.00", "0.00")),
+        ("11", 3, "1000", "200", ("400.00", "360.00", "0.00")),
         # and after 600 at level 3, level 1 asks for nothing
-        (1, "1000", "600", ("0.00", "800.00", "0.00")),
+        ("11", 1, "1000", "600", ("0.00", "800.00", "0.00")),
         # 4,375 in scope bring 3,500; of the other 625, half
-        (1, "5000", "600", ("0.00", "3500.00", "312.50")),
-        (1, "9000", "600", ("0.00", "3500.00", "1000.00")),
+        ("11", 1, "5000", "600", ("0.00", "3500.00", "312.50")),
+        ("11", 1, "9000", "600", ("0.00", "3500.00", "1000.00")),
+        ("12", 1, "9000", "600", ("0.00", "4500.00", "1000.00")),
     ],
 )
 def test_tengzhou_tops_the_deductible_up_across_levels(
     cli: Callable[..., Any],
-    outpatient_text: Callable[..., str],
+    person: str,
     level: int,
     amount: str,
     used: str,
@@ -351,35 +335,24 @@ def test_tengzhou_tops_the_deductible_up_across_levels(
 ) -> None:
     bill = simple_bill(
         [line("01", amount)],
-        psn_type="11",
+        psn_type=person,
         medins_lv=level,
         accumulated={"outpatient": {"act_pay_dedc": used, "inscp_scp_amt": used}},
     )
-    run = cli(outpatient_text(TENGZHOU), bill, "--json")
+    run = cli(shipped("tengzhou_employees_outpatient"), bill, "--json")
     assert (str(run.answer["act_pay_dedc"]), *paid(run)) == expected
 
 
-DONGPING = """
-[inpatient.deductible]
-per = "admission"
-amounts = [
-    { admission_to = 1, amount = 500 },
-    { admission_from = 2, admission_to = 2, amount = 250 },
-    { admission_from = 3, amount = 0 },
-]
-[[inpatient.bands]]
-from = 0
-ratios = [{ person_types = ["11"], ratio = "88%" }, { person_types = ["12"], ratio = "93%" }]
-[[inpatient.caps]]
-measure = "in_scope"
-per = "year"
-amounts = [{ amount = 200_000 }]
-[[inpatient.layers]]
-field = "hifob_pay"
-base = "left_over"
-ratios = [{ ratio = "90%" }]
-caps = [{ measure = "in_scope", per = "year", amounts = [{ amount = 400_000 }] }]
-"""
+def test_tengzhou_counts_large_amounts_of_visits_by_themselves(cli: Callable[..., Any]) -> None:
+    bill = simple_bill(
+        [line("01", "9000")],
+        psn_type="11",
+        medins_lv=1,
+        accumulated={"hifob_pay": {"hifp_pay": "5000"}, "outpatient_large": {"hifp_pay": "900"}},
+    )
+    run = cli(shipped("tengzhou_employees_outpatient"), bill, "--json")
+    assert paid(run) == ("3500.00", "100.00")
+    assert str(run.answer["moved"]["outpatient_large"]["hifp_pay"]) == "100.00"
 
 
 @pytest.mark.parametrize(
@@ -396,12 +369,7 @@ caps = [{ measure = "in_scope", per = "year", amounts = [{ amount = 400_000 }] }
     ],
 )
 def test_dongping_inpatient(
-    cli: Callable[..., Any],
-    inpatient_text: Callable[..., str],
-    amount: str,
-    stays: int,
-    used: str,
-    expected: tuple[str, ...],
+    cli: Callable[..., Any], amount: str, stays: int, used: str, expected: tuple[str, ...]
 ) -> None:
     bill = simple_bill(
         [line("01", amount)],
@@ -409,4 +377,116 @@ def test_dongping_inpatient(
         psn_type="11",
         accumulated={"inpatient": {"admissions": stays, "inscp_scp_amt": used}},
     )
-    assert paid(cli(inpatient_text(DONGPING), bill, "--json")) == expected
+    text = shipped("dongping_employees")
+    assert paid(cli(text, bill, "--json")) == expected
+    if (amount, used) == ("10500", "0"):
+        assert paid(cli(text, bill | {"psn_type": "12"}, "--json")) == ("9300.00", "0.00")
+
+
+def test_dongping_knows_the_stays_of_level_two_only(cli: Callable[..., Any]) -> None:
+    bill = simple_bill([line("01", "10500")], med_type="21", psn_type="11", medins_lv=3)
+    run = cli(shipped("dongping_employees"), bill, "--json")
+    assert run.exit_code == 1
+    assert run.answer["refused"]["reason"] == "CARE_EXCLUDED"
+    assert "inpatient.excluded[0]" in run.answer["refused"]["detail_en"]
+
+
+@pytest.mark.parametrize(
+    ("person", "amount", "paid_before", "pool"),
+    [
+        ("11", "1400", "0", "700.00"),
+        ("12", "1400", "0", "750.00"),
+        ("11", "10000", "0", "4500.00"),
+        ("12", "10000", "0", "5500.00"),
+        ("11", "1400", "4100", "400.00"),
+    ],
+)
+def test_dongping_outpatient(
+    cli: Callable[..., Any], person: str, amount: str, paid_before: str, pool: str
+) -> None:
+    used = {"outpatient": {"hifp_pay": paid_before}}
+    bill = simple_bill([line("01", amount)], psn_type=person, accumulated=used)
+    assert paid(cli(shipped("dongping_employees"), bill, "--json")) == (pool, "0.00")
+
+
+@pytest.mark.parametrize(
+    ("person", "level", "amount", "pool"),
+    [
+        ("11", 1, "1300", "650.00"),
+        ("11", 2, "1300", "600.00"),
+        ("11", 3, "1300", "550.00"),
+        ("12", 1, "1300", "700.00"),
+        ("12", 2, "1300", "650.00"),
+        ("12", 3, "1300", "600.00"),
+        ("11", 3, "9000", "2000.00"),
+        ("12", 3, "9000", "3000.00"),
+    ],
+)
+def test_jiangxi_outpatient(
+    cli: Callable[..., Any], person: str, level: int, amount: str, pool: str
+) -> None:
+    bill = simple_bill([line("01", amount)], psn_type=person, medins_lv=level)
+    text = shipped("jiangxi_employees_outpatient")
+    assert paid(cli(text, bill, "--json")) == (pool, "0.00")
+
+
+def resident(amount: str, **more: Any) -> dict[str, Any]:
+    return simple_bill([line("01", amount)], insutype="390", psn_type="14", medins_lv=3) | more
+
+
+@pytest.mark.parametrize(
+    ("bill", "expected"),
+    [
+        # visits: (1,550 - 550) x 50 %, (1,100 - 100) x 55 %
+        (resident("1550"), ("550.00", "500.00", "0.00")),
+        (resident("1100", medins_lv=1), ("100.00", "550.00", "0.00")),
+        (resident("20000"), ("550.00", "4500.00", "0.00")),
+        # stays: (11,300 - 1,300) x 75 %; the second half of it; a child half of it at once
+        (resident("11300", med_type="21"), ("1300.00", "7500.00", "0.00")),
+        (
+            resident("10650", med_type="21", accumulated={"inpatient": {"admissions": 1}}),
+            ("650.00", "7500.00", "0.00"),
+        ),
+        (resident("10650", med_type="21", age=10), ("650.00", "7500.00", "0.00")),
+        (resident("10800", med_type="21", medins_lv=2), ("800.00", "7800.00", "0.00")),
+        # serious illness: 1,300 + 25 % of 200,000 are borne, 20,896 above 30,404 at 60 %
+        (resident("201300", med_type="21"), ("1300.00", "150000.00", "12537.60")),
+        # of 121,300 borne, 90,896 above: 50,000 at 60 %, 40,896 at 70 %; the pool has its cap
+        (resident("371300", med_type="21"), ("1300.00", "250000.00", "58627.20")),
+        # borne on visits in the year counts: 1,300 + 25,000, all above the deductible
+        (
+            resident(
+                "101300",
+                med_type="21",
+                accumulated={"hifmi_pay": {"act_pay_dedc": "30404", "inscp_scp_amt": "40404"}},
+            ),
+            ("1300.00", "75000.00", "15780.00"),
+        ),
+    ],
+)
+def test_beijing_residents(
+    cli: Callable[..., Any], bill: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    answer = cli(shipped("beijing_residents"), bill, "--json").answer
+    names = ("act_pay_dedc", "hifp_pay", "hifmi_pay")
+    assert tuple(str(answer[name]) for name in names) == expected
+
+
+def test_all_shipped_policies_can_be_in_force_together() -> None:
+    folder = files("cardserver.benefits") / "policies"
+    policies = [load_policy(file.read_text(encoding="utf-8")) for file in folder.iterdir()]
+    book = PolicyBook(policies)
+    assert len(policies) == 5
+    for policy in policies:
+        assert policy.document.sources
+        assert book.by_identity(policy.identity) is policy
+        for med_type in policy.med_types:
+            region, insutype = policy.document.regions[0], policy.document.insutypes[0]
+            assert book.find(insutype, region, med_type, 20260302) is policy
+
+
+def test_the_printed_mistakes_are_in_no_shipped_policy(cli: Callable[..., Any]) -> None:
+    """(10,000 - 300) x 0.55 at Jiangxi's level three, before its cap: never of 10,000 - 1,000."""
+    text = shipped("jiangxi_employees_outpatient").replace("amount = 2000", "amount = 20000")
+    bill = simple_bill([line("01", "10000")], psn_type="11", medins_lv=3)
+    assert paid(cli(text, bill, "--json")) == ("5335.00", "0.00")
