@@ -29,10 +29,10 @@ from ledger.database_store import Database
 from ledger.entries import Draft, EntryKind, Posting, entry_number
 from ledger.ledger_store import (
     LOCK_DAY,
+    PUT_BALANCES,
     GroupTime,
     PostedEntry,
     Slot,
-    balance_queries,
     last_closed_period,
     lease_slot,
     read_balances,
@@ -225,10 +225,6 @@ def _move_balance(
         slot, [PostedEntry(number, draft)], when, lease_until_ms=actor.now_ms + LEASE_MS
     )
     yield from release_slot(after)
-    yield from balance_queries(
-        {
-            (gone, account): 0,
-            (kept, account): balances.get((kept, account), 0) + balance_fen,
-        }
-    )
+    held = balances.get((kept, account), 0) + balance_fen
+    yield PUT_BALANCES([(gone, account, 0), (kept, account, held)])
     return balance_fen, number

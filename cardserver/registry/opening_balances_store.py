@@ -89,10 +89,7 @@ async def _open_accounts(
     """Open the accounts of one entry and count what became of each row."""
     amounts: dict[int, int] = {}
     for row in rows:
-        person_no, balance_fen = row.values
-        if amounts.setdefault(person_no, balance_fen) != balance_fen:
-            reason = "the file names two balances of this person"
-            result.reject(Rejection(result.file, row.line, "balance_fen", reason))
+        amounts.setdefault(*row.values)
 
     def script() -> Script[tuple[Slot, set[int]]]:
         yield LOCK_DAY()
@@ -117,8 +114,19 @@ async def _open_accounts(
         return after, new
 
     after, new = await database.transact(script)
-    result.added += len(new)
-    result.unchanged += len(amounts) - len(new)
+    opened: set[int] = set()
+    for row in rows:
+        person_no, balance_fen = row.values
+        if person_no not in new:
+            result.unchanged += 1
+        elif balance_fen != amounts[person_no]:
+            reason = "the file names two balances of this person"
+            result.reject(Rejection(result.file, row.line, "balance_fen", reason))
+        elif person_no in opened:
+            result.unchanged += 1
+        else:
+            opened.add(person_no)
+            result.added += 1
     return after
 
 
