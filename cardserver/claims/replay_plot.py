@@ -37,25 +37,11 @@ def draw(report: Report, file: Path) -> None:
     """Draw a report: fund by layer, persons by type, institutions by level, persons by gain."""
     mpl.use("Agg")
     font = chinese_font()
-    mpl.rcParams["axes.unicode_minus"] = False
+    settings: dict[str, object] = {"axes.unicode_minus": False}
     if font is not None:
-        mpl.rcParams["font.family"] = [font, "DejaVu Sans"]
-    text = _Text(has_chinese=font is not None)
-    figure = Figure(figsize=(14, 10), layout="constrained")
-    axes = figure.subplots(2, 2)
-    figure.suptitle(
-        text.of("政策试算", "What if")
-        + f": {', '.join(report.drafts)}\n{report.first_month} – {report.last_month}, "
-        + text.of(
-            f"{report.replayed_count:,}笔结算，基金支付变化 {_signed(report)} 元",
-            f"{report.replayed_count:,} settlements, the funds pay {_signed(report)} yuan",
-        )
-    )
-    _layers(axes[0][0], report, text)
-    _persons(axes[0][1], report, text)
-    _levels(axes[1][0], report, text)
-    _bands(axes[1][1], report, text)
-    figure.savefig(file, dpi=110)
+        settings["font.family"] = [font, "DejaVu Sans"]
+    with mpl.rc_context(settings):  # type: ignore[arg-type]  # any of its hundreds of keys
+        _figure(report, _Text(has_chinese=font is not None)).savefig(file, dpi=110)
 
 
 def chinese_font() -> str | None:
@@ -82,6 +68,24 @@ class _Text:
     def label(self, words: Words) -> str:
         """Return a text for a bar, on two lines."""
         return f"{words.zh}\n{words.en}" if self._has_chinese else words.en
+
+
+def _figure(report: Report, text: _Text) -> Figure:
+    figure = Figure(figsize=(14, 10), layout="constrained")
+    axes = figure.subplots(2, 2)
+    figure.suptitle(
+        text.of("政策试算", "What if")
+        + f": {', '.join(report.drafts)}\n{report.first_month} – {report.last_month}, "
+        + text.of(
+            f"{report.replayed_count:,}笔结算，基金支付变化 {_signed(report)} 元",
+            f"{report.replayed_count:,} settlements, the funds pay {_signed(report)} yuan",
+        )
+    )
+    _layers(axes[0][0], report, text)
+    _persons(axes[0][1], report, text)
+    _levels(axes[1][0], report, text)
+    _bands(axes[1][1], report, text)
+    return figure
 
 
 def _signed(report: Report) -> str:
