@@ -21,12 +21,23 @@ def main() -> None:
     began = time.perf_counter()
     policy = load_policy(text)
     print(f"policy loaded and checked in {(time.perf_counter() - began) * 1e3:.1f} ms")
-    print(f"{'lines':>6} {'us a bill':>10} {'us a line':>10} {'explained, us':>14}")
+    print(f"{'lines':>6} {'us a bill':>10} {'a line':>8} {'a further':>10} {'explained':>10}")
+    times: list[tuple[int, float]] = []
     for count in _LINES:
         bill = [_line(number) for number in range(count)]
         plain = _microseconds(policy, bill, explain=False)
         explained = _microseconds(policy, bill, explain=True)
-        print(f"{count:>6} {plain:>10.1f} {plain / count:>10.2f} {explained:>14.1f}")
+        more = ""
+        if times:
+            fewer, before = times[-1]
+            more = f"{(plain - before) / (count - fewer):.2f}"
+        times.append((count, plain))
+        print(f"{count:>6} {plain:>10.1f} {plain / count:>8.2f} {more:>10} {explained:>10.1f}")
+    # Linear in lines: a further line of a long bill takes what it takes of a short one.
+    (first, of_first), _, (middle, of_middle), (last, of_last) = times
+    short = (of_middle - of_first) / (middle - first)
+    long = (of_last - of_middle) / (last - middle)
+    print(f"a further line beyond {middle} takes {long / short:.2f} of one below")
 
 
 def _line(number: int) -> BillLine:

@@ -404,7 +404,10 @@ def indented_blocks(text: str) -> list[str]:
 
 
 def test_the_readmes_examples(
-    cli: Callable[..., Any], beijing_text: str, outpatient_text: Callable[..., str]
+    cli: Callable[..., Any],
+    beijing_text: str,
+    outpatient_text: Callable[..., str],
+    inpatient_text: Callable[..., str],
 ) -> None:
     blocks = indented_blocks(
         (files("cardserver.benefits") / "README.md").read_text(encoding="utf-8")
@@ -412,7 +415,17 @@ def test_the_readmes_examples(
     [bill] = [block for block in blocks if block.startswith('{"insutype"')]
     answer = cli(beijing_text, bill, "--json").answer
     assert (str(answer["hifp_pay"]), str(answer["acct_pay"])) == ("840.00", "1378.15")
-    [rows] = [block for block in blocks if "own_share" in block]
+    [layer] = [block for block in blocks if block.startswith("[[inpatient.layers]]")]
+    stay = BILL | {
+        "med_type": "21",
+        "psn_type": "12",
+        "lines": [BILL["lines"][0] | {"cnt": 90_000}],
+    }
+    half = "bands = [{ from = 0, ratios = [{ ratio = '50%' }] }]"
+    answer = cli(inpatient_text(f"{half}\n{layer}"), stay, "--json").answer
+    # of 315,000 half are borne; above 30,404 are 127,096: 50,000 at 60 %, the rest at 70 %
+    assert str(answer["hifmi_pay"]) == "83967.20"
+    [rows] = [block for block in blocks if "of_person_type" in block]
     for row in rows.splitlines():
         if row.startswith("{ by_age"):
             text = outpatient_text(f"bands = [{{ from = 0, ratios = [{row}] }}]")
