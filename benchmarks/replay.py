@@ -115,18 +115,25 @@ def _replay(name: str, job: Job, jobs: int) -> None:
         finally:
             await database.close()
 
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), _processor_s()
     tally = Tally()
     for done in replay_ranges(job, asyncio.run(plan()), jobs=jobs):
         tally.add(done.tally)
-    took = time.perf_counter() - began
+    took, spent = time.perf_counter() - began, _processor_s() - spent
     replayed = sum(cell.claim_count for cell in tally.cells.values())
     decided = replayed + tally.control_count
     print(
         f"{name:20} {decided:>10,} bills in {took:6.1f} s by {jobs}: {decided / took:>8,.0f} a "
-        f"second, {decided / took / jobs:>8,.0f} a second and core; "
+        f"second, {decided / took / jobs:>8,.0f} a second and core, "
+        f"{spent / decided * 1e6:.0f} us of processor time each; "
         f"{tally.difference_count} differ, {tally.unreplayed_count} not replayed"
     )
+
+
+def _processor_s() -> float:
+    """Return the processor time of this process and of those that it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 # --- making settlements --------------------------------------------------------------------------
