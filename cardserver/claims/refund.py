@@ -14,7 +14,7 @@ from cardserver.benefits.policy import Policy
 from cardserver.claims.accounting import settlement_entry
 from cardserver.claims.explaining import lines_as_decided
 from cardserver.claims.settlement import ENCODER, aid_of, refused, split_message
-from cardserver.claims.undoing import claim_number, claim_of, undoing_claim
+from cardserver.claims.undoing import claim_of, undoing_claim
 from cardserver.claims.values import (
     Attempt,
     Claim,
@@ -26,6 +26,7 @@ from cardserver.claims.values import (
     Facts,
     Needs,
     Record,
+    claim_number,
 )
 from cardserver.outcomes import code_of_bill
 from cardserver.visits.values import Refunded, Settled

@@ -9,8 +9,8 @@ from cardserver.claims import tables
 from cardserver.claims.claims_store import read_view
 from cardserver.claims.explaining import Retold, explained, retell
 from cardserver.claims.refund import WorkedOut, refund_needs, work_out
-from cardserver.claims.undoing import claim_number, claim_of
-from cardserver.claims.values import Claim, ClaimsAnswer, Needs, PolicyFinder
+from cardserver.claims.undoing import claim_of
+from cardserver.claims.values import Claim, ClaimsAnswer, Needs, PolicyFinder, claim_number
 from cardserver.registry.policy_store import find_version, policy_versions
 from ledger.bulk_store import select
 from ledger.database_store import Database
