@@ -163,13 +163,17 @@ class ReplayRules:
         ]
         self.drafts = PolicyBook(always) if always else None
         self.is_control = is_control
+        self._found: dict[tuple[str, str, str], Policy | None] = {}
         self._lacking: dict[tuple[str, str, str, str], bool] = {}
 
     def draft_for(self, case: Case) -> Policy | None:
         """Find the draft that has rules for a case."""
         if self.drafts is None:
             return None
-        return self.drafts.find(case.insutype, case.region, case.med_type, case.care_date)
+        key = (case.insutype, case.region, case.med_type)
+        if key not in self._found:  # on whatever day: they are always in force
+            self._found[key] = self.drafts.find(*key, case.care_date)
+        return self._found[key]
 
     def lacks_facts(self, draft: Policy, case: Case, version: str) -> bool:
         """Tell whether a draft asks for what nobody looked up or kept when a claim was decided."""
@@ -341,7 +345,8 @@ def _decide(
         track.settle(event, (), stay)
         if is_undone:
             return
-        found.refused.append(Unreplayed(claim.entry_no, done.detail_en, detail.fund_pay_fen))
+        why = f"{done.detail_zh} / {done.detail_en}"
+        found.refused.append(Unreplayed(claim.entry_no, why, detail.fund_pay_fen))
         paid: Paid = ()
         fund, person = 0, detail.total_fen
     else:
