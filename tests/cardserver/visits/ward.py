@@ -34,6 +34,7 @@ class Ward(Counter):
     """A hospital's counter; days are of November 2026 unless said."""
 
     line_no: int = field(default=0)
+    uses_account: bool = False
 
     @property
     def today(self) -> int:
@@ -113,7 +114,8 @@ class Ward(Counter):
         """The bill of what is due."""
         (visit,) = (await self.found(mdtrt_id, until=until, place=place)).visits
         return messages.Bill(
-            visit.insutype, visit.med_type, visit.unsettled_fen, uses_account=False, invoice="I1",
+            visit.insutype, visit.med_type, visit.unsettled_fen, uses_account=self.uses_account,
+            invoice="I1",
             lines=(), discharged=until, mdtrt_id=mdtrt_id,
         )  # fmt: skip
 
