@@ -4,6 +4,7 @@ import datetime as dt
 
 from cardserver.checks.rules_check import is_excepted
 from cardserver.checks.rules_document import (
+    ALL_ITEMS,
     INSTITUTION_KINDS,
     ITEM_CLASSES,
     ITEM_KINDS,
@@ -14,8 +15,6 @@ from cardserver.checks.rules_document import (
     Where,
 )
 from cardserver.checks.values import CheckedPlace, FactsOf, Occasion, Patient
-
-ALL_ITEMS = Items()
 
 
 def applies_to_care(rule: Rule, insutype: str, med_type: str) -> bool:
@@ -66,7 +65,8 @@ def concerns(items: Items, item: str, facts_of: FactsOf) -> bool:
         return True
     codes, prefixes = items.codes, items.prefixes
     if (codes is not None or prefixes is not None) and not (
-        item in (codes or ()) or item.startswith(prefixes or ())
+        (codes is not None and item in codes)
+        or (prefixes is not None and item.startswith(prefixes))
     ):
         return False
     if is_excepted(items, item):

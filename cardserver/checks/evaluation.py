@@ -4,8 +4,9 @@ Not here: to what a rule applies (`conditions.py`), where earlier settlements co
 finding does to a request (`cardserver/claims`).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 from cardserver.checks.conditions import (
     applies_to_care,
@@ -52,19 +53,8 @@ class _Figures(NamedTuple):
     en: str
 
 
-class _Bought(NamedTuple):
-    """One line of an earlier settlement."""
-
-    occasion: Occasion
-    line: CheckedLine
-
-
-class _Sums(NamedTuple):
-    """Quantity or amount of a rule's items in this bill, and of the earlier ones that count."""
-
-    line: int
-    now: int
-    earlier: int
+# One line of an earlier settlement; of a person there may be thousands.
+_Bought: TypeAlias = tuple[Occasion, CheckedLine]
 
 
 def evaluate(rules: Iterable[AnyRule], situation: Situation, *, today: int) -> list[Finding]:
@@ -95,6 +85,8 @@ class _Trial:
         self._situation = situation
         self._today = today
         self._bought: dict[str, list[_Bought]] | None = None
+        self._alike: dict[int | None, dict[str, list[str]]] = {}
+        self._first_days: dict[int, int] = {}
 
     def figures(self, rule: AnyRule) -> Iterator[_Figures]:  # noqa: C901 - a table
         """Try one rule that applies."""
@@ -137,11 +129,12 @@ class _Trial:
             if limit_e4 is None:
                 continue
             bought_e4 = sum(line.quantity_e4 for _, line in lines)
-            earlier_e4 = sum(
-                bought.line.quantity_e4
-                for bought in self._earlier_lines(rule, rule.items, rule.days)
-                if not item or bought.line.item == item
+            earlier = (
+                self._earlier_lines_of(rule, (item,), rule.days)
+                if item
+                else self._earlier_lines(rule, rule.items, rule.days)
             )
+            earlier_e4 = sum(line.quantity_e4 for _, line in earlier)
             if bought_e4 + earlier_e4 > limit_e4:
                 number, first = lines[0]
                 zh, en = _with_earlier(
@@ -157,15 +150,21 @@ class _Trial:
             if same in seen:
                 continue
             seen.add(same)
+            items = [
+                item
+                for item in self._bought_alike(rule.same_prefix).get(same, ())
+                if concerns(rule.items, item, self._situation.facts_of)
+            ]
             earlier = [
                 bought
-                for bought in self._earlier_lines(rule, rule.items, rule.days)
-                if bought.line.item[: rule.same_prefix] == same
-                and is_where(rule.where, self._situation.now, bought.occasion)
+                for bought in self._earlier_lines_of(rule, items, rule.days)
+                if is_where(rule.where, self._situation.now, bought[0])
             ]
             if earlier:
-                day = max(bought.occasion.day for bought in earlier)
-                quantity = _units(sum(b.line.quantity_e4 for b in earlier if b.occasion.day == day))
+                day = max(occasion.day for occasion, _ in earlier)
+                quantity = _units(
+                    sum(one.quantity_e4 for occasion, one in earlier if occasion.day == day)
+                )
                 name = _name(line)
                 yield _Figures(
                     number,
@@ -202,19 +201,25 @@ class _Trial:
 
     def _together(self, rule: TogetherRule) -> Iterator[_Figures]:
         others = list(self._lines(rule.with_items))
-        for number, line in self._lines(rule.items):
+        lines = list(self._lines(rule.items))
+        latest = (
+            max(
+                self._earlier_lines(rule, rule.with_items, rule.days),
+                # Of one day's, the same whatever else was read.
+                key=lambda bought: (bought[0].day, bought[0].time_ms, bought[1].item),
+                default=None,
+            )
+            if lines
+            else None
+        )
+        for number, line in lines:
             found = next((other for at, other in others if at != number), None)
             if found is not None:
                 names = f"{_name(line)} + {_name(found)}"
                 yield _Figures(number, names, names)
                 continue
-            earlier = max(
-                self._earlier_lines(rule, rule.with_items, rule.days),
-                key=lambda bought: bought.occasion.day,
-                default=None,
-            )
-            if earlier is not None:
-                day, names = _date(earlier.occasion.day), f"{_name(line)} + {earlier.line.item}"
+            if latest is not None:
+                day, names = _date(latest[0].day), f"{_name(line)} + {_name(latest[1])}"
                 yield _Figures(number, f"{names}，{day}", f"{names} on {day}")
 
     # --- places and stays ------------------------------------------------------------------
@@ -307,7 +312,7 @@ class _Trial:
         else:
             now_fen = sum(line.gross_fen for _, line in self._lines(rule.items))
             earlier_fen = sum(
-                bought.line.gross_fen for bought in self._earlier_lines(rule, rule.items, rule.days)
+                line.gross_fen for _, line in self._earlier_lines(rule, rule.items, rule.days)
             )
         if now_fen > 0 and now_fen + earlier_fen > rule.most:
             zh, en = _with_earlier(_yuan(now_fen), _yuan(earlier_fen), _yuan(rule.most), rule.days)
@@ -332,31 +337,55 @@ class _Trial:
         """Give the earlier settlements of the last days that count for a rule."""
         if days == 0:
             return
-        first = first_day_of(self._today, days)
+        first = self._first_day(days)
         for one in self._situation.past:
             if one.is_settled and first <= one.day <= self._today and counts(rule, one):
                 yield one
 
     def _earlier_lines(self, rule: EarlierRule, items: Items, days: int) -> Iterator[_Bought]:
         """Give the lines of those settlements that are of these items."""
-        if days == 0:
+        if days:
+            facts_of = self._situation.facts_of
+            found = [item for item in self._bought_by_item() if concerns(items, item, facts_of)]
+            yield from self._earlier_lines_of(rule, found, days)
+
+    def _earlier_lines_of(
+        self, rule: EarlierRule, items: Iterable[str], days: int
+    ) -> Iterator[_Bought]:
+        """Give the lines of those settlements that are of one of these items."""
+        if not days:
             return
-        first = first_day_of(self._today, days)
-        facts_of = self._situation.facts_of
-        for item, found in self._bought_by_item().items():
-            if not concerns(items, item, facts_of):
-                continue
-            for bought in found:
-                if first <= bought.occasion.day <= self._today and counts(rule, bought.occasion):
+        first, last = self._first_day(days), self._today
+        by_item = self._bought_by_item()
+        for item in items:
+            for bought in by_item.get(item, ()):
+                occasion = bought[0]
+                if first <= occasion.day <= last and counts(rule, occasion):
                     yield bought
+
+    def _first_day(self, days: int) -> int:
+        first = self._first_days.get(days)
+        if first is None:
+            first = self._first_days[days] = first_day_of(self._today, days)
+        return first
 
     def _bought_by_item(self) -> dict[str, list[_Bought]]:
         if self._bought is None:
-            self._bought = {}
+            bought: dict[str, list[_Bought]] = defaultdict(list)
             for occasion in self._situation.past:
                 for line in occasion.lines:
-                    self._bought.setdefault(line.item, []).append(_Bought(occasion, line))
+                    bought[line.item].append((occasion, line))
+            self._bought = bought
         return self._bought
+
+    def _bought_alike(self, size: int | None) -> dict[str, list[str]]:
+        """Give the items bought before, by as much of their codes as makes them the same."""
+        found = self._alike.get(size)
+        if found is None:
+            found = self._alike[size] = {}
+            for item in self._bought_by_item():
+                found.setdefault(item[:size], []).append(item)
+        return found
 
     def _stays(self, rule: EarlierRule) -> Iterator[Occasion]:
         """Give the person's other stays that count; none where this is no stay."""

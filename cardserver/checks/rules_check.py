@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cardserver.benefits.mistakes import Mistake
 from cardserver.checks.rules_document import (
+    ALL_ITEMS,
     AmountRule,
     AnyRule,
     DuringStayRule,
@@ -151,7 +152,7 @@ def _own(path: str, rule: AnyRule) -> Iterator[Mistake]:  # noqa: C901, PLR0912 
         case AmountRule():
             yield from _items(f"{path}.items", rule.items)
             yield from _range(f"{path}.days", rule.days, 0, DAYS_MAX)
-            if rule.measure == "fund" and rule.items != Items():
+            if rule.measure == "fund" and rule.items != ALL_ITEMS:
                 yield Mistake(
                     f"{path}.items", "what the funds pay is known of a bill, not of its items"
                 )
@@ -189,7 +190,10 @@ def _items(path: str, items: Items, *, is_needed: bool = False) -> Iterator[Mist
 
 def is_excepted(items: Items, code: str) -> bool:
     """Tell whether the exceptions take a code out."""
-    return code in (items.except_codes or ()) or code.startswith(items.except_prefixes or ())
+    codes, prefixes = items.except_codes, items.except_prefixes
+    return (codes is not None and code in codes) or (
+        prefixes is not None and code.startswith(prefixes)
+    )
 
 
 def _ages(path: str, age_from: int | None, age_below: int | None) -> Iterator[Mistake]:

@@ -56,6 +56,9 @@ class Items(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     kinds: tuple[ItemKind, ...] | None = None
 
 
+ALL_ITEMS = Items()
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
     """What every rule says; the conditions that are left out are none.
 
@@ -117,7 +120,7 @@ class QuantityRule(
         days: Over how many days, today's among them; 0: this bill alone.
     """
 
-    items: Items = Items()
+    items: Items = ALL_ITEMS
     most: QuantityE4 | None = None
     catalogue_days: int | None = None
     per: Literal["item", "rule"] = "item"
@@ -134,7 +137,7 @@ class RepeatRule(EarlierRule, frozen=True, forbid_unknown_fields=True, kw_only=T
         days: How many days back, today's among them.
     """
 
-    items: Items = Items()
+    items: Items = ALL_ITEMS
     where: Where = "elsewhere"
     same_prefix: int | None = None
     days: int
@@ -156,7 +159,7 @@ class PersonRule(Rule, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
         fits: For whom they are; `catalogue`: for whom the catalogue says that each is.
     """
 
-    items: Items = Items()
+    items: Items = ALL_ITEMS
     fits: Fits | Literal["catalogue"]
 
 
@@ -258,7 +261,7 @@ class AmountRule(EarlierRule, frozen=True, forbid_unknown_fields=True, kw_only=T
         days: Over how many days, today's among them; 0: this bill alone.
     """
 
-    items: Items = Items()
+    items: Items = ALL_ITEMS
     measure: Literal["gross", "fund"] = "gross"
     most: AmountFen
     days: int

@@ -232,19 +232,25 @@ def _stays(view: ClaimsView, person_no: int, bill: Bill) -> list[Occasion]:
 def facts_of_level(catalogue: Catalogue, level: int, day: int) -> FactsOf:
     """Look items up as they are at institutions of a level on a day."""
     find = catalogue.find
+    known: dict[str, ItemFacts] = {}
 
     def facts_of(item: str) -> ItemFacts:
-        found = find(item, level=level, day=day)
-        if found is None:
-            return UNCATALOGUED
-        return ItemFacts(
-            found.item_class,
-            found.kind,
-            found.sex,
-            found.age_from,
-            found.age_below,
-            found.daily_quantity_max_e4,
-        )
+        facts = known.get(item)
+        if facts is None:
+            found = find(item, level=level, day=day)
+            facts = known[item] = (
+                UNCATALOGUED
+                if found is None
+                else ItemFacts(
+                    found.item_class,
+                    found.kind,
+                    found.sex,
+                    found.age_from,
+                    found.age_below,
+                    found.daily_quantity_max_e4,
+                )
+            )
+        return facts
 
     return facts_of
 

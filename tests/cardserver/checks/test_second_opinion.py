@@ -1,7 +1,10 @@
 """For random rules and purchases, a second and simple implementation finds the same."""
 
 import json
+from collections import Counter
+from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -209,6 +212,111 @@ SITUATIONS = st.builds(
     facts_of=st.just(facts_of),
     positions=st.just(POSITIONS),
 )
+
+
+def random_items(chance: Random) -> dict[str, object]:
+    some = {
+        "codes": CODES, "prefixes": ("A", "A1", "B"), "classes": ("A", "B", "C"),
+        "kinds": ("drug", "service", "consumable"),
+    }  # fmt: skip
+    keys = chance.sample(sorted(some), chance.choice((0, 1, 1, 2)))
+    return {key: chance.sample(some[key], chance.randint(1, len(some[key]))) for key in keys}
+
+
+def random_rule(chance: Random) -> dict[str, object]:
+    where = {"where": chance.choice(("elsewhere", "here", "anywhere"))}
+    days, back = {"days": chance.randint(0, 9)}, {"days": chance.randint(1, 9)}
+    items = {"items": random_items(chance)}
+    named = {"codes": chance.sample(CODES, 3)}
+    kinds: list[dict[str, object]] = [
+        {"kind": "quantity", **items, **days, "most": chance.choice((0, 1, "1.5", 2, 5, "7.25")),
+         "per": chance.choice(("item", "rule"))},
+        {"kind": "quantity", **items, **days, "catalogue_days": chance.randint(1, 4)},
+        {"kind": "repeat", **items, **back, **where, "same_prefix": chance.randint(1, 3)},
+        {"kind": "person", **items, "fits": "catalogue"},
+        {"kind": "person", **items, "fits": {"sex": chance.choice(("male", "female")),
+                                             "age_from": 20, "age_below": 60}},
+        {"kind": "together", **days, "items": named, "with_items": {"prefixes": ["A1", "B1"]}},
+        {"kind": "travel", **back, "speed_kmh": chance.randint(1, 400),
+         "km_from": chance.choice((1, 7, 8, 30))},
+        {"kind": "overlap", **where, "days_allowed": chance.randint(0, 6)},
+        {"kind": "during_stay", **where},
+        {"kind": "readmission", **where, **days},
+        {"kind": "visits", **back, "most": chance.randint(1, 4),
+         "count": chance.choice(("settlements", "institutions"))},
+        {"kind": "amount", **items, **days, "most": chance.choice((0, 5, "12.34"))},
+        {"kind": "amount", **days, "most": chance.choice((0, 3)), "measure": "fund"},
+    ]  # fmt: skip
+    rare = [one for one in kinds if one["kind"] in {"overlap", "readmission", "travel"}]
+    rule = chance.choice([*kinds, *rare, *rare])
+    if rule["kind"] not in {"person", "during_stay"}:
+        rule["earlier"] = chance.choice(("alike", "all"))
+    if chance.random() < 0.4:
+        key, value = chance.choice((
+            ("insutypes", ["310"]), ("med_types", ["21"]), ("med_types", ["11", "41"]),
+            ("institution_kinds", ["hospital", "pharmacy"]), ("levels", [0, 3]),
+            ("regions", ["110100"]), ("regions", ["310000", "110105"]), ("regions", ["000000"]),
+            ("person_types", ["12"]), ("sexes", ["male"]), ("age_from", 40), ("age_below", 40),
+        ))  # fmt: skip
+        rule[key] = value
+    return rule
+
+
+def random_occasion(chance: Random, *, is_now: bool = False) -> Occasion:
+    med_type = chance.choice(("11", "21", "21", "41"))
+    day = TODAY if is_now else chance.choice(DAYS)
+    admitted = discharged = 0
+    is_settled = True
+    if med_type == "21":
+        discharged = day
+        admitted = chance.choice([one for one in DAYS if one <= day])
+        if not is_now and chance.random() < 0.4:
+            is_settled, discharged = False, chance.choice((99991231, day))
+    lines = tuple(
+        CheckedLine(
+            chance.choice(CODES), chance.choice((5_000, 10_000, 20_000, 72_500)),
+            chance.choice((0, 1, 300, 900)),
+        )
+        for _ in range(chance.randint(1, 4))
+    )  # fmt: skip
+    return Occasion(
+        claim_no=0, time_ms=NOW_MS - (0 if is_now else chance.choice((0, 5, 60)) * 60_000),
+        day=day, insutype=chance.choice(("310", "390")), med_type=med_type,
+        place=chance.choice(PLACES), is_card_present=chance.random() < 0.8,
+        lines=lines if is_settled else (), total_fen=0,
+        fund_pay_fen=chance.randint(0, 500) if is_settled else 0, admitted=admitted,
+        discharged=discharged, visit=chance.choice(("", "7", "8")) if admitted else "",
+        is_settled=is_settled,
+    )  # fmt: skip
+
+
+def random_situation(chance: Random) -> Situation:
+    return Situation(
+        Patient(
+            chance.choice(("11", "12")), chance.choice(("110105", "310115")),
+            chance.choice((1, 2, 9)), chance.choice((5, 13, 14, 18, 39, 40, 59, 60, 61)),
+        ),
+        random_occasion(chance, is_now=True),
+        [random_occasion(chance) for _ in range(chance.randint(0, 6))],
+        facts_of,
+        POSITIONS,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_both_find_the_same_in_many(seed: int) -> None:
+    chance = Random(seed)
+    found_by: Counter[str] = Counter()
+    for _ in range(1_000):
+        rules = [(random_rule(chance), {}, "warn") for _ in range(3)]
+        text = text_of(rules)
+        situation = random_situation(chance)
+        found = evaluate(load_rules(text).document.rules, situation, today=TODAY)
+        assert [(one.rule, one.line) for one in found] == findings(text, situation, TODAY), text
+        for one in found:
+            found_by[str(rules[int(one.rule.removeprefix("rule-"))][0]["kind"])] += 1
+    assert len(found_by) == 10
+    assert min(found_by.values()) >= 15, found_by
 
 
 def text_of(rules: list[tuple[dict[str, object], dict[str, object], str]]) -> str:
