@@ -4,12 +4,14 @@ import asyncio
 import datetime as dt
 import itertools
 import random
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 import pytest
 from msgspec import msgpack
 from msgspec.structs import replace
 
+from cardserver.benefits.policy import PolicyBook, load_policy
 from cardserver.claims import tables
 from cardserver.claims.claim_detail import decode_detail, encode_detail
 from cardserver.claims.claims_store import claims_participants
@@ -72,11 +74,12 @@ async def replayed(
     months: Months = YEAR,
     is_control: bool = True,
     claims_max: int = 1_000,
+    versions: tuple[str, ...] = (),
 ) -> tuple[Report, list[RangeReplayed]]:
     """Replay what was settled, in this process."""
     database = counter.database
-    versions = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.toml"))]
-    job = Job(database.url, "", tuple(versions), drafts, is_control, months)
+    shipped = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.toml"))]
+    job = Job(database.url, "", (*shipped, *versions), drafts, is_control, months)
     ranges: list[PersonRange] = await person_ranges(database, claims_max)
     done = await asyncio.to_thread(lambda: list(replay_ranges(job, ranges, jobs=1)))
     tally = Tally()
@@ -345,6 +348,23 @@ async def test_what_nobody_looked_up_then_is_counted(counter: Counter) -> None:
     assert set(gains(done).values()) == {0}
     same, _ = await replayed(counter, SEVENTY_FIVE)
     assert same.lacking_count == 0
+
+
+async def test_each_claim_is_held_against_the_version_that_decided_it(counter: Counter) -> None:
+    at(counter, 3)
+    await settled(counter, ("A1", 200_000))  # 140.00
+    counter.rules = replace_fields(counter.rules, policies=PolicyBook([load_policy(SEVENTY_FIVE)]))
+    at(counter, 4)
+    second = await settled(counter, ("A1", 100_000))  # 750.00: a correction of the same first day
+    report, done = await replayed(counter, BEIJING, versions=(SEVENTY_FIVE,))
+    assert differences(done) == []
+    assert report.control_count == 2
+    assert (report.fund_before_fen, report.fund_after_fen) == (89_000, 84_000)
+    # Without that version nothing can be said of what it decided, and that is said.
+    _, done = await replayed(counter)
+    (difference,) = differences(done)
+    assert difference.startswith(f"{second}: version beijing-employees@2023-01-01#")
+    assert difference.endswith("is not known")
 
 
 async def test_claims_of_one_day_by_several_writers_are_taken_in_the_order_of_their_times(
