@@ -78,7 +78,14 @@ async def visit_query(exchange: Exchange, body: VisitQuery) -> Answer:
     database = exchange.centre.database
     institution_no = exchange.session.institution.institution_no
     if body.mdtrt_id:
-        found = await find_visit(database, claim_number(body.mdtrt_id), institution_no, body)
+        found = await find_visit(
+            database,
+            claim_number(body.mdtrt_id),
+            institution_no,
+            body,
+            # The envelope, the visit and its settlements take the rest.
+            size_max=exchange.centre.config.listener.frame_size_max // 2,
+        )
         exchange.clock.end(Stage.LOOKUP)
         if found is None:
             return Answer(ResponseCode.VISIT_UNKNOWN)

@@ -4,12 +4,13 @@ Not here: the commands (`visit.py`), what they show (`visit_screen.py`).
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console
 
+from protocol.terminal.bodies import encode_body
 from protocol.terminal.messages import (
     VISIT_LINES_MAX,
     Admit,
@@ -97,8 +98,7 @@ async def sent(desk: Desk, mdtrt_id: str, new: Sequence[VisitLine], *, known: in
     splits: list[object] = []
     outcome: Outcome | None = None
     visit: Visit | None = None
-    for start in range(0, len(new), VISIT_LINES_MAX):
-        part = tuple(new[start : start + VISIT_LINES_MAX])
+    for part in _parts(new, size_max=desk.config.limits.frame_size_max // 2):
         outcome = await desk.runner.record(MessageType.LINES, Lines(mdtrt_id, part))
         if not isinstance(outcome.body, LinesTaken):
             break
@@ -115,6 +115,20 @@ async def sent(desk: Desk, mdtrt_id: str, new: Sequence[VisitLine], *, known: in
     if last is None:
         return result_of_attempt(outcome, values)
     return result_of_attempt(outcome, values, lambda screen: render_visit(screen, last))
+
+
+def _parts(lines: Sequence[VisitLine], *, size_max: int) -> Iterator[tuple[VisitLine, ...]]:
+    """Cut lines into messages, by count and by bytes."""
+    part: list[VisitLine] = []
+    size = 0
+    for line in lines:
+        line_size = len(bytes(encode_body(line)))
+        if part and (len(part) == VISIT_LINES_MAX or size + line_size > size_max):
+            yield tuple(part)
+            part, size = [], 0
+        part.append(line)
+        size += line_size
+    yield tuple(part)
 
 
 def changed_result(outcome: Outcome) -> Result:

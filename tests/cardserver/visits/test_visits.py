@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from cardserver.claims.claims_store import accumulators
+from ledger.bulk_store import plain
 from ledger.ledger_store import balances
 from ledger.trial_balance_store import trial_balance
 from protocol.terminal import messages
@@ -245,3 +246,43 @@ async def test_a_reversal_reopens_the_lines(ward: Ward) -> None:
     after = await ward.visit(stay)
     assert (after.settled_fen, after.unsettled_fen) == (0, 200_000)
     assert await used(ward) == {}
+
+
+async def test_lines_come_by_pages_of_count_and_of_bytes(ward: Ward) -> None:
+    stay = await ward.admitted(D(2026, 11, 1))
+    lines = [
+        messages.VisitLine(f"P{n:03}", TODAY, "A1", "甲" * 200, 10**6, 10_000, 100)
+        for n in range(30)
+    ]
+    await ward.lines(stay, *lines)
+    seen: list[messages.VisitLineFound] = []
+    pages = first = 0
+    while True:
+        found = await ward.found(stay, first_line=first, lines_max=12, size_max=5_000)
+        seen += found.lines
+        pages += 1
+        assert 0 < len(found.lines) <= 12
+        if not found.next_line:
+            break
+        first = found.next_line
+    assert [one.line for one in seen] == lines
+    assert pages > 3  # the bytes cut before the count does
+    one = await ward.found(stay, first_line=29, lines_max=500, size_max=1)
+    assert len(one.lines) == 1
+    assert one.next_line == 0
+
+
+async def test_the_rows_beside_the_records_say_what_the_records_come_to(ward: Ward) -> None:
+    stay = await ward.admitted(D(2026, 11, 1))
+    await ward.charged(stay, (D(2026, 11, 2), 100))
+    await ward.discharge(stay, D(2026, 11, 5))
+    await ward.settled(stay)
+    rows = await ward.database.fetch(
+        plain("visit rows", postgresql=ROWS, sqlite=ROWS)()
+    )  # fmt: skip
+    assert rows == [(int(stay), VisitState.CLOSED, 20261105, 3)]
+    course = await ward.found(stay)
+    assert course.visits[0].state is VisitState.CLOSED
+
+
+ROWS = "SELECT visit_no, state, ends, record_count FROM visit"

@@ -97,10 +97,10 @@ class Ward(Counter):
 
     async def found(
         self, mdtrt_id: str, *, until: dt.date | None = None, place: int = HOSPITAL,
-        first_line: int = 0, lines_max: int = 500,
+        first_line: int = 0, lines_max: int = 500, size_max: int = 10**6,
     ) -> messages.VisitFound:  # fmt: skip
         query = messages.VisitQuery(mdtrt_id, "", until, first_line, lines_max)
-        found = await find_visit(self.database, int(mdtrt_id), place, query)
+        found = await find_visit(self.database, int(mdtrt_id), place, query, size_max=size_max)
         assert found is not None
         return found
 
