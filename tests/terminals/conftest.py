@@ -270,6 +270,10 @@ class Centre:
                     answer = m.Settled(setl_id, PERSON.psn_no, split, 136_815, now_ms)
             case m.Cancel():
                 code, answer, setl_id = self.undo_by(body.setl_id, now_ms)
+            case m.Refund():
+                code, answer, setl_id = self.refund(body, now_ms)
+                if not body.commits:
+                    return code, answer
             case m.Reverse():
                 answer = self.reverse(body.original_msgid)
             case m.PrintAck():
@@ -295,6 +299,35 @@ class Centre:
                 settled = m.Settled(undo, PERSON.psn_no, split, 137_815, now_ms, setl_id)
                 return 0, settled, undo
         return int(ResponseCode.ORIGINAL_NOT_FOUND), None, ""
+
+    def refund(self, body: m.Refund, now_ms: int) -> tuple[int, Struct | None, str]:
+        """Give ten yuan of a bill of 25.10 back, whatever the lines are."""
+        undone = next(
+            (
+                kept
+                for kept in self.stored.values()
+                if kept.type == MessageType.SETTLE and kept.setl_id == body.setl_id
+            ),
+            None,
+        )
+        if undone is None or undone.is_undone:
+            code = (
+                ResponseCode.ORIGINAL_NOT_FOUND if undone is None else (ResponseCode.ALREADY_UNDONE)
+            )
+            return int(code), None, ""
+        back = split_of(1_000)
+        lines = tuple(
+            m.RefundedLine(line.line, "A1", "退回的药", 10_000_000, line.quantity_e4, 1_000)
+            for line in body.lines
+        )
+        undo, anew = f"S{len(self.stored) + 1:09d}", f"S{len(self.stored) + 2:09d}"
+        if not body.commits:
+            undo = anew = ""
+        answer = m.Refunded(
+            body.setl_id, undo, anew, PERSON.psn_no, back, split_of(1_510), lines, 137_000, now_ms
+        )
+        undone.is_undone = body.commits
+        return 0, answer, undo
 
     def reverse(self, msgid: str) -> m.Reversed:
         kept = self.stored.get(msgid)

@@ -147,6 +147,39 @@ async def test_a_cancel_in_doubt_is_repeated_not_reversed(centre: Any, counter: 
     assert centre.settlements == 0
 
 
+async def test_a_refund_in_doubt_is_repeated_not_reversed(centre: Any, counter: Counter) -> None:
+    done = await counter.runner.settle(settle_body())
+    asked = m.Refund(done.attempt.setl_id, (m.RefundLine(1, 10_000),), "", commits=True)
+    centre.rule(MessageType.REFUND, centre.lose_reply)
+    outcome = await counter.runner.refund(asked)
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert isinstance(outcome.body, m.Refunded)
+    assert outcome.body.refunds == done.attempt.setl_id
+    assert outcome.attempt.setl_id == outcome.body.setl_id
+    assert counter.outbox.get(done.attempt.msgid).state is AttemptState.REVERSED
+    assert counter.outbox.get(done.attempt.msgid).ended_by == "refund"
+    assert (centre.count(MessageType.REVERSE), centre.count(MessageType.STATUS)) == (0, 0)
+    assert len({one.msgid for one in centre.requests if one.type == MessageType.REFUND}) == 1
+
+
+async def test_the_same_refund_again_follows_the_one_in_doubt(
+    centre: Any, counter: Counter
+) -> None:
+    done = await counter.runner.settle(settle_body())
+    asked = m.Refund(done.attempt.setl_id, (m.RefundLine(1, 10_000),), "", commits=True)
+    new = counter.runner._new(MessageType.REFUND, asked)
+    counter.outbox.add(new)
+    counter.outbox.release(new.msgid)
+    other = msgspec.structs.replace(asked, lines=(m.RefundLine(2, 10_000),))
+    assert counter.runner._twin(new, asked) is not None
+    assert counter.runner._twin(new, other) is None
+    outcome = await counter.runner.refund(asked)
+    assert outcome.is_taken_up
+    assert outcome.attempt.msgid == new.msgid
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert centre.count(MessageType.REFUND) == 1
+
+
 async def test_a_late_reply_is_taken(
     centre: Any, config: TerminalConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

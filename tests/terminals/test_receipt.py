@@ -116,6 +116,69 @@ def test_a_refund_names_what_it_cancels() -> None:
     assert "撤销结算 cancels                S000000001" in text
 
 
+REFUNDED = m.Refunded(
+    "S000000001", "S000000002", "S000000003", SETTLED.psn_no, SPLIT,
+    m.Split(904, 0, 0, 45, 859, 859, (m.Layer("hifp_pay", 0),), 0, 0, 904, 904, 0, 0),
+    (m.RefundedLine(2, "XB05BA", "氯化钠注射液", 2_260_000, 20_000, 452),), 137_815, SETTLED_MS,
+)  # fmt: skip
+EXPECTED_REFUND = """\
+            示范市医疗保障基金
+    Model City medical insurance fund
+            医疗保险退费结算单
+              REFUND RECEIPT
+==========================================
+机构 institution
+               示范市第一医院 H11010500001
+终端/操作员 terminal/op.          T01/1001
+姓名 name                              张*
+人员编号 person             **********0001
+结算编号 settlement             S000000002
+撤销结算 cancels                S000000001
+结算时间 time          2026-11-21 16:30:00
+业务日期 business date          2026-11-21
+------------------------------------------
+氯化钠注射液                         -4.52
+  -2 x 2.26
+------------------------------------------
+费用总额 TOTAL                       -4.52
+先行自付 class B own                 -0.23
+范围内 in scope                      -4.29
+起付线 deductible                    -4.29
+基金支付 FUNDS PAY                    0.00
+个人账户 PERSONAL ACCOUNT            -4.52
+现金支付 CASH                         0.00
+------------------------------------------
+剩余结算 NEW SETTLEMENT         S000000003
+剩余总额 TOTAL REMAINING              9.04
+  基金支付 funds pay                  0.00
+  个人账户 accounts                   9.04
+  现金支付 cash                       0.00
+==========================================
+账户余额 balance after             1378.15
+------------------------------------------
+H11010500001202611211630000001
+"""
+
+
+def test_a_refund_of_a_line_shows_what_comes_back_and_what_remains() -> None:
+    assert receipt_text(REFUNDED, context(bill=None), columns=42) == EXPECTED_REFUND
+    values = receipt_values(REFUNDED, context(bill=None))
+    assert (values["setl_id"], values["cancels"], values["replaced_by"]) == (
+        "S000000002", "S000000001", "S000000003",
+    )  # fmt: skip
+    assert values["split"]["total_fen"] == -452  # type: ignore[index]
+    assert values["remaining"]["total_fen"] == 904  # type: ignore[index]
+
+
+def test_a_refund_of_all_leaves_nothing() -> None:
+    whole = m.Refunded(
+        "S1", "S2", "", SETTLED.psn_no, SPLIT, None, REFUNDED.lines, 137_815, SETTLED_MS
+    )
+    text = receipt_text(whole, context(bill=None), columns=32)
+    assert "剩余 REMAINING              0.00" in text
+    assert receipt_values(whole, context(bill=None))["remaining"] is None
+
+
 def test_a_settlement_undone_is_void() -> None:
     assert "已撤销 VOID" in receipt_text(SETTLED, context(is_void=True), columns=42)
 
