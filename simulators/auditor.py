@@ -52,10 +52,10 @@ BENEFITS: Mapping[str, int] = {
 }
 OTHER_BENEFIT = 5070
 
-_INPATIENT = "21"
+_CARE_OF_MED_TYPE = {"11": "outpatient", "41": "outpatient", "21": "inpatient"}
 _POOL = "hifp_pay"
-_CARE = frozenset({"outpatient", "inpatient"})
-_LAYERS = "layers"
+_CARE = frozenset(_CARE_OF_MED_TYPE.values())
+_OTHERS = "special schemes and layers"
 _FUND_TIME = dt.timezone(dt.timedelta(hours=8))  # China has one time, and no summer time
 
 _Amounts: TypeAlias = tuple[int, ...]
@@ -400,20 +400,15 @@ class Auditor:
             if settled.psn_no != after.psn_no or standing.undo is not None:
                 continue
             bill, year = standing.bill, standing.care_day.year
-            is_inpatient = bill.med_type == _INPATIENT
-            key = (year, bill.insutype, "inpatient" if is_inpatient else "outpatient")
             split = settled.split
-            moved = (
-                split.deductible_fen,
-                split.in_scope_fen,
-                _layer(split, _POOL),
-                _layer(split, "hifob_pay"),
-                int(is_inpatient),
-            )
-            wanted[key] = _plus(wanted.get(key), moved)
-            layers = (year, bill.insutype, _LAYERS)
-            supplements = split.fund_pay_fen - _layer(split, _POOL)
-            wanted[layers] = _plus(wanted.get(layers), (0, 0, supplements, 0, 0))
+            care = _CARE_OF_MED_TYPE.get(bill.med_type)
+            paid_elsewhere_fen = split.fund_pay_fen
+            if care is not None:
+                key = (year, bill.insutype, care)
+                wanted[key] = _plus(wanted.get(key), _moved_by(split, care))
+                paid_elsewhere_fen -= _layer(split, _POOL)
+            others = (year, bill.insutype, _OTHERS)
+            wanted[others] = _plus(wanted.get(others), (0, 0, paid_elsewhere_fen, 0, 0))
         found = _used_by_care(after.accumulators)
         for key in sorted(wanted.keys() | found.keys()):
             none = (0,) * 5
@@ -547,18 +542,26 @@ def _layer(split: Split, field: str) -> int:
 
 
 def _used_by_care(accumulators: Iterable[Accumulator]) -> dict[tuple[int, str, str], _Amounts]:
-    """Collect the rows of each kind of care, and in one what all supplementary layers paid.
+    """Collect the rows of each kind of care, and in one what all others paid.
 
-    A layer's row has whatever name the policy gives it, and a split does not say what entered it.
+    A layer's or a special scheme's row has whatever name the policy gives it, and a split does not
+    say which it was, nor what entered a layer.
     """
     used: dict[tuple[int, str, str], _Amounts] = {}
     for one in accumulators:
         if one.scheme in _CARE:
             key, amounts = (one.year, one.insutype, one.scheme), _amounts(one)
         else:
-            key, amounts = (one.year, one.insutype, _LAYERS), (0, 0, one.pool_fen, 0, 0)
+            key, amounts = (one.year, one.insutype, _OTHERS), (0, 0, one.pool_fen, 0, 0)
         used[key] = _plus(used.get(key), amounts)
     return used
+
+
+def _moved_by(split: Split, care: str) -> _Amounts:
+    return (
+        split.deductible_fen, split.in_scope_fen, _layer(split, _POOL),
+        _layer(split, "hifob_pay"), int(care == "inpatient"),
+    )  # fmt: skip
 
 
 def _plus(one: _Amounts | None, other: _Amounts) -> _Amounts:

@@ -219,10 +219,11 @@ def _deductible_steps(
     full, used = yuan(deductible.amount_fen), yuan(payment.borne_fen)
     remaining = max(0, deductible.amount_fen - payment.borne_fen)
     per_zh, per_en = _PER_ZH[deductible.per], _PER_EN[deductible.per]
+    with_zh, with_en = _words_of_others(deductible.others)
     yield ExplanationStep(
         rule,
-        f"{zh}起付标准{full}元，{per_zh}已用{used}元，剩余{yuan(remaining)}元",
-        f"{_upper(f'{en}deductible')} {full}, borne before {per_en} {used}, "
+        f"{zh}起付标准{full}元，{per_zh}已用{used}元{with_zh}，剩余{yuan(remaining)}元",
+        f"{_upper(f'{en}deductible')} {full}, borne before {per_en} {used}{with_en}, "
         f"remaining {yuan(remaining)}",
         remaining,
         "",
@@ -426,10 +427,18 @@ def _words_of_case(case: Case) -> tuple[str, str]:
 def _words_of_cap(cap: PlanCap) -> tuple[str, str]:
     amount = yuan(cap.amount_fen)
     measure_zh, measure_en = ("支付", "paid") if cap.is_on_paid else ("范围内累计", "in scope")
+    with_zh, with_en = _words_of_others(cap.others)
     return (
-        f"{_PER_ZH[cap.per]}{measure_zh}{amount}元",
-        f"{amount} {measure_en} {_PER_EN[cap.per]}",
+        f"{_PER_ZH[cap.per]}{measure_zh}{amount}元{with_zh}",
+        f"{amount} {measure_en} {_PER_EN[cap.per]}{with_en}",
     )
+
+
+def _words_of_others(others: Sequence[str]) -> tuple[str, str]:
+    """Say which further rows count towards an amount."""
+    if not others:
+        return "", ""
+    return f"，与{'、'.join(others)}合并计算", f", together with {', '.join(others)}"
 
 
 def _sum(splits: Sequence[LineSplit], field: str) -> int:

@@ -115,8 +115,8 @@ def pool_payment(plan: Plan, in_scope: int, before: Before) -> LayerPayment:
                 reach, reach_cap = rest, cap
     position = _position(use, taken, is_above_deductible=plan.is_above_deductible)
     paid, reached, payments = _pay(plan.bands, position, reach, room, plan.half_e8)
-    cap = reach_cap if reached == reach else room_cap
-    return LayerPayment(in_scope, borne, taken, payments, paid, amount - reached, cap)
+    cut_by = reach_cap if reached == reach else room_cap
+    return LayerPayment(in_scope, borne, taken, payments, paid, amount - reached, cut_by)
 
 
 def layer_payment(
@@ -156,8 +156,8 @@ def layer_payment(
     use = before.of_layer(layer.bands_per, layer.row)
     position = _position(use, taken, is_above_deductible=layer.is_above_deductible)
     paid, reached, payments = _pay(layer.bands, position, reach, room, half_e8)
-    cap = reach_cap if reached == reach else room_cap
-    return LayerPayment(base, borne, taken, payments, paid, amount - reached, cap)
+    cut_by = reach_cap if reached == reach else room_cap
+    return LayerPayment(base, borne, taken, payments, paid, amount - reached, cut_by)
 
 
 def _position(use: Accumulated, taken: int, *, is_above_deductible: bool) -> int:

@@ -165,6 +165,8 @@ def test_a_special_schemes_limits_and_deductible_count_with_others() -> None:
     assert result.split.deductible_fen == 20_000
     assert result.split.fund_pay_fen == 70_000  # 2,500 together, 1,800 of them paid
     assert "special[0].caps[1]" in rules_told(result)
+    assert "2500.00 paid this year, together with outpatient" in rules_told(result)
+    assert "borne before this year 100.00, together with outpatient" in rules_told(result)
     assert load_policy(SPECIAL).rows_of("chronic") == ("chronic", "outpatient")
 
 
