@@ -30,6 +30,7 @@ from terminals.bill_file import (
 
 LINES_MAX: Final = 10_000
 _E8: Final = 10**8
+_REST: Final = ""  # no column is named so
 
 Code = Annotated[str, Meta(min_length=1, max_length=40)]
 
@@ -87,17 +88,19 @@ def gross_of(price_microyuan: int, quantity_e4: int) -> int:
 def _content(text: str, suffix: str) -> object:
     """Give what the file holds; fractions stay text."""
     if suffix == ".csv":
-        rows = csv.DictReader(io.StringIO(text), strict=True)
-        return {
-            "lines": [
-                {key: value.strip() for key, value in row.items() if value and value.strip()}
-                for row in rows
-            ]
-        }
+        rows = csv.DictReader(io.StringIO(text), restkey=_REST, strict=True)
+        return {"lines": [_filled(row) for row in rows]}
     if suffix == ".json":
         content: object = json.loads(text, parse_float=str)
         return content
     return tomllib.loads(text, parse_float=str)
+
+
+def _filled(row: dict[str, str]) -> dict[str, str]:
+    """Give the cells of a row that hold something."""
+    if _REST in row:
+        raise BillFileError("a row has more columns than the first one names")
+    return {key: value.strip() for key, value in row.items() if value and value.strip()}
 
 
 def _lines(document: _Document, today: dt.date, finder: ItemFinder | None) -> tuple[VisitLine, ...]:

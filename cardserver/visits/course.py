@@ -39,7 +39,7 @@ class ChargeAccount:
 
     charge: Charge
     refunded_e4: int = 0
-    refunds: list[str] = field(default_factory=list)
+    refunds: tuple[str, ...] = ()
     settled_by: int = 0
     is_cancelled: bool = False
 
@@ -171,7 +171,7 @@ class Course:
         if charge.refunds:
             original = self.charges[charge.refunds]
             original.refunded_e4 -= charge.quantity_e4
-            original.refunds.append(charge.number)
+            original.refunds += (charge.number,)
 
     def _uncharge(self, numbers: tuple[str, ...]) -> None:
         """Take lines back; without numbers all that are not settled."""

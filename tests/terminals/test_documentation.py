@@ -1,5 +1,6 @@
 """What terminals/README.md promises."""
 
+import datetime as dt
 import re
 from pathlib import Path
 
@@ -9,16 +10,26 @@ from typer.main import get_command
 from terminals.bill_file import decode_bill
 from terminals.cli import app
 from terminals.config import TerminalConfig
+from terminals.visit_file import load_lines
 
 README = (Path(__file__).parents[2] / "terminals" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_bill_in_it_is_a_bill() -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    text, _lines = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     bill = decode_bill(text, is_toml=True, source="README.md")
     assert bill.total_fen == 2_760
     commented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
     assert decode_bill(commented, is_toml=True, source="README.md").admitted is not None
+
+
+def test_the_lines_in_it_are_lines(tmp_path: Path) -> None:
+    _bill, text = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "lines.toml"
+    file.write_text(text, encoding="utf-8")
+    charge, refund = load_lines(file, today=dt.date(2026, 11, 22))
+    assert (charge.date, refund.date) == (dt.date(2026, 11, 18), dt.date(2026, 11, 22))
+    assert charge.gross_fen == -refund.gross_fen == 452
 
 
 def test_every_key_of_the_configuration_is_described() -> None:
@@ -34,8 +45,11 @@ def test_every_key_of_the_configuration_is_described() -> None:
 
 
 def test_every_command_is_named() -> None:
-    for command in get_command(app).commands:  # type: ignore[attr-defined]
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for command in commands:
         assert re.search(rf"`?(cardterminal )?{command}\b", README), command
+    for command in commands["visit"].commands:
+        assert f"visit {command}" in README, command
 
 
 def test_every_file_of_the_room_is_named() -> None:
