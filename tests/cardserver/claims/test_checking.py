@@ -29,7 +29,12 @@ from tests.cardserver.claims.fund import (
     Counter,
     bill,
 )
+from tests.cardserver.claims.refunds import decoded, refund
 
+BEIJING_AND_TIANJIN = {
+    HOSPITAL: Position(39_904_200, 116_407_400),
+    COMMUNITY: Position(39_084_200, 117_200_900),
+}
 _AUDIT_TEXT = "SELECT action, subject, detail FROM audit ORDER BY audit_no"
 AUDIT = plain("read the audit", postgresql=_AUDIT_TEXT, sqlite=_AUDIT_TEXT)
 DETAIL = select(tables.claim, ("detail",), by=("entry_no",))
@@ -260,8 +265,7 @@ async def test_days_end_at_midnight_of_the_fund(counter: Counter) -> None:
 
 
 async def test_a_card_at_two_distant_places(counter: Counter) -> None:
-    beijing, tianjin = Position(39_904_200, 116_407_400), Position(39_084_200, 117_200_900)
-    checked_by(counter, TRAVEL, positions={HOSPITAL: beijing, COMMUNITY: tianjin})
+    checked_by(counter, TRAVEL, positions=BEIJING_AND_TIANJIN)
     settled(await settle(counter, one_a1()))
     counter.clock.ms += 30 * 60_000
     outcome = await settle(counter, one_a1(), COMMUNITY)
@@ -328,3 +332,41 @@ async def test_rules_hold_from_their_first_day_to_their_last(counter: Counter) -
         counter.rules = replace(counter.rules, checks=CounterChecks(RuleBook([version])))
         shown = await counter.preview(one_a1(3))
         assert isinstance(shown, Answer) is is_refused, dates
+
+
+async def test_after_a_refund_what_remains_was_bought_when_it_was(counter: Counter) -> None:
+    checked_by(counter, MANY, TRAVEL, positions=BEIJING_AND_TIANJIN)
+    first = settled(await settle(counter, one_a1(2)))
+    counter.clock.ms += 6 * 86_400_000
+    assert settled(await settle(counter, one_a1())).warnings  # two and one
+    refunded = decoded(await refund(counter, first.setl_id, [(1, 10_000)]))
+    assert refunded.remaining is not None
+    # Elsewhere, a minute after the refund, which needed no patient; but the purchase here did.
+    counter.clock.ms += 60_000
+    assert refused_by(await settle(counter, one_a1(), COMMUNITY)) == ["far"]
+    counter.clock.ms += 86_400_000
+    # Of the first bill one remained, and its seven days are over.
+    assert settled(await settle(counter, one_a1(), COMMUNITY)).warnings == ()
+
+
+async def test_a_refund_brings_no_card(counter: Counter) -> None:
+    checked_by(counter, TRAVEL, positions=BEIJING_AND_TIANJIN)
+    first = settled(await settle(counter, one_a1(2)))
+    counter.clock.ms += 3 * 3_600_000
+    refunded = decoded(await refund(counter, first.setl_id, [(1, 10_000)]))
+    assert refunded.remaining is not None
+    counter.clock.ms += 60_000
+    settled(await settle(counter, one_a1(), COMMUNITY))
+
+
+async def test_no_more_than_the_newest_claims_are_looked_at(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bounded by claims in the statement, and by lines after it."""
+    checked_by(counter, MANY)
+    for _ in range(3):
+        settled(await settle(counter, one_a1()))
+    monkeypatch.setattr(history_store, "LINES_MAX", 1)
+    assert settled(await settle(counter, one_a1())).warnings == ()
+    monkeypatch.undo()
+    assert settled(await settle(counter, one_a1())).warnings
