@@ -334,7 +334,7 @@ def _decide(
     draft = rules.draft_for(facts.case)
     policy = draft or rules.versions.get(claim.policy)
     if policy is None:
-        track.settle(event, detail.moved)
+        track.settle(event, detail.moved, facts.stay)
         if not is_undone:
             why = f"version {claim.policy} is not known"
             found.unreplayed.append(Unreplayed(claim.entry_no, why, detail.fund_pay_fen))
@@ -385,7 +385,7 @@ def _check(event: _Event, track: _Track, rules: ReplayRules, found: PersonReplay
         if what:
             found.differences.append(Difference(claim.entry_no, claim.policy, what))
     # As stored, so that one difference is not told again of all claims that follow.
-    track.settle(event, detail.moved)
+    track.settle(event, detail.moved, None if facts is None else facts.stay)
 
 
 def _difference(

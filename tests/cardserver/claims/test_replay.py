@@ -12,10 +12,13 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.benefits.values import Accumulated, Moved
+from cardserver.benefits.values import Stay as StayBefore
 from cardserver.claims import tables
 from cardserver.claims.claim_detail import decode_detail, encode_detail
 from cardserver.claims.claims_store import claims_participants
-from cardserver.claims.replay import Months
+from cardserver.claims.replay import Months, StoredClaim, _Event, _Track
+from cardserver.claims.replay_detail import ReplayDetail
 from cardserver.claims.replay_report import Report, Tally, band_of, report_of
 from cardserver.claims.replay_store import PersonRange, person_ranges
 from cardserver.claims.replay_work import Job, RangeReplayed, replay_ranges
@@ -298,6 +301,77 @@ async def test_a_stay_that_continues_another_goes_on_where_the_draft_left_that(
     assert [(one.before_fen, one.after_fen) for one in report.months] == [
         (739_500, 680_000), (900_000, 900_000),
     ]  # fmt: skip
+
+
+async def test_an_undoing_gives_back_what_the_draft_moved(counter: Counter) -> None:
+    at(counter, 3)
+    number = await settled(counter, ("A1", 300_000))
+    assert (await counter.cancel(number)).code == 0
+    await settled(counter, ("A1", 300_000))  # bears 1,800 again: 840.00; of the draft 2,000: 700.00
+    report, done = await replayed(counter, changed(("amount = 1800", "amount = 2000")))
+    assert differences(done) == []
+    assert (report.fund_before_fen, report.fund_after_fen) == (84_000, 70_000)
+
+
+async def test_a_stay_whose_first_settlement_is_undone_bears_the_drafts_deductible_again(
+    counter: Counter,
+) -> None:
+    draft = changed(("admission_to = 1, amount = 1300", "admission_to = 1, amount = 2000"))
+    stay = Stay(counter)
+    at(counter, 3, 20)
+    await stay.admit(dt.date(2026, 3, 2))
+    await stay.charge(dt.date(2026, 3, 3), 1_000_000)
+    first = await stay.settle(1_000_000)
+    await stay.charge(dt.date(2026, 3, 4), 1_000_000)
+    await stay.settle(1_000_000)  # 10,000 at 85 %
+    assert (await counter.cancel(first)).code == 0
+    await stay.settle(1_000_000)  # what the first held, after the second: 8,700 or 8,000 at 85 %
+    report, done = await replayed(counter, draft)
+    assert differences(done) == []
+    assert (report.fund_before_fen, report.fund_after_fen) == (
+        850_000 + 739_500, 850_000 + 680_000,
+    )  # fmt: skip
+
+
+async def test_what_remains_of_a_part_of_a_stay_goes_on_where_that_part_did(
+    counter: Counter,
+) -> None:
+    draft = changed(
+        ('per = "year"\namounts = [{ amount = 100_000 }]',
+         'per = "admission"\namounts = [{ amount = 10_000 }]'),
+    )  # fmt: skip
+    stay = Stay(counter)
+    at(counter, 3, 20)
+    await stay.admit(dt.date(2026, 3, 2))
+    numbers = []
+    for day in (3, 4, 5):
+        await stay.charge(dt.date(2026, 3, day), 1_000_000)
+        numbers.append(await stay.settle(1_000_000))
+    assert (await refund(counter, numbers[1], [(1, 5_000)])).code == 0
+    # The pool, as decided: 7,395, 8,500, 8,500; 5,000 of the second's 10,000 remain: 4,250. Under
+    # the draft 2,605 of its 10,000 are left for the second, and for what remains of it, none then.
+    report, done = await replayed(counter, draft)
+    assert differences(done) == []
+    pool = next(one for one in report.layers if one.field == "hifp_pay")
+    assert (pool.before_fen, pool.after_fen) == (739_500 + 850_000 + 425_000, 1_000_000)
+
+
+def test_a_stay_knows_what_the_draft_moved_in_earlier_years() -> None:
+    def moved(deductible_fen: int) -> tuple[Moved, ...]:
+        return (Moved("inpatient", Accumulated(deductible_fen, 500_000, 0, 0, 1)),)
+
+    def event(number: int, year: int, stored: tuple[Moved, ...]) -> _Event:
+        detail = ReplayDetail(None, 0, (), 0, 0, stored, "inpatient", year, None, 9, 0)
+        return _Event(StoredClaim(number, 1, 0, None, "310", "", b""), detail, 9)
+
+    track = _Track({})
+    track.settle(event(1, 2025, moved(130_000)), moved(200_000))
+    track.settle(event(2, 2026, moved(0)), moved(1_000))
+    kept = StayBefore(1, Accumulated(130_000, 1_000_000, 0, 0, 2), (), moved(130_000)[0].amounts)
+    now = track.stay_of(event(3, 2026, moved(0)), kept)
+    assert now is not None
+    assert now.moved == Accumulated(201_000, 1_000_000, 0, 0, 2)
+    assert now.earlier_years == Accumulated(200_000, 500_000, 0, 0, 1)
 
 
 async def test_what_remains_after_a_refund_is_a_settlement_of_its_own(counter: Counter) -> None:
