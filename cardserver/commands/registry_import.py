@@ -2,7 +2,7 @@
 
 import asyncio
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,18 +172,16 @@ async def _load(
 def _rejections_to(report: Path) -> Iterator[Callable[[Rejection], None]]:
     """Write every rejection into a CSV file, which is made with the first of them."""
     with ExitStack() as stack:
-        rows: list[csv.Writer] = []
+        write: list[Callable[[Iterable[object]], object]] = []
 
         def note(rejection: Rejection) -> None:
-            if not rows:
+            if not write:
                 try:
                     file = stack.enter_context(report.open("w", encoding="utf-8", newline=""))
                 except OSError as error:
                     raise ImportFileError(f"{report} can't be written: {error.strerror}") from error
-                rows.append(csv.writer(file, lineterminator="\n"))
-                rows[0].writerow(("file", "line", "column", "reason"))
-            rows[0].writerow(
-                (f"{rejection.file}.csv", rejection.line, rejection.column, rejection.reason)
-            )
+                write.append(csv.writer(file, lineterminator="\n").writerow)
+                write[0](("file", "line", "column", "reason"))
+            write[0]((f"{rejection.file}.csv", rejection.line, rejection.column, rejection.reason))
 
         yield note

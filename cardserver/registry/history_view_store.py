@@ -122,7 +122,15 @@ async def find_import(database: Database, batch_no: int) -> Import | None:
         ImportedFile(name, bytes(sha256), tuple(counts))
         for _, name, sha256, *counts in await database.fetch(_FILES([(batch_no,)]))
     ]
-    return Import(*rows[0], files=tuple(sorted(files, key=lambda one: one.name)))
+    _, begins_time_ms, ends_time_ms, operator_no, actor = rows[0]
+    return Import(
+        batch_no=batch_no,
+        begins_time_ms=begins_time_ms,
+        ends_time_ms=ends_time_ms,
+        operator_no=operator_no,
+        actor=actor,
+        files=tuple(sorted(files, key=lambda one: one.name)),
+    )
 
 
 async def last_imports(database: Database, count_max: int) -> list[Import]:
@@ -135,8 +143,18 @@ async def last_imports(database: Database, count_max: int) -> list[Import]:
 
 
 def _change(row: Row) -> Change:
-    *first, before, after, batch_no = row
-    return Change(*first, before=_values(before), after=_values(after), batch_no=batch_no)
+    change_no, time_ms, operator_no, actor, subject, key, before, after, batch_no = row
+    return Change(
+        change_no=change_no,
+        time_ms=time_ms,
+        operator_no=operator_no,
+        actor=actor,
+        subject=subject,
+        key=key,
+        before=_values(before),
+        after=_values(after),
+        batch_no=batch_no,
+    )
 
 
 def _values(text: str) -> dict[str, object] | None:

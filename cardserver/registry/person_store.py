@@ -38,7 +38,9 @@ async def set_person(
 
     def script() -> Script[None]:
         present = yield from _found(person_no)
-        values = tuple(changes.get(name, old) for name, old in zip(COLUMNS, present, strict=True))
+        values: Row = tuple(
+            changes.get(name, old) for name, old in zip(COLUMNS, present, strict=True)
+        )
         if values == present:
             raise AdministrationError("the person is like this already")
         fault = identity_number.fault_of(values[NUMBER], IDType(values[ID_TYPE]))

@@ -1,6 +1,7 @@
 """The commands that make and keep a centre, as an administrator types them."""
 
 import asyncio
+import csv
 import signal
 import sqlite3
 import stat
@@ -367,7 +368,9 @@ def test_a_policy_is_activated_only_if_it_contradicts_no_other(
 # --- import -------------------------------------------------------------------------------------
 
 
-def test_an_import_with_rejected_rows_names_them_and_fails(config: Path, population: Path) -> None:
+def test_an_import_with_rejected_rows_names_them_and_fails(
+    config: Path, population: Path, tmp_path: Path
+) -> None:
     with (population / "employers.csv").open("a", encoding="utf-8") as file:
         file.writelines("x,y\n" for _ in range(7))
     last = len((population / "employers.csv").read_text(encoding="utf-8").splitlines())
@@ -376,6 +379,19 @@ def test_an_import_with_rejected_rows_names_them_and_fails(config: Path, populat
     assert f"employers.csv, line {last - 6}: expected 3 fields, found 2" in result.output
     assert f"line {last - 4}" not in result.output
     assert "5 more rows rejected" in result.output
+    with (population.parent / "rejected-rows.csv").open(encoding="utf-8", newline="") as file:
+        named = list(csv.reader(file))
+    assert named[0] == ["file", "line", "column", "reason"]
+    assert named[1:] == [
+        ["employers.csv", str(line), "", "expected 3 fields, found 2"]
+        for line in range(last - 6, last + 1)
+    ]
+    report = tmp_path / "report.csv"
+    run("registry", "import", *arguments, "--rejected", report, status=1)
+    assert len(report.read_text(encoding="utf-8").splitlines()) == 8
+    missing = tmp_path / "none" / "report.csv"
+    result = run("registry", "import", *arguments, "--rejected", missing, status=1)
+    assert "can't be written" in result.output
 
 
 def test_a_file_that_is_none_of_ours_stops_the_import(config: Path, tmp_path: Path) -> None:
