@@ -213,13 +213,13 @@ def some_rules(draw: random.Random, care: Care, cares: list[str], rows: dict[str
     if care.has_stays and draw.randint(0, 1):
         rules["stay_across_years"] = "year_end"
     if draw.randint(0, 3):
-        per = draw.choice(care.pers)
+        per = draw.choice([*care.pers, "admission"] if care.has_stays else care.pers)
         rules["deductible"] = {"per": per}
         rules["deductible"]["amounts"] = some_amounts(draw, care, draw.choice([5, 2_000]))
         if per == "year" and is_so(draw, 3):
             rules["deductible"]["counts_with"] = some_of(draw, others)
         if per == "admission" and "stay_across_years" in rules:
-            rules["deductible"]["per_year_anew"] = bool(draw.randint(0, 1))
+            rules["deductible"]["per_year_anew"] = bool(draw.randint(0, 2))
     if is_so(draw, 4):
         rules["institution_bears"] = ["over_limit"]
     if draw.randint(0, 3):
@@ -374,7 +374,7 @@ def some_stay(draw: random.Random) -> Stay:
 
 
 def some_bill(draw: random.Random, care: Care) -> Bill:
-    stay = some_stay(draw) if care.has_stays and is_so(draw, 4) else None
+    stay = some_stay(draw) if care.has_stays and is_so(draw, 3) else None
     used = {name: some_use(draw, 0) for name in some_of(draw, ["outpatient", "chronic", "drugs"])}
     used |= {row: some_layer_use(draw) for row in some_of(draw, FIELDS + FURTHER_ROWS)}
     for name in ("inpatient", "maternity", care.name):

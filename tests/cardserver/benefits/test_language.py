@@ -8,10 +8,11 @@ import pytest
 
 from cardserver.benefits.adjudication import adjudicate
 from cardserver.benefits.bill_file import load_bill
-from cardserver.benefits.policy import load_policy
+from cardserver.benefits.policy import PolicyBook, load_policy
 from cardserver.benefits.values import (
     NO_PURSES,
     NOTHING_BEFORE,
+    NOTHING_USED,
     Accumulated,
     Adjudication,
     BillLine,
@@ -19,6 +20,7 @@ from cardserver.benefits.values import (
     Case,
     Moved,
     Stay,
+    added,
     stay_of,
 )
 from tests.cardserver.benefits.made_up_policies import (
@@ -358,3 +360,26 @@ def test_a_bill_file_can_say_all_of_it(cli: Callable[..., Any]) -> None:
     answer = cli(STAYS, going_on, "--json").answer
     assert str(answer["act_pay_dedc"]) == "101.00"
     assert str(answer["moved"]["inpatient"]["admissions"]) == "0"
+
+
+def test_a_version_may_change_within_the_year_and_accumulators_go_on() -> None:
+    old = SPECIAL.replace("begins = 2020-01-01", "begins = 2026-01-01")
+    new = SPECIAL.replace("begins = 2020-01-01", "begins = 2026-07-01").replace(
+        "amount = 1500", "amount = 1800"
+    )
+    book = PolicyBook([load_policy(old), load_policy(new)])
+    used: dict[str, Accumulated] = {}
+    paid = []
+    for day in (20260630, 20260701, 20260702):
+        policy = book.find("310", "130100", "14", day)
+        assert policy is not None
+        whom = chronic("M016", care_date=day)
+        result = adjudicate(
+            policy, whom, [line(200_000, "XC1")], used, NO_PURSES, explain=False
+        )  # fmt: skip
+        assert isinstance(result, Adjudication)
+        used = {one.scheme: added(used.get(one.scheme, NOTHING_USED), one.amounts)
+                for one in result.moved}  # fmt: skip
+        paid.append(result.split.fund_pay_fen)
+    # 1,700 at 70 %, then 1,400 of which the new limit leaves 610, then nothing
+    assert paid == [119_000, 61_000, 0]
