@@ -239,6 +239,52 @@ def test_a_day_at_the_counter(counter: Counter, holder: tuple[str, str, str]) ->
         client.goodbye()
 
 
+def test_a_visit_by_the_page_alone(
+    client: ForeignClient, holder: tuple[str, str, str], desk: Desk
+) -> None:
+    body = ["310", "11", None, "MZ-1", "0301", "", "上呼吸道感染", "", False, holder]
+    register = client.attempt(foreign.REGISTER, body)
+    reply = client.perform(register)
+    opened = read("Registered", reply.body)
+    assert client.perform(register).duplicate
+    first, second = desk.items[:2]
+    price = 4_520_000  # yuan 4.52
+    taken = [
+        ["F1", opened.begins, first.item, first.name, price, 50_000, 2260],
+        ["F2", opened.begins, second.item, second.name, price, 10_000, 452],
+        ["R1", opened.begins, first.item, first.name, price, -20_000, -904, "F1"],
+    ]
+    lines = client.attempt(foreign.LINES, [opened.mdtrt_id, taken])
+    reply = client.perform(lines)
+    found = read("LinesTaken", reply.body)
+    assert (found.visit.state, found.visit.unsettled_fen) == (1, 2260 + 452 - 904)
+    assert len(found.line_splits) == 3
+    assert client.perform(lines).body == reply.body
+
+    body = [opened.mdtrt_id, ["F2"], "录入错误"]
+    changed = read("VisitChanged", client.ask(foreign.LINES_CANCEL, body).body)
+    assert changed.visit.unsettled_count == 1
+    bill = ["310", "11", changed.visit.unsettled_fen, True, "", [], None, None, "", opened.mdtrt_id]
+    _attempt, reply = settle(client, bill, holder)
+    settled = read("Settled", reply.body)
+    assert settled.split.total_fen == 2260 - 904
+    seen = read(
+        "VisitFound", client.ask(foreign.VISIT_QUERY, [opened.mdtrt_id, "", None, 0, 9]).body
+    )
+    assert [(line.line.number, line.state, line.left_e4) for line in seen.lines] == [
+        ("F1", 2, 30_000), ("F2", 3, 0), ("R1", 2, 0),
+    ]  # fmt: skip
+    assert [one.setl_id for one in seen.settlements] == [settled.setl_id]
+
+    visit_cancel = [opened.mdtrt_id, "重复登记"]
+    refused = client.ask(foreign.VISIT_CANCEL, visit_cancel)
+    assert refused.code == CODES["SETTLED_ALREADY"]
+    assert client.ask(foreign.CANCEL, [settled.setl_id, ""]).code == APPROVED
+    changed = read("VisitChanged", client.ask(foreign.VISIT_CANCEL, visit_cancel).body)
+    assert changed.visit.state == 4
+    assert client.ask(foreign.LINES, [opened.mdtrt_id, taken]).code == CODES["VISIT_NOT_OPEN"]
+
+
 def test_a_sign_on_holds_on_another_connection(counter: Counter, client: ForeignClient) -> None:
     card = counter.desk.card()
     with counter.connect(like=client) as second:

@@ -25,6 +25,8 @@ REQUEST, REPLY, RELAY, RELAYED, GOODBYE = 1, 2, 3, 4, 5
 SIGN_ON, SIGN_OFF, ECHO = 1, 2, 3
 CARD_OPEN, MEMBER_QUERY, ELIGIBILITY = 10, 11, 12
 PREVIEW, SETTLE, CANCEL, REVERSE, STATUS, PRINT_ACK = 20, 21, 22, 23, 24, 25
+REGISTER, ADMIT, DISCHARGE, VISIT_CANCEL, DISCHARGE_CANCEL = 30, 31, 32, 33, 34
+LINES, LINES_CANCEL, VISIT_QUERY = 35, 36, 37
 LIST_DOWNLOAD = 40
 
 # How a batch of commands ended.
@@ -220,6 +222,26 @@ STRUCTS = {
     "Reversed": "result setl_id undo_setl_id balance_after_fen",
     "StatusFound": "state type code setl_id body",
     "PrintAcked": "copies",
+    "CheckRefused": "refusals:CheckFinding* warnings:CheckFinding*? override?",
+    "CheckFinding": "rule text_zh text_en line",
+    "AccumulatorsFound": "psn_no year accumulators:Accumulator* visits:VisitCount*",
+    "VisitCount": "insutype med_type visits",
+    "Refunded": "refunds undo_setl_id setl_id psn_no given_back:Split remaining:Split"
+    " lines:RefundedLine* balance_after_fen settled_time_ms",
+    "RefundedLine": "line item name price_microyuan quantity_e4 gross_fen",
+    "Explained": "setl_id result policy care_date undoes undone_by replaces split:Split lines:Line*"
+    " line_splits:LineSplit* next_line explanation:ExplanationStep* next_step",
+    "Line": "item name price_microyuan quantity_e4 gross_fen",
+    "Registered": "mdtrt_id psn_no begins registered_time_ms",
+    "Visit": "mdtrt_id psn_no kind state insutype med_type begins ends number department doctor"
+    " diagnosis disease emergency transferred_from lines_count unsettled_count unsettled_fen"
+    " settled_fen",
+    "VisitLine": "number date item name price_microyuan quantity_e4 gross_fen refunds?",
+    "LinesTaken": "visit:Visit line_splits:LineSplit*",
+    "VisitChanged": "visit:Visit changed_time_ms",
+    "VisitFound": "visits:Visit* lines:VisitLineFound*? next_line? settlements:VisitSettlement*?",
+    "VisitLineFound": "line:VisitLine state setl_id left_e4 left_fen",
+    "VisitSettlement": "setl_id until total_fen is_final",
 }
 
 
