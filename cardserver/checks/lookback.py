@@ -74,7 +74,9 @@ def _first_day(rule: AnyRule, asked: Asked, today: int, facts_of: FactsOf) -> in
             return _first_day_of_stay(asked, today, 0)
         case ReadmissionRule():
             return _first_day_of_stay(asked, today, rule.days)
-        case QuantityRule() | RepeatRule() | TogetherRule():
+        case QuantityRule():
+            looks = rule.days > 0 and _has_limited(rule, asked, facts_of)
+        case RepeatRule() | TogetherRule():
             looks = rule.days > 0 and _has_one(rule.items, asked, facts_of)
         case AmountRule():
             looks = rule.days > 0 and (
@@ -100,3 +102,13 @@ def _first_day_of_stay(asked: Asked, today: int, days: int) -> int:
 
 def _has_one(items: Items, asked: Asked, facts_of: FactsOf) -> bool:
     return asked.items is None or any(concerns(items, code, facts_of) for code in asked.items)
+
+
+def _has_limited(rule: QuantityRule, asked: Asked, facts_of: FactsOf) -> bool:
+    """Tell whether the bill has an item for which the rule has a limit."""
+    if rule.catalogue_days is None or asked.items is None:
+        return _has_one(rule.items, asked, facts_of)
+    return any(
+        facts_of(code).daily_quantity_max_e4 > 0 and concerns(rule.items, code, facts_of)
+        for code in asked.items
+    )

@@ -217,10 +217,14 @@ SITUATIONS = st.builds(
 def random_items(chance: Random) -> dict[str, object]:
     some = {
         "codes": CODES, "prefixes": ("A", "A1", "B"), "classes": ("A", "B", "C"),
-        "kinds": ("drug", "service", "consumable"),
+        "kinds": ("drug", "service", "consumable"), "except_prefixes": ("A12", "B1"),
     }  # fmt: skip
     keys = chance.sample(sorted(some), chance.choice((0, 1, 1, 2)))
-    return {key: chance.sample(some[key], chance.randint(1, len(some[key]))) for key in keys}
+    found = {key: chance.sample(some[key], chance.randint(1, len(some[key]))) for key in keys}
+    if "except_prefixes" in found:  # a code that is named and excepted would be a mistake
+        found.pop("codes", None)
+        found["prefixes"] = ["A", "B"]
+    return found
 
 
 def random_rule(chance: Random) -> dict[str, object]:
@@ -247,7 +251,8 @@ def random_rule(chance: Random) -> dict[str, object]:
         {"kind": "amount", **items, **days, "most": chance.choice((0, 5, "12.34"))},
         {"kind": "amount", **days, "most": chance.choice((0, 3)), "measure": "fund"},
     ]  # fmt: skip
-    rare = [one for one in kinds if one["kind"] in {"overlap", "readmission", "travel"}]
+    seldom = {"overlap", "readmission", "travel", "during_stay"}
+    rare = [one for one in kinds if one["kind"] in seldom]
     rule = chance.choice([*kinds, *rare, *rare])
     if rule["kind"] not in {"person", "during_stay"}:
         rule["earlier"] = chance.choice(("alike", "all"))
@@ -316,7 +321,7 @@ def test_both_find_the_same_in_many(seed: int) -> None:
         for one in found:
             found_by[str(rules[int(one.rule.removeprefix("rule-"))][0]["kind"])] += 1
     assert len(found_by) == 10
-    assert min(found_by.values()) >= 15, found_by
+    assert min(found_by.values()) >= 10, found_by
 
 
 def text_of(rules: list[tuple[dict[str, object], dict[str, object], str]]) -> str:
