@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cardserver.cli import app
 from cardserver.registry.identity_number import check_character
@@ -37,15 +36,17 @@ def template(
     """The folder of a centre on either database with the village loaded; copied for each test."""
     directory = tmp_path_factory.mktemp("template") / "centre"
     options: list[str] = []
+    cluster: PostgreSQLCluster | None = None
     if request.param == "postgresql":
-        cluster: PostgreSQLCluster = request.getfixturevalue("postgres_cluster")
+        cluster = request.getfixturevalue("postgres_cluster")
+        assert cluster is not None
         options = ["--database", cluster.create_database("people")]
     file = str(directory / "cardserver.toml")
     for words in (["init", str(directory), *options], ["registry", "import", "--config", file]):
         done = CliRunner().invoke(app, words + [str(made)] * (words[0] == "registry"))
         assert done.exit_code == 0, done.output
     yield directory
-    if options:
+    if cluster is not None:
         cluster.drop_database("people")
 
 
@@ -113,6 +114,11 @@ def unique_name(directory: Path) -> dict[str, str]:
         for row in rows(directory, "persons")
         if row["family_no"] == "0" and row["person_no"] in held and not row["deceased_date"]
     )
+
+
+def finding(number: str) -> Callable[[Registry], object]:
+    """A question to `ask`: who has this number?"""
+    return lambda registry: registry.person_by_id_number(number)
 
 
 async def revoked(registry: Registry, person_no: str) -> list[int]:
@@ -184,12 +190,12 @@ def test_another_number_leaves_the_earlier_one_known(run: Run, config: Path, fol
     run("person", "document", row["id_number"], "e 1234 5678", "--type", "passport")
     wide = new.translate({ord(digit): ord(digit) + 0xFEE0 for digit in "0123456789"})
     for number in (row["id_number"], new, wide, "E12345678", "e12345678"):
-        person = ask(config, lambda registry, number=number: registry.person_by_id_number(number))
+        person = ask(config, finding(number))
         assert getattr(person, "person_no", 0) == int(row["person_no"]), number
         assert getattr(person, "id_number", "") == new
     again = run("person", "number", row["person_no"], row["id_number"])  # and back
     assert "has another number" in again.output
-    person = ask(config, lambda registry: registry.person_by_id_number(new))
+    person = ask(config, finding(new))
     assert getattr(person, "id_number", "") == row["id_number"]
 
 

@@ -152,10 +152,8 @@ async def test_reads_of_one_moment_get_each_their_own(
 # --- rules as data ------------------------------------------------------------------------------
 
 
-async def test_the_catalogue_by_item(
-    registry: Registry, database: Database, made_up_village: Path
-) -> None:
-    assert registry  # loaded
+@pytest.mark.usefixtures("registry")
+async def test_the_catalogue_by_item(database: Database, made_up_village: Path) -> None:
     catalogue = await catch_up(database, Catalogue())
     written = rows(made_up_village, "catalogue")
     assert len(catalogue) == len(written)
