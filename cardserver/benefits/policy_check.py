@@ -6,9 +6,9 @@ Not here: the tables of rows (`policy_rows.py`), bands, caps and layers (`layer_
 import re
 from collections.abc import Collection, Iterator, Sequence
 
+from cardserver.benefits.circumstances import has_stays
 from cardserver.benefits.layer_check import band_mistakes, cap_mistakes, layer_mistakes
 from cardserver.benefits.mistakes import Mistake
-from cardserver.benefits.plan import has_stays
 from cardserver.benefits.policy_document import CareRules, PolicyDocument, SpecialScheme
 from cardserver.benefits.policy_rows import list_mistakes, mistakes_of_tables, repetitions
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from cardserver.benefits.mistakes import Mistake
-from cardserver.benefits.plan import (
+from cardserver.benefits.circumstances import (
     Circumstances,
     RowTable,
     applies,
@@ -18,6 +17,7 @@ from cardserver.benefits.plan import (
     tables_of,
     type_of_kind,
 )
+from cardserver.benefits.mistakes import Mistake
 from cardserver.benefits.policy_document import (
     AGE_MAX,
     LEVELS,

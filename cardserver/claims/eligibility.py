@@ -5,7 +5,7 @@ Each check returns the code that refuses, or nothing; they are ordered as the co
 
 from collections.abc import Iterable
 
-from cardserver.benefits.plan import type_of_kind
+from cardserver.benefits.circumstances import type_of_kind
 from cardserver.benefits.policy import Policy
 from cardserver.claims.values import CardState, PersonState, Place
 from cardserver.registry.values import CardState as CardStateNumber

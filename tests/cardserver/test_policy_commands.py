@@ -15,7 +15,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from benchmarks.replay import make_claims
-from cardserver.benefits.plan import Circumstances, PlanExclusion, circumstances, tables_of
+from cardserver.benefits.circumstances import Circumstances, circumstances, tables_of
+from cardserver.benefits.plan import PlanExclusion
 from cardserver.benefits.policy import load_policy
 from cardserver.benefits.policy_cases import Atom, Dimension, Interval, Side, dimensions, where_of
 from cardserver.benefits.policy_document import KINDS, Rows
