@@ -15,7 +15,7 @@ from msgspec import structs
 
 from benchmarks.load import enrol_many, institutions, terminal_config
 from protocol.terminal.bodies import encode_body
-from protocol.terminal.messages import MessageType, Settled, Split
+from protocol.terminal.messages import MessageType, Refunded, Settled, Split
 from simulators.account_order import Move, order_of
 from simulators.audited_run import AuditedRun
 from simulators.auditor import Auditor
@@ -158,6 +158,7 @@ async def test_finds_a_settlement_deleted(recorded: Recorded) -> None:
     entry = recorded.number(
         "SELECT max(entry_no) FROM claim c WHERE type = 21 AND account_pay_fen = 0"
         " AND fund_pay_fen > 0 AND NOT EXISTS (SELECT 1 FROM claim u WHERE u.undoes = c.entry_no)"
+        " AND EXISTS (SELECT 1 FROM request r WHERE r.entry_no = c.entry_no)"
     )
     with recorded.planted(
         f"DELETE FROM posting WHERE entry_no = {entry}",
@@ -172,7 +173,7 @@ async def test_finds_a_settlement_deleted(recorded: Recorded) -> None:
 
 
 async def test_finds_a_settlement_posted_twice(recorded: Recorded) -> None:
-    entry = recorded.number("SELECT max(entry_no) FROM entry WHERE person_no > 0")
+    entry = recorded.number("SELECT max(entry_no) FROM posting WHERE account = 2010")
     with recorded.planted(
         "INSERT INTO entry SELECT entry_no + 1000000, person_no, kind, period, business_date,"
         " institution_no, clearing_type, NULL, recorded_time_ms FROM entry"
@@ -215,7 +216,7 @@ async def test_finds_a_stored_reply_changed_by_hand(recorded: Recorded) -> None:
 # --- mistakes in what the centre answers --------------------------------------------------------
 
 
-def with_body(attempt: Attempt, body: Settled) -> Attempt:
+def with_body(attempt: Attempt, body: Settled | Refunded) -> Attempt:
     changed = copy(attempt)
     raw = bytes(encode_body(body))
     changed.answers = [structs.replace(answer, body=raw) for answer in attempt.answers]
@@ -275,6 +276,54 @@ def test_finds_a_settlement_answered_wrongly(
 def test_finds_a_cancel_that_is_not_the_exact_negative(recorded: Recorded) -> None:
     change = changing(MessageType.CANCEL, split_with(cash_fen=1))
     assert "is not the exact negative" in recorded.journal_findings(change)
+
+
+def given_back(**amounts: int) -> Callable[[Refunded], Refunded]:
+    """Add to some amounts of what a refund gave back."""
+
+    def change(refunded: Refunded) -> Refunded:
+        split: Split = refunded.given_back
+        moved = {name: getattr(split, name) + fen for name, fen in amounts.items()}
+        return structs.replace(refunded, given_back=structs.replace(split, **moved))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (given_back(cash_fen=1), "the patient was shown"),
+        (given_back(deductible_fen=1), "are not what was settled"),
+        (given_back(total_fen=1), "fen for lines of"),
+        (lambda refunded: structs.replace(refunded, lines=()), "it should be"),
+        (lambda refunded: structs.replace(refunded, psn_no="1"), "is of person 1, its original"),
+        (lambda refunded: structs.replace(refunded, refunds="7"), "refunded '7', asked was"),
+        (lambda refunded: structs.replace(refunded, setl_id=""), "lines remain, and it settled"),
+        (
+            lambda refunded: structs.replace(
+                refunded, remaining=structs.replace(refunded.remaining, cash_fen=-1)
+            ),
+            "what remains of refund",
+        ),
+    ],
+)
+def test_finds_a_refund_answered_wrongly(
+    recorded: Recorded, change: Callable[[Refunded], Refunded], finding: str
+) -> None:
+    """Of the first refund of which something remained."""
+    chosen = next(
+        attempt
+        for attempt in recorded.run.journal.of_type(MessageType.REFUND)
+        if isinstance(body := attempt.body_of_outcome, Refunded) and body.setl_id
+    )
+
+    def apply(attempt: Attempt) -> Attempt | None:
+        body = attempt.body_of_outcome
+        if attempt is not chosen or not isinstance(body, Refunded):
+            return None
+        return with_body(attempt, change(body))
+
+    assert finding in recorded.journal_findings(apply)
 
 
 def test_finds_a_number_given_out_twice(recorded: Recorded) -> None:
