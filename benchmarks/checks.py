@@ -41,7 +41,7 @@ from cardserver.checks.values import (
 from cardserver.claims import tables as claims
 from cardserver.migrations.schema import migrate
 from ledger import tables as ledger
-from ledger.bulk_store import insert, plain
+from ledger.bulk_store import Query, insert, plain
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
 from simulators.postgres import PostgreSQLCluster
@@ -60,6 +60,7 @@ def main() -> None:
     """Run both parts."""
     parser = argparse.ArgumentParser(prog="benchmarks checks", description=__doc__)
     parser.add_argument("--earlier", type=int, default=12, help="settlements of the month before")
+    parser.add_argument("--in-flight", type=int, nargs="*", default=list(_IN_FLIGHT))
     arguments = parser.parse_args()
     print_machine((__doc__ or "").splitlines()[0])
     version = load_rules(
@@ -73,7 +74,11 @@ def main() -> None:
             ("SQLite", f"sqlite:///{folder}/ledger.db"),
             ("PostgreSQL", cluster.create_database("checks")),
         ):
-            uvloop.run(_print_posting(name, url, version, earlier=arguments.earlier))
+            uvloop.run(
+                _print_posting(
+                    name, url, version, earlier=arguments.earlier, in_flight=arguments.in_flight
+                )
+            )
 
 
 # --- trying alone ----------------------------------------------------------------------------
@@ -125,7 +130,9 @@ def _occasion(number: int, line_count: int, days_ago: int) -> Occasion:
 # --- posting ---------------------------------------------------------------------------------
 
 
-async def _print_posting(name: str, url: str, version: RulesVersion, *, earlier: int) -> None:
+async def _print_posting(
+    name: str, url: str, version: RulesVersion, *, earlier: int, in_flight: list[int]
+) -> None:
     await migrate(url)
     database = Database.open(url)
     await database.start()
@@ -154,15 +161,15 @@ async def _print_posting(name: str, url: str, version: RulesVersion, *, earlier:
         table = Table(title=f"{name}: settlements of ten lines posted, without a network")
         for heading in ("in flight", "", "a second", "p50 ms", "p99 ms", "our processor us each"):
             table.add_column(heading, justify="left" if not heading else "right")
-        for in_flight in _IN_FLIGHT:
+        for clients in in_flight:
             runs = [_CountedRun() for _ in kinds]
             for _ in range(_ROUNDS):
                 for run, (_, submit, numbers) in zip(runs, kinds, strict=True):
-                    await run.round(submit, numbers, in_flight)
+                    await run.round(submit, numbers, clients)
             for run, (what, _, _) in zip(runs, kinds, strict=True):
                 measured = run.measured()
                 table.add_row(
-                    str(in_flight), what, f"{measured.per_second:,.0f}",
+                    str(clients), what, f"{measured.per_second:,.0f}",
                     f"{measured.p50_ms:.2f}", f"{measured.p99_ms:.2f}",
                     f"{run.processor_us:,.0f}",
                 )  # fmt: skip
@@ -230,7 +237,7 @@ async def _settle_before(database: Database, persons: int, earlier: int) -> None
     await database.execute(analyze())
 
 
-def _all_of(table: str, columns: list[str]):  # noqa: ANN202 - a Query
+def _all_of(table: str, columns: list[str]) -> Query:
     names = ", ".join(f'"{column}"' for column in columns)
     text = f'SELECT {names} FROM "{table}"'
     return plain(text, postgresql=text, sqlite=text)()
