@@ -23,6 +23,7 @@ from cardserver.commands.registry_filing import app as filing_app
 from cardserver.commands.registry_history import app as history_app
 from cardserver.commands.registry_import import import_folder
 from cardserver.commands.registry_institution import app as institution_app
+from cardserver.commands.registry_insurance import app as insurance_app
 from cardserver.commands.registry_person import app as person_app
 from cardserver.commands.registry_person import employer_app, family_app
 from cardserver.commands.registry_show import app as show_app
@@ -47,6 +48,7 @@ app.add_typer(filing_app, name="filing")
 app.add_typer(duplicates_app, name="duplicates")
 app.command("merge")(merge)
 app.add_typer(person_app, name="person")
+app.add_typer(insurance_app, name="insurance")
 app.add_typer(family_app, name="family")
 app.add_typer(employer_app, name="employer")
 app.add_typer(institution_app, name="institution")

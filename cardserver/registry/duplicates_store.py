@@ -40,10 +40,9 @@ _OPEN = plain("pairs to decide", postgresql=_OPEN_TEXT, sqlite=_OPEN_TEXT)
 
 @unique
 class Decision(IntEnum):
-    """What someone decided of two persons who may be one."""
+    """What someone decided of two persons who may be one; if they are, one record goes."""
 
     OPEN = 0
-    SAME = 1
     DIFFERENT = 2
 
 
@@ -81,31 +80,25 @@ async def open_pairs(database: Database) -> list[SimilarPair]:
 
 
 async def tell_apart(database: Database, one: int, other: int, actor: Actor) -> None:
-    """Record that two persons are two.
-
-    Raises:
-        AdministrationError: They are no pair to decide.
-    """
-    await database.transact(lambda: decide(one, other, Decision.DIFFERENT, actor))
-
-
-def decide(one: int, other: int, decision: Decision, actor: Actor) -> Script[None]:
-    """Record what someone decided of a pair, within a transaction.
+    """Record that two persons are two, so that they are not listed again.
 
     Raises:
         AdministrationError: They are no pair to decide.
     """
     key = (min(one, other), max(one, other))
-    rows = yield _PAIR([key])
-    if not rows:
-        raise AdministrationError("these two were not found to be alike")
-    was = Decision(rows[0][3])
-    yield _DECIDE([(int(decision), *key)])
-    yield changed(
-        actor,
-        tables.similar_person.name,
-        key,
-        person_no=key[0],
-        before={"decision": was.name.lower()},
-        after={"decision": decision.name.lower()},
-    )
+
+    def script() -> Script[None]:
+        rows = yield _PAIR([key])
+        if not rows:
+            raise AdministrationError("these two were not found to be alike")
+        yield _DECIDE([(int(Decision.DIFFERENT), *key)])
+        yield changed(
+            actor,
+            tables.similar_person.name,
+            key,
+            person_no=key[0],
+            before={"decision": Decision(rows[0][3]).name.lower()},
+            after={"decision": Decision.DIFFERENT.name.lower()},
+        )
+
+    await database.transact(script)

@@ -17,7 +17,6 @@ from cardserver.claims import tables as claims_tables
 from cardserver.claims.accumulators_store import AMOUNTS, KEY
 from cardserver.registry import tables
 from cardserver.registry.administration_store import AdministrationError
-from cardserver.registry.duplicates_store import Decision
 from cardserver.registry.history_store import ADD_CHANGES, audit, change_row
 from cardserver.registry.person_import_store import ADD_MERGED, COLUMNS
 from cardserver.registry.values import Actor
@@ -49,7 +48,8 @@ _VISITS = select(visits_tables.visit, (), by=("person_no",))
 _PAYS = select(tables.family, ("family_no",), by=("payer_person_no",))
 _REMOVE_PERSON = delete(tables.person, by=("person_no",))
 _REPOINT = update(tables.merged_person, set=("kept_person_no",), by=("kept_person_no",))
-_PAIR = update(tables.similar_person, set=("decision",), by=("person_no", "other_no"))
+_REMOVE_PAIRS = delete(tables.similar_person, by=("person_no",))
+_REMOVE_OTHER_PAIRS = delete(tables.similar_person, by=("other_no",))
 _OPENINGS = select(claims_tables.opening_accumulator, (*KEY[1:], *AMOUNTS), by=("person_no",))
 _ADD_OPENINGS = add(claims_tables.opening_accumulator, sums=AMOUNTS, by=KEY)
 _ADD_ACCUMULATORS = add(claims_tables.accumulator, sums=AMOUNTS, by=KEY)
@@ -156,7 +156,8 @@ async def merge_persons(
         yield _REMOVE_PERSON([(gone,)])
         yield _REPOINT([(kept, gone)])
         yield ADD_MERGED([(gone, kept, 0)])
-        yield _PAIR([(int(Decision.SAME), *sorted((kept, gone)))])
+        yield _REMOVE_PAIRS([(gone,)])
+        yield _REMOVE_OTHER_PAIRS([(gone,)])
         before = dict(zip(COLUMNS, persons[gone], strict=True))
         yield ADD_CHANGES(
             [

@@ -73,7 +73,7 @@ similar_person = Table(
     Column("person_no", BigInteger, nullable=False),  # the smaller number
     Column("other_no", BigInteger, nullable=False),
     Column("likeness", String(20), nullable=False),  # duplicates.Likeness
-    Column("decision", SmallInteger, nullable=False),  # 0 open, 1 same, 2 different
+    Column("decision", SmallInteger, nullable=False),  # duplicates_store.Decision
     _batch_no(),
     PrimaryKeyConstraint("person_no", "other_no"),
 )

@@ -345,6 +345,29 @@ def test_records_that_can_not_be_merged(run: Run, folder: Path) -> None:
     ).output  # fmt: skip
 
 
+def test_an_insurance_is_added_paused_put_in_force_and_ended(run: Run, folder: Path) -> None:
+    who = unique_name(folder)["person_no"]
+    run("insurance", "add", who, "390", "--person-type", "14", "--from", "2026-01-01",
+        "--to", "2026-12-31")  # fmt: skip
+    assert "from 20260101 to 20261231" in run(
+        "insurance", "add", who, "390", "--person-type", "14", "--from", "2026-12-31", status=1
+    ).output  # fmt: skip
+    run("insurance", "state", who, "390", "paused", "--on", "2026-03-01")
+    assert "390 paused 20260101-20261231 type 14 region 110199" in run("show", "person", who).output
+    run("insurance", "state", who, "390", "in-force", "--on", "2026-03-01")
+    run("insurance", "end", who, "390", "--on", "2026-06-30")
+    assert "390 in_force 20260101-20260630" in run("show", "person", who).output
+    for words, expected in (
+        (["end", who, "390", "--on", "2026-07-01"], "no insurance 390 on 20260701"),
+        (["add", who, "abc", "--person-type", "14"], "are digits"),
+        (["add", "5", "390", "--person-type", "14"], "no person has this number"),
+    ):
+        assert expected in run("insurance", *words, status=1).output
+    told = run("history", "person", who).output
+    assert "state 2" in told
+    assert "ends 20260630" in told
+
+
 # --- families, employers, institutions ----------------------------------------------------------
 
 
