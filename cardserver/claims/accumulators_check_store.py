@@ -182,7 +182,7 @@ def _end(connection: Connection, first: int) -> int | None:
     return min(cuts, default=None)
 
 
-def _edge(table: Table) -> Select[tuple[int]]:
+def _edge(table: Table) -> Select[int]:
     return (
         select(table.c.person_no)
         .where(table.c.person_no >= bindparam("first"))

@@ -132,12 +132,10 @@ def work_out(
     taken = _taken(bill, refund.lines)
     if isinstance(taken, Answer):
         return taken
-    remaining = None
     left_e4 = _left(bill, taken)
-    if any(left_e4):
-        remaining = _remaining(view, claim, bill, left_e4, policy)
-        if isinstance(remaining, Answer):
-            return remaining
+    remaining = _remaining(view, claim, bill, left_e4, policy) if any(left_e4) else None
+    if isinstance(remaining, Answer):
+        return remaining
     balance_fen = view.personal_balance(claim.presented.person_no)
     balance_fen += claim.detail.split.account_pay_fen
     if remaining is not None:
@@ -330,7 +328,8 @@ def _remaining(
             detail_en=adjudication.detail_en,
         )
     rows = tuple(benefits.Moved(*row) for row in used.items())
-    facts = Facts(detail.facts.case, rows, purses, detail.facts.stay)
+    uncovered = uncovered_of([decided for _, decided in kept], adjudication.line_splits)
+    facts = Facts(detail.facts.case, rows, purses, detail.facts.stay, uncovered)
     if not adjudication.split.mutual_aid_fen:
         payer_person_no = 0
     return Remaining(net_bill, adjudication, facts, payer_person_no)

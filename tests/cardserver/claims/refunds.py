@@ -6,8 +6,9 @@ from msgspec import msgpack
 
 from cardserver.claims.refund import WorkedOut, refund_work
 from cardserver.claims.settled_store import Archive, explain, preview_refund
+from cardserver.claims.values import ClaimsAnswer
 from ledger.calendar import business_date
-from ledger.decisions import Answer, Outcome
+from ledger.decisions import Outcome
 from ledger.ledger_store import GroupTime
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -32,7 +33,7 @@ def refund_of(setl_id: str, lines: Lines, *, shown: tuple[int, int, int] | None)
 
 async def shown_refund(
     counter: Counter, setl_id: str, lines: Lines, place: int = HOSPITAL
-) -> messages.Refunded | Answer[object]:
+) -> messages.Refunded | ClaimsAnswer:
     when = GroupTime(business_date(counter.clock.ms, SHANGHAI), 0, counter.clock.ms)
     found = await preview_refund(
         counter.database,
