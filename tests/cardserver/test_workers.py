@@ -1,6 +1,7 @@
 """Several workers on one port: they decide alike, and one that dies is not missed for long."""
 
 import asyncio
+import datetime as dt
 import json
 import os
 import shutil
@@ -11,10 +12,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from protocol.terminal.bodies import decode_reply_body
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.messages import Echo, MemberQuery, MessageType, Preview, Settled
+from protocol.terminal.messages import Echo, MemberQuery, MessageType, Preview, Previewed, Settled
 from simulators.centre_process import CentreProcess, City, command
 from simulators.postgres import PostgreSQLCluster
 from simulators.raw_terminal import Closed, Credentials
@@ -152,6 +154,53 @@ async def test_every_worker_takes_up_the_revocation_list_within_seconds(desk: De
         while await versions() != {before + 2}:
             assert time.monotonic() - changed < 4
             await asyncio.sleep(0.1)
+
+
+async def test_every_worker_takes_up_the_catalogue_within_seconds(
+    desk: Desk, tmp_path: Path
+) -> None:
+    credentials = await desk.enrol("PRICED")
+    item = desk.bill(3).lines[0]
+    async with desk.client(credentials) as client:
+        token = await open_card(client, desk.card())
+        sign_on = client.sign_on_state
+    assert sign_on is not None
+    bill = replace(desk.bill(3), lines=(item,), total_fen=item.gross_fen)
+
+    async with AsyncExitStack() as stack:
+        terminals = [await stack.enter_async_context(desk.raw(credentials)) for _ in range(24)]
+        for one in terminals:
+            one.sign_no, one.operator = sign_on.sign_no, sign_on.operator
+        assert all(await connections_of(desk))
+
+        async def classes() -> set[int]:
+            """Preview over every connection: of which class its worker takes the item to be."""
+            body = Preview(bill, None, wants_explanation=False)
+            replies = await asyncio.gather(
+                *(
+                    one.reply_to(one.request(MessageType.PREVIEW, body, card_session=token))
+                    for one in terminals
+                )
+            )
+            found = [decode_reply_body(MessageType.PREVIEW, r.code, r.body) for r in replies]
+            assert all(isinstance(one, Previewed) for one in found)
+            return {one.line_splits[0].item_class for one in found}
+
+        (before,) = await classes()
+        after = 3 if before != 3 else 1
+        today = f"{dt.datetime.now(dt.UTC) - dt.timedelta(days=1):%Y%m%d}"
+        file = tmp_path / "news.csv"
+        file.write_text(
+            f"item,begins,name,item_class\n{item.item},{today},药,{after}\n", encoding="utf-8"
+        )
+        await command(
+            "cardserver", "catalogue", "import", str(file),
+            "--config", str(desk.city.config_file),
+        )  # fmt: skip
+        changed = time.monotonic()
+        while await classes() != {after}:
+            assert time.monotonic() - changed < 10
+            await asyncio.sleep(0.2)
 
 
 async def test_a_worker_that_is_killed_comes_back_while_the_other_serves(desk: Desk) -> None:
