@@ -8,7 +8,8 @@ and `LineSplit` in their order; `amounts` is what the care's own row of accumula
 deductible, in-scope, pool and large-amount fen, and admissions; `layers` is the same for the
 supplementary layers' rows, `[[row, amounts], ...]`. `facts` is nil or
 
-    [case, [[row, amounts], ...], [account_fen, mutual_aid_fen, uses_account], stay]
+    [case, [[row, amounts], ...], [account_fen, mutual_aid_fen, uses_account], stay,
+        [[line, item_class, self_pay_ratio_e4, is_insured], ...]]
 
 with the fields of `benefits.values.Case` in their order, the rows that were looked at, and the stay
 as nil or `[admission, amounts, [[row, amounts], ...], amounts of earlier years]`. `checked` is nil
@@ -23,7 +24,7 @@ from msgspec import Raw, Struct, msgpack
 from msgspec.structs import astuple
 
 from cardserver.benefits import values as benefits
-from cardserver.claims.values import Checked, ClaimDetail, Facts
+from cardserver.claims.values import Checked, ClaimDetail, Facts, Uncovered
 from protocol.terminal import messages
 
 _Amounts = tuple[int, int, int, int, int]
@@ -50,6 +51,7 @@ class _Facts(Struct, frozen=True, array_like=True):
     used: _Rows
     purses: tuple[int, int, bool]
     stay: tuple[int, _Amounts, _Rows, _Amounts] | None = None
+    uncovered: tuple[tuple[int, int, int, bool], ...] = ()
 
 
 class _Checked(Struct, frozen=True, array_like=True):
@@ -194,6 +196,7 @@ def _stored_facts(facts: Facts) -> tuple[object, ...]:
             _stored_rows(stay.layers),
             astuple(stay.earlier_years),
         ),
+        facts.uncovered,
     )
 
 
@@ -213,6 +216,7 @@ def _facts(stored: _Facts) -> Facts:
         _rows(stored.used),
         benefits.Purses(account_fen, mutual_aid_fen, uses_account),
         stay,
+        tuple(Uncovered(*line) for line in stored.uncovered),
     )
 
 

@@ -15,6 +15,7 @@ from cardserver.benefits import values as benefits
 from cardserver.benefits.adjudication import adjudicate
 from cardserver.benefits.policy import Policy
 from cardserver.claims.settlement import split_message
+from cardserver.claims.uncovered_lines import restore
 from cardserver.claims.values import Claim, ClaimDetail
 from protocol.terminal import messages
 from protocol.terminal.messages import ExplainResult, MessageType
@@ -82,13 +83,16 @@ def lines_as_decided(detail: ClaimDetail) -> list[benefits.BillLine] | None:
     """Return the lines with what the catalogue said of them then; None where it was not kept."""
     if detail.bill is None or len(detail.bill.lines) != len(detail.line_splits):
         return None
-    return [
+    lines = [
         benefits.BillLine(
             line.item, split.item_class, split.self_pay_ratio_e4, split.price_limit_microyuan,
             line.price_microyuan, line.quantity_e4, line.gross_fen,
         )
         for line, split in zip(detail.bill.lines, detail.line_splits, strict=True)
     ]  # fmt: skip
+    if detail.facts is not None:
+        restore(lines, detail.facts.uncovered)
+    return lines
 
 
 def explained(

@@ -14,6 +14,7 @@ from cardserver.benefits.policy import Policy
 from cardserver.claims.accounting import settlement_entry
 from cardserver.claims.explaining import lines_as_decided
 from cardserver.claims.settlement import ENCODER, aid_of, refused, split_message
+from cardserver.claims.uncovered_lines import uncovered_of
 from cardserver.claims.undoing import claim_of, undoing_claim
 from cardserver.claims.values import (
     Attempt,

@@ -7,7 +7,8 @@ from msgspec import Raw, Struct, msgpack
 from msgspec.structs import astuple
 
 from cardserver.benefits.values import Accumulated, BillLine, Case, Moved, Purses, Stay
-from cardserver.claims.values import Facts
+from cardserver.claims.uncovered_lines import restore
+from cardserver.claims.values import Facts, Uncovered
 
 Paid = tuple[tuple[str, int], ...]  # by layer
 
@@ -59,6 +60,7 @@ class _Facts(Struct, frozen=True, array_like=True, gc=False):
     used: _Rows
     purses: tuple[int, int, bool]
     stay: tuple[int, _Amounts, _Rows, _Amounts] | None = None
+    uncovered: tuple[tuple[int, int, int, bool], ...] = ()
 
 
 class _Stored(Struct, frozen=True, array_like=True, gc=False):
@@ -123,6 +125,8 @@ def read_detail(stored: bytes) -> ReplayDetail:
             )
             for line, divided in zip(kept.bill.lines, kept.line_splits, strict=True)
         ]  # fmt: skip
+        if kept.facts is not None and kept.facts.uncovered:
+            restore(lines, [Uncovered(*line) for line in kept.facts.uncovered])
     return ReplayDetail(
         lines,
         total_fen,
@@ -149,6 +153,7 @@ def _facts(stored: _Facts) -> Facts:
         _rows(stored.used),
         Purses(account_fen, mutual_aid_fen, uses_account),
         stay,
+        tuple([Uncovered(*line) for line in stored.uncovered]),
     )
 
 

@@ -16,6 +16,7 @@ from cardserver.claims.accounting import settlement_entry
 from cardserver.claims.admissible_bill import admissible_bill, care_date_of
 from cardserver.claims.checking import Passed, ToCheck, audit_of, check_bill, looks_back
 from cardserver.claims.eligibility import age_on, coverage
+from cardserver.claims.uncovered_lines import uncovered_of
 from cardserver.claims.values import (
     AccumulatorKey,
     Attempt,
@@ -32,6 +33,7 @@ from cardserver.claims.values import (
     Presented,
     Record,
     Rules,
+    Uncovered,
     claim_number,
 )
 from cardserver.outcomes import code_of_bill
@@ -209,17 +211,19 @@ def adjudicate_bill(
         ]
         stay = stay_so_far((course for _, course in chain), year=care_date // 10_000)
         admission = stay.admission if stay else _admission(book, chain, scheme)
+    by_day = policy.is_entitled_by_day(scheme)
+    lines = _lines(
+        bill,
+        rules.catalogue,
+        place.level,
+        care_date=care_date,
+        days=None if visited is None else visited.days,
+        insurances=found.insurances if by_day else None,
+    )
     adjudication = adjudicate(
         policy,
         case,
-        _lines(
-            bill,
-            rules.catalogue,
-            place.level,
-            care_date=care_date,
-            days=None if visited is None else visited.days,
-            insurances=found.insurances if policy.is_entitled_by_day(scheme) else None,
-        ),
+        lines,
         used,
         purses,
         explain=explain,
@@ -232,13 +236,18 @@ def adjudicate_bill(
             detail_zh=adjudication.detail_zh,
             detail_en=adjudication.detail_en,
         )
+    uncovered: tuple[Uncovered, ...] = ()
+    if by_day or policy.plans[scheme].items is not None:
+        uncovered = uncovered_of(lines, adjudication.line_splits)
     return Adjudicated(
         bill=bill,
         visit=visited,
         admission=admission,
         insurance_region=insurance.region,
         adjudication=adjudication,
-        facts=Facts(case, tuple(benefits.Moved(*row) for row in used.items()), purses, stay),
+        facts=Facts(
+            case, tuple(benefits.Moved(*row) for row in used.items()), purses, stay, uncovered
+        ),
         care_date=care_date,
         payer_person_no=payer_person_no if adjudication.split.mutual_aid_fen else 0,
         balance_after_fen=balance_fen - adjudication.split.account_pay_fen,

@@ -140,6 +140,22 @@ class AccumulatorKey(NamedTuple):
     scheme: str
 
 
+class Uncovered(NamedTuple):
+    """A line that was the patient's own though its item's class is A or B.
+
+    Attributes:
+        index: Among the bill's lines, from 0.
+        item_class: As the catalogue said.
+        self_pay_ratio_e4: As the catalogue said.
+        is_insured: Whether the person was insured on its day; then the scheme lacks the item.
+    """
+
+    index: int
+    item_class: int
+    self_pay_ratio_e4: int
+    is_insured: bool
+
+
 class Facts(Struct, frozen=True):
     """All that a decision was given beside the lines, so that it can be told and taken again.
 
@@ -148,12 +164,14 @@ class Facts(Struct, frozen=True):
         used: The rows of accumulators that were looked at and held something.
         purses: What the patient had besides cash.
         stay: The stay that went on; None for a first settlement.
+        uncovered: The lines whose split hides what the catalogue said of them.
     """
 
     case: Case
     used: tuple[Moved, ...]
     purses: Purses
     stay: Stay | None = None
+    uncovered: tuple[Uncovered, ...] = ()
 
 
 class Checked(Struct, frozen=True):

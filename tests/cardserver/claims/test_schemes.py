@@ -5,9 +5,15 @@ from dataclasses import replace
 import pytest
 from msgspec import msgpack, structs
 
+from cardserver.benefits.adjudication import adjudicate
 from cardserver.benefits.policy import PolicyBook, load_policy
-from cardserver.benefits.values import Accumulated
+from cardserver.benefits.values import Accumulated, Adjudication
+from cardserver.claims.claim_detail import decode_detail, encode_detail
 from cardserver.claims.claims_store import accumulators
+from cardserver.claims.explaining import lines_as_decided
+from cardserver.claims.replay_detail import read_detail
+from cardserver.claims.settlement import split_message
+from cardserver.claims.values import Uncovered
 from cardserver.registry import tables as registry
 from cardserver.registry.values import FilingKind
 from ledger.accounts import Account
@@ -15,7 +21,7 @@ from ledger.bulk_store import insert, plain
 from ledger.trial_balance_store import trial_balance
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
-from tests.cardserver.claims.fund import PERSON, RETIRED, Counter, bill
+from tests.cardserver.claims.fund import PERSON, RETIRED, TODAY, Counter, bill
 
 POLICY = """
 name = "test-city"
@@ -36,6 +42,7 @@ title_en = "chronic diseases"
 med_types = ["14"]
 institution_kinds = ["hospital"]
 diseases = ["M039"]
+items = ["A1", "L*"]
 excluded = [{ person_types = ["12"], reason_zh = "退休另行规定", reason_en = "not the retired" }]
 deductible = { per = "year", amounts = [{ amount = 300 }] }
 bands = [{ from = 0, ratios = [{ ratio = "70%" }] }]
@@ -51,6 +58,7 @@ ratios = [{ ratio = "50%" }]
 CHRONIC = structs.replace(bill(("A1", 100_007), ("L1", 12_000), med_type="14"), disease="M039")
 SETTLED = msgpack.Decoder(messages.Settled)
 FILE = insert(registry.filing, ["person_no", "kind", "code", "institution_no", "begins", "ends"])
+DETAIL = plain("details", postgresql="SELECT detail FROM claim", sqlite="SELECT detail FROM claim")
 CLEARED = plain(
     "clearing types", postgresql="SELECT clearing_type, count(*) FROM entry GROUP BY 1",
     sqlite="SELECT clearing_type, count(*) FROM entry GROUP BY 1",
@@ -109,6 +117,30 @@ async def test_a_special_scheme_settles_and_is_undone(clinic: Counter) -> None:
     nothing = Accumulated(0, 0, 0, 0, 0)
     assert await used(clinic, PERSON) == {"chronic": nothing, "hifmi_pay": nothing}
     assert (await clinic.database.report(trial_balance)).is_equal
+
+
+async def test_what_a_scheme_does_not_cover_is_told_as_it_was(clinic: Counter) -> None:
+    lines = structs.replace(bill(("A1", 90_000), ("B1", 10_000), med_type="14"), disease="M039")
+    outcome = await clinic.settle(lines)
+    ((stored,),) = await clinic.database.fetch(DETAIL())
+    detail = decode_detail(stored)
+    assert decode_detail(encode_detail(detail)) == detail
+    assert detail.line_splits[1].item_class == 3
+    assert detail.facts is not None
+    assert detail.facts.uncovered == (Uncovered(1, 2, 1000, is_insured=True),)
+    asked = lines_as_decided(detail)
+    assert asked is not None
+    assert read_detail(stored).lines == asked
+    assert (asked[1].item_class, asked[1].is_covered) == (2, True)
+    policy = clinic.rules.policies.find("310", "110105", "14", TODAY)
+    assert policy is not None
+    again = adjudicate(
+        policy, detail.facts.case, asked, {}, detail.facts.purses, explain=True
+    )  # fmt: skip
+    assert isinstance(again, Adjudication)
+    assert split_message(again.split) == SETTLED.decode(outcome.body).split
+    told = [step.text_en for step in again.explanation if "Line 2" in step.text_en]
+    assert told[-1] == "Line 2: not among the scheme's items, the patient's own: 100.00"
 
 
 async def test_a_disease_that_is_not_filed_is_not_covered(clinic: Counter) -> None:
