@@ -13,7 +13,7 @@ from cardserver.checks.values import Position
 from cardserver.claims import history_store, tables
 from cardserver.claims.claim_detail import decode_detail
 from cardserver.claims.settlement import settle_work
-from cardserver.claims.values import Checked, Presented
+from cardserver.claims.values import Checked, Presented, Rules
 from ledger.bulk_store import plain, select
 from ledger.decisions import Answer, Outcome
 from protocol.terminal import messages
@@ -28,8 +28,10 @@ from tests.cardserver.claims.fund import (
     TODAY,
     Counter,
     bill,
+    fill,
 )
 from tests.cardserver.claims.refunds import decoded, refund
+from tests.cardserver.claims.test_writers import open_counter
 
 BEIJING_AND_TIANJIN = {
     HOSPITAL: Position(39_904_200, 116_407_400),
@@ -370,3 +372,28 @@ async def test_no_more_than_the_newest_claims_are_looked_at(
     assert settled(await settle(counter, one_a1())).warnings == ()
     monkeypatch.undo()
     assert settled(await settle(counter, one_a1())).warnings
+
+
+async def test_of_two_writers_one_decides_after_the_other(
+    fresh_postgres_url: str, rules: Rules
+) -> None:
+    async with (
+        open_counter(fresh_postgres_url, rules) as one,
+        open_counter(fresh_postgres_url, rules) as two,
+    ):
+        await fill(one.database)
+        two.numbers = one.numbers
+        checked_by(one, REPEAT)
+        two.rules = one.rules
+        for _ in range(5):
+            places = ((one, HOSPITAL), (two, COMMUNITY))
+            outcomes = await asyncio.gather(
+                *(settle(counter, one_a1(), place) for counter, place in places)
+            )
+            done = [outcome for outcome in outcomes if outcome.code == ResponseCode.APPROVED]
+            assert len(done) == 1
+            for outcome, (counter, place) in zip(outcomes, places, strict=True):
+                if outcome is done[0]:
+                    await counter.cancel(settled(outcome).setl_id, place=place)
+                else:
+                    assert refused_by(outcome) == ["same-elsewhere"]
