@@ -26,8 +26,8 @@ def uncovered_of(
 def restore(lines: list[BillLine], uncovered: Iterable[Uncovered]) -> None:
     """Put back what the catalogue said of lines that were not covered."""
     for one in uncovered:
-        lines[one.index] = structs.replace(
-            lines[one.index],
+        lines[one.line] = structs.replace(
+            lines[one.line],
             item_class=one.item_class,
             self_pay_ratio_e4=one.self_pay_ratio_e4,
             is_covered=one.is_insured,

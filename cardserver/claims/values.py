@@ -144,13 +144,13 @@ class Uncovered(NamedTuple):
     """A line that was the patient's own though its item's class is A or B.
 
     Attributes:
-        index: Among the bill's lines, from 0.
+        line: Its place among the bill's, from 0.
         item_class: As the catalogue said.
         self_pay_ratio_e4: As the catalogue said.
         is_insured: Whether the person was insured on its day; then the scheme lacks the item.
     """
 
-    index: int
+    line: int
     item_class: int
     self_pay_ratio_e4: int
     is_insured: bool

@@ -7,6 +7,7 @@ and paper. It shares nothing with the first but the format of the file and the f
 import tomllib
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import floor
 from typing import Any
 
@@ -44,6 +45,11 @@ def in_parts(text: str) -> Fraction:
     return Fraction(text.removesuffix("%")) / 100
 
 
+@lru_cache(maxsize=1)
+def read(text: str) -> Content:
+    return tomllib.loads(text, parse_float=str)
+
+
 @dataclass
 class Divided:
     """What a bill comes to, or why it comes to nothing."""
@@ -67,7 +73,7 @@ class Pencil:
         purses: Purses,
         stay: Stay | None,
     ) -> None:
-        self.policy: Content = tomllib.loads(text, parse_float=str)
+        self.policy = read(text)
         self.case, self.lines, self.use, self.purses, self.stay = case, lines, used, purses, stay
         self.name, self.rules = self.care()
         self.own = used.get(self.name, NOTHING_USED)
