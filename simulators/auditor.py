@@ -24,6 +24,7 @@ from protocol.terminal.messages import (
     Person,
     Refund,
     Refunded,
+    Registered,
     Reverse,
     Reversed,
     ReverseResult,
@@ -37,6 +38,7 @@ from simulators.account_order import Move, order_of
 from simulators.journal import Attempt, AttemptKey, Journal, Outcome
 from simulators.refund_audit import check_refund, remaining_bill
 from simulators.split_audit import check_lines, check_split, parts_of
+from simulators.visit_audit import check_visits, visits_begun
 from terminals.answer import is_stored
 
 # The chart of accounts (ledger/README.md).
@@ -147,6 +149,7 @@ class Auditor:
             yield from check_lines(shown.bill.lines, previewed.line_splits, previewed.split)
         for standing in self.standings:
             yield from _check_settlement(standing)
+        yield from check_visits(self._journal.attempts)
         yield from self._check_undoings()
         yield from self._check_refusals()
         yield from self._check_numbers()
@@ -267,6 +270,7 @@ class Auditor:
                 )
         entry_count = after.entry_count - before.entry_count
         acknowledged = len(self.standings) + sum(bool(one.undo) for one in self.standings)
+        acknowledged += len(visits_begun(self._journal.attempts))
         if entry_count != acknowledged:
             yield f"{entry_count} entries were posted, {acknowledged} acknowledged"
 
@@ -314,6 +318,8 @@ class Auditor:
                 isinstance(answered, Reversed) and answered.result is ReverseResult.REVERSED
             ):
                 setl_id = answered.undo_setl_id
+            elif isinstance(answered, Registered):
+                setl_id = answered.mdtrt_id
         elif outcome.code == ResponseCode.TOMBSTONED:
             state = StatusState.TOMBSTONED
         who = f"STATUS of {attempt.type.name} {attempt.msgid}"

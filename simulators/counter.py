@@ -1,9 +1,9 @@
 """A made-up cashier on the real client, who does by a seed all that may be done to a settlement.
 
-Cards are opened, bills previewed and settled; settlements are repeated, cancelled, reversed, also
-before they arrive. Nothing is ever left in doubt: whatever a reply's loss leaves open is repeated,
-asked for or reversed until its outcome is final. Not here: what was asked and answered
-(`journal.py`).
+Cards are opened, bills previewed and settled, some of them as visits; settlements are repeated,
+cancelled, reversed, also before they arrive. Nothing is ever left in doubt: whatever a reply's loss
+leaves open is repeated, asked for or reversed until its outcome is final. Not here: what was asked
+and answered (`journal.py`).
 """
 
 import asyncio
@@ -23,6 +23,8 @@ from protocol.terminal.messages import (
     Bill,
     Cancel,
     CardOpened,
+    Lines,
+    LinesCancel,
     MemberFound,
     MemberQuery,
     MessageType,
@@ -33,11 +35,14 @@ from protocol.terminal.messages import (
     Refund,
     Refunded,
     RefundLine,
+    Register,
+    Registered,
     Reverse,
     Settle,
     Settled,
     Status,
     StatusFound,
+    VisitLine,
 )
 from simulators.card.population_cards import find_card, iterate_cards
 from simulators.card.simulated_card import SimulatedCard
@@ -65,6 +70,7 @@ _COMPUTABLE = frozenset({Algorithm.TRIPLE_DES, Algorithm.SM4})
 _IN_DOUBT_REPEAT = 0.4
 _IN_DOUBT_ASK = 0.7  # above, a settlement is reversed
 _HALF_E4 = 5_000
+_BY_VISIT = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +217,19 @@ class Cashier:
         session = self._sessions.get(patient.psn_no) or await self._open(patient)
         if not session:
             return
+        lines = preview.bill.lines
+        if self._random.random() < _BY_VISIT:
+            visit = await self._by_visit(preview.bill, patient)
+            if visit is None:
+                return
+            preview = structs.replace(preview, bill=visit)
         shown = await self._ask(MessageType.PREVIEW, preview, card_session=session)
         if advice_of(shown.code) is Retry.OPEN_CARD:
             del self._sessions[patient.psn_no]
         if not isinstance(shown.body, Previewed):
             return
-        self._journal.previews.append(Shown(preview.bill, shown.body))
+        billed = structs.replace(preview.bill, lines=lines)
+        self._journal.previews.append(Shown(billed, shown.body))
         split = shown.body.split
         paid_by_accounts_fen = split.account_pay_fen + split.mutual_aid_fen
         body = Settle(preview.bill, split.fund_pay_fen, paid_by_accounts_fen, split.cash_fen)
@@ -320,8 +333,36 @@ class Cashier:
             *(self._carry_out(refund) for refund in refunds if refund is not None),
         )
 
+    async def _by_visit(self, bill: Bill, patient: Patient) -> Bill | None:
+        """Register a visit with the bill's lines, and one more that is given or taken back."""
+        body = Register(bill.insutype, bill.med_type, None, f"MZ{self._random.randrange(10**9)}")
+        register = self._begin(MessageType.REGISTER, body, patient)
+        await self._carry_out(register, patient)
+        registered = register.body_of_outcome
+        if not isinstance(registered, Registered):
+            return None
+        number = registered.mdtrt_id
+        lines = [
+            VisitLine(f"L{index}", registered.begins, line.item, line.name, line.price_microyuan,
+                      line.quantity_e4, line.gross_fen)
+            for index, line in enumerate(bill.lines)
+        ]  # fmt: skip
+        spare = structs.replace(lines[0], number="SPARE")
+        lines.append(spare)
+        is_refunded = self._random.random() < 0.5  # noqa: PLR2004 - every other time
+        if is_refunded:
+            back = {"quantity_e4": -spare.quantity_e4, "gross_fen": -spare.gross_fen}
+            lines.append(structs.replace(spare, number="BACK", refunds="SPARE", **back))
+        await self._carry_out(self._begin(MessageType.LINES, Lines(number, tuple(lines))))
+        if not is_refunded:
+            cancel = LinesCancel(number, ("SPARE",), _REASON)
+            await self._carry_out(self._begin(MessageType.LINES_CANCEL, cancel))
+        return structs.replace(bill, lines=(), mdtrt_id=number)
+
     async def _begin_refund(self, setl_id: str, bill: Bill) -> Attempt | None:
         """Choose what is given back and have it shown; nothing where that is refused."""
+        if bill.mdtrt_id:  # whose lines are not in it
+            return None
         numbers = range(1, len(bill.lines) + 1)
         chosen = self._random.sample(numbers, self._random.randint(1, len(bill.lines)))
         lines = tuple(
