@@ -68,7 +68,7 @@ class ReplayedClaim(Struct, frozen=True):
         fund_after_fen: Their sum.
         person_after_fen: What is the patient's.
         is_covered: Whether the draft has rules for such care.
-        lacks_facts: Whether the draft asks for what nobody looked up at the time.
+        lacks_facts: Whether the draft asks for filings that nobody looked up at the time.
     """
 
     entry_no: int
@@ -176,7 +176,7 @@ class ReplayRules:
         return self._found[key]
 
     def lacks_facts(self, draft: Policy, case: Case, version: str) -> bool:
-        """Tell whether a draft asks for what nobody looked up or kept when a claim was decided."""
+        """Tell whether a draft asks for filings that nobody looked up for a version's claims."""
         key = (draft.identity, version, case.med_type, case.disease)
         known = self._lacking.get(key)
         if known is None:
@@ -448,16 +448,9 @@ def _adjudicate(
 
 
 def _lacks_facts(draft: Policy, case: Case, version: Policy | None) -> bool:
-    """Tell whether a draft asks for what nobody looked up or kept when the claim was decided.
-
-    That is the person's filings, where the version then asked for none, and the class of the items
-    that its scheme did not cover.
-    """
+    """Tell whether a draft asks for filings that nobody looked up when a claim was decided."""
     scheme = draft.care_of(case.med_type, case.disease)
+    if scheme is None or not draft.needs_filings(scheme):
+        return False
     then = None if version is None else version.care_of(case.med_type, case.disease)
-    if scheme is None or version is None or then is None:
-        return scheme is not None
-    if draft.needs_filings(scheme) and not version.needs_filings(then):
-        return True
-    items = version.plans[then].items
-    return items is not None and items != draft.plans[scheme].items
+    return version is None or then is None or not version.needs_filings(then)

@@ -59,7 +59,7 @@ class Tally(Struct):
         claim_count: Claims looked at, undone ones and undoings included.
         undone_count: Settlements that were undone since, which count for nothing.
         uncovered_count: Settlements for which no draft has rules.
-        lacking_count: Settlements for which the draft asks for facts that nobody looked up then.
+        lacking_count: Settlements for which the draft asks for filings nobody looked up then.
         refused_count: Settlements that the draft refuses, so that the patient pays all.
         unreplayed_count: Settlements that could not be decided again.
         control_count: Settlements that were compared.

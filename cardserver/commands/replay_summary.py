@@ -53,7 +53,7 @@ def _counts(report: Report, say: Say) -> tuple[tuple[str, int], ...]:
         (say("草案未涉及", "without rules in the draft"), report.uncovered_count),
         (say("草案不予支付", "refused by the draft"), report.refused_count),
         (say("未能重算", "could not be replayed"), report.unreplayed_count),
-        (say("草案所需事实当时未查", "rest on facts not looked up then"), report.lacking_count),
+        (say("草案所需备案当时未查", "need filings not looked up then"), report.lacking_count),
         (say("对照核验", "compared with the version that decided"), report.control_count),
         (say("对照不一致", "of these differ"), report.difference_count),
     )
