@@ -22,17 +22,16 @@ from ledger.bulk_store import Row
 from ledger.database_store import Database
 
 _claim, _entry = tables.claim.c, ledger.entry.c
-_person, _institution = registry.person.c, registry.institution.c
+_person = registry.person.c
 _SETTLEMENTS = (
     select(
         _claim.person_no, _claim.business_date, _person.sex, _person.birth_date,
         _claim.entry_no, _claim.undoes, _entry.recorded_time_ms, _claim.care_date, _claim.insutype,
-        _claim.med_type, _claim.institution_no, _institution.kind, _institution.level,
-        _claim.card_no, _claim.total_fen, _claim.fund_pay_fen, _claim.detail,
+        _claim.med_type, _claim.institution_no, _claim.card_no, _claim.total_fen,
+        _claim.fund_pay_fen, _claim.detail,
     )
     .join(ledger.entry, _entry.entry_no == _claim.entry_no)
     .join(registry.person, _person.person_no == _claim.person_no)
-    .join(registry.institution, _institution.institution_no == _claim.institution_no)
     .where(
         _claim.person_no >= bindparam("first"),
         _claim.person_no < bindparam("end"),

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct, msgpack
 
 from cardserver.checks.values import CheckedLine, CheckedPlace, Occasion
 from cardserver.claims.values import Claim
+from cardserver.registry.values import InstitutionKind
 from ledger.bulk_store import Row, Statement
 from ledger.scripts import Script
 
@@ -23,29 +24,28 @@ LINES_MAX = 20_000
 
 _COLUMNS = (
     "c.entry_no, c.undoes, e.recorded_time_ms, c.care_date, c.insutype, c.med_type,"
-    " c.institution_no, i.kind, i.level, c.card_no, c.total_fen, c.fund_pay_fen, c.bill"
+    " c.institution_no, c.card_no, c.total_fen, c.fund_pay_fen, c.kept"
 )
 # What undoes a claim comes after it on the same person: whoever sees the one sees the other.
 _CLAIMS = (
     "SELECT t.entry_no, t.undoes, t.business_date, t.care_date, t.insutype, t.med_type,"
     " t.institution_no, t.card_no, t.total_fen, t.fund_pay_fen,"
-    " CASE WHEN t.undoes IS NULL THEN t.detail END AS bill"
+    " CASE WHEN t.undoes IS NULL THEN t.detail END AS kept"
     " FROM claim t WHERE t.person_no = {person_no} AND t.business_date >= {first_day}"
     f" ORDER BY t.business_date DESC, t.entry_no DESC LIMIT {CLAIMS_MAX}"
 )
-_JOINS = (
-    " JOIN entry e ON e.entry_no = c.entry_no"
-    " JOIN institution i ON i.institution_no = c.institution_no"
-)
 _KEY_COUNT = 2
+# OFFSET 0 keeps the inner query whole, so that it is an index's descent for each row.
 _POSTGRESQL = (
     f"SELECT k.person_no, k.first_day, {_COLUMNS}"
     " FROM unnest($1::bigint[], $2::integer[]) AS k(person_no, first_day)"
     f" CROSS JOIN LATERAL ({_CLAIMS.format(person_no='k.person_no', first_day='k.first_day')}) c"
-    + _JOINS
+    " CROSS JOIN LATERAL (SELECT recorded_time_ms FROM entry"
+    " WHERE entry_no = c.entry_no OFFSET 0) e"
 )
 _SQLITE = (
-    f"SELECT ?1, ?2, {_COLUMNS} FROM ({_CLAIMS.format(person_no='?1', first_day='?2')}) c" + _JOINS
+    f"SELECT ?1, ?2, {_COLUMNS} FROM ({_CLAIMS.format(person_no='?1', first_day='?2')}) c"
+    " JOIN entry e ON e.entry_no = c.entry_no"
 )
 _FIND_HISTORY = Statement(
     "select a person's latest claims",
@@ -80,6 +80,19 @@ class _Bill(Struct, frozen=True, array_like=True):
     mdtrt_id: str = ""
 
 
+class _Case(Struct, frozen=True, array_like=True):
+    insutype: str
+    med_type: str
+    person_type: str
+    age: int
+    institution_kind: int
+    institution_level: int
+
+
+class _Facts(Struct, frozen=True, array_like=True):
+    case: _Case
+
+
 class _Detail(Struct, frozen=True, array_like=True):
     """What of a stored detail matters here; all else is passed over."""
 
@@ -92,7 +105,7 @@ class _Detail(Struct, frozen=True, array_like=True):
     payer_person_no: Raw
     reason: Raw
     layers: Raw = _LEFT_OUT
-    facts: Raw = _LEFT_OUT
+    facts: _Facts | None = None
     visit_no: Raw = _LEFT_OUT
     checked: Raw = _LEFT_OUT
     replaces: int = 0
@@ -171,12 +184,17 @@ def _time_and_number(row: Row) -> tuple[int, int]:
 def occasion_of(row: Row) -> Occasion:
     """Make a settlement of a row of `_COLUMNS`."""
     (
-        claim_no, _, time_ms, day, insutype, med_type, institution_no, kind, level, card_no,
-        total_fen, fund_pay_fen, detail,
+        claim_no, _, time_ms, day, insutype, med_type, institution_no, card_no, total_fen,
+        fund_pay_fen, detail,
     ) = row  # fmt: skip
     kept = _DECODER.decode(detail)
     bill = kept.bill
     assert bill is not None, "what undoes nothing is a settlement, and has its bill"
+    # A claim of the time before facts were kept is taken for a hospital's without a level.
+    kind, level = InstitutionKind.HOSPITAL.value, 0
+    if kept.facts is not None:
+        case = kept.facts.case
+        kind, level = case.institution_kind, case.institution_level
     return Occasion(
         claim_no=claim_no,
         time_ms=time_ms,
