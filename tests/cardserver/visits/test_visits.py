@@ -5,9 +5,12 @@ import datetime as dt
 import pytest
 from msgspec.structs import replace
 
-from cardserver.claims.claims_store import accumulators
-from ledger.bulk_store import plain
+from cardserver.claims.claims_store import ClaimsParticipant, accumulators
+from cardserver.claims.settlement import needs_of
+from cardserver.claims.values import Needs, Presented
+from ledger.bulk_store import Query, Row, plain
 from ledger.ledger_store import balances
+from ledger.scripts import run_script
 from ledger.trial_balance_store import trial_balance
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -286,3 +289,31 @@ async def test_the_rows_beside_the_records_say_what_the_records_come_to(ward: Wa
 
 
 ROWS = "SELECT visit_no, state, ends, record_count FROM visit"
+
+
+async def test_a_group_that_asks_about_no_visit_reads_nothing_of_visits(ward: Ward) -> None:
+    """The hot path: a bill with lines of its own costs no statement more."""
+
+    def statements(needs: Needs) -> list[str]:
+        """What a group runs for a request, on empty tables."""
+        participant, asked = ClaimsParticipant(), []
+
+        def answer(query: Query) -> list[Row]:
+            asked.append(query.statement.name)
+            return []
+
+        book, persons = run_script(participant.find([needs], {}), answer)
+        run_script(participant.lock(book, sorted(persons)), answer)
+        run_script(participant.read(book, [needs]), answer)
+        return asked
+
+    bill = messages.Bill("310", "11", 100, uses_account=True, invoice="", lines=())
+    presented = Presented(PERSON, 10, 2)
+    settle = needs_of(bill, presented, ward.rules, terminal_no=1, today=20261121)
+    plainly = statements(settle)
+    assert not [name for name in plainly if "visit" in name or "filing" in name]
+    visit = needs_of(
+        replace(bill, mdtrt_id="7"), presented, ward.rules, terminal_no=1, today=20261121
+    )
+    # Whose it is, before the lock; then the visit. What is not there has no records to read.
+    assert [name for name in statements(visit) if "visit" in name] == ["select visit"] * 2
