@@ -172,7 +172,7 @@ def _class_steps(
 
 def _scope_steps(workings: Workings, split: Split) -> Iterator[ExplanationStep]:
     identity, plan = workings.identity, workings.plan
-    case_zh, case_en = words_of_case(workings.case)
+    case_zh, case_en = words_of_case(workings.case, plan)
     yield ExplanationStep(
         f"{identity}/{workings.path}",
         f"{case_zh}，政策范围内合计：{yuan(split.total_fen)} − {yuan(split.fully_own_fen)} − "

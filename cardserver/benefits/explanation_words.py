@@ -6,7 +6,7 @@ Not here: the steps (`explanation.py`), what a policy's keys are called (`policy
 from collections.abc import Sequence
 
 from cardserver.benefits.circumstances import type_of_kind
-from cardserver.benefits.plan import PlanCap
+from cardserver.benefits.plan import Plan, PlanCap
 from cardserver.benefits.values import BillLine, Case, ItemClass, yuan
 
 PER_ZH = {"year": "本年度", "admission": "本次住院", "bill": "本单"}
@@ -69,7 +69,7 @@ def words_of_class(number: int) -> tuple[str, str]:
     return _CLASS_ZH[item_class], _CLASS_EN[item_class]
 
 
-def words_of_case(case: Case) -> tuple[str, str]:
+def words_of_case(case: Case, plan: Plan) -> tuple[str, str]:
     """Say who is treated where, and how they came."""
     person_zh = _PERSON_ZH.get(case.person_type, f"人员类别{case.person_type}")
     person_en = _PERSON_EN.get(case.person_type, f"person type {case.person_type}")
@@ -83,8 +83,9 @@ def words_of_case(case: Case) -> tuple[str, str]:
         kind_en += f", {_REFERRAL_EN[case.referral]}"
     if not case.is_designated:
         kind_zh, kind_en = f"{kind_zh}，非定点", f"{kind_en}, not the designated one"
-    if case.disease:
-        kind_zh, kind_en = f"{kind_zh}，病种{case.disease}", f"{kind_en}, disease {case.disease}"
+    if plan.disease_zh:
+        kind_zh += f"，{plan.disease_zh}（{case.disease}）"
+        kind_en += f", {plan.disease_en} ({case.disease})"
     return (
         f"{person_zh}，{case.age}岁，{kind_zh}",
         f"{capitalised(person_en)}, aged {case.age}, {kind_en}",

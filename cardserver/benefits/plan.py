@@ -118,6 +118,8 @@ class Plan(Struct, frozen=True):
         is_cash_in_jiao: Whether cash is cut to the jiao.
         has_stays: Whether bills count as inpatient.
         clearing_type: Under which the bill is cleared.
+        disease_zh: What the disease is called; empty without one.
+        disease_en: The same in English.
     """
 
     deductible: PlanDeductible | None
@@ -134,6 +136,8 @@ class Plan(Struct, frozen=True):
     is_cash_in_jiao: bool
     has_stays: bool
     clearing_type: int
+    disease_zh: str
+    disease_en: str
 
 
 class PlanExclusion(Struct, frozen=True, gc=False):
@@ -264,6 +268,12 @@ class Plans:
             if account is not rules.account:
                 account_rule = f"{path}.account[{index}]"
         clearing_type = CLEARED_INPATIENT if self.has_stays else CLEARED_OUTPATIENT
+        titles = [
+            (disease.title_zh, disease.title_en)
+            for disease in self._document.diseases
+            if disease.code == case.disease
+        ]
+        disease_zh, disease_en = titles[0] if titles else ("", "")
         return Plan(
             deductible=deductible,
             bands=_bands(rules.bands, f"{path}.bands", case),
@@ -283,6 +293,8 @@ class Plans:
             is_cash_in_jiao=self._document.cash_rounding == "jiao",
             has_stays=self.has_stays,
             clearing_type=CLEARED_PHARMACY if case.institution_kind == _PHARMACY else clearing_type,
+            disease_zh=disease_zh,
+            disease_en=disease_en,
         )
 
 

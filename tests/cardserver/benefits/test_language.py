@@ -156,6 +156,8 @@ def test_a_special_scheme_covers_its_items_only() -> None:
     assert result.moved[0] == Moved("chronic", Accumulated(30_000, 100_000, 49_000, 0, 0))
     assert "Line 3: not among the scheme's items, the patient's own: 50.00" in rules_told(result)
     assert "special[0].bands[0].ratios[0]" in rules_told(result)
+    assert "Active, aged 45, hospital of level 3, Hypertension (M039)" in rules_told(result)
+    assert "三级医院，高血压（M039）" in rules_told(result)
 
 
 def test_a_special_schemes_limits_and_deductible_count_with_others() -> None:
