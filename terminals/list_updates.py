@@ -68,9 +68,10 @@ class ListUpdates:
         """Note the newest versions, and have the background look after them."""
         try:
             self._lists.hear(lists)
+            is_behind = bool(self.behind())
         except ListsError:
             return  # nothing depends on a list: the next reply says it again
-        if self.behind():
+        if is_behind:
             self._is_idle.clear()
             self._news.set()
 

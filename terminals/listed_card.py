@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from protocol.card.catalogue import OPENINGS
+from protocol.card.cv_certificate import CertificateError
 from protocol.card.errors import CardDataError
 from protocol.card.profiles import egk, social_security_card, taiwan_nhi, thai_nhso
 from protocol.card.script import Batch, Script
@@ -32,7 +33,10 @@ def card_subject(opening: int, atr: bytes, answers: Sequence[bytes]) -> bytes | 
     """
     for known in OPENINGS:
         if known.number == opening:
-            named = _NAMES[known.profile](atr, known.batch, tuple(answers))
+            try:
+                named = _NAMES[known.profile](atr, known.batch, tuple(answers))
+            except (CardDataError, CertificateError, IndexError, ValueError):
+                return None  # whatever card this is, the centre says so
             return None if named is None else _subject(known.profile, *named)
     return None
 
@@ -70,8 +74,6 @@ def _told(script: Script[T], answers: tuple[bytes, ...]) -> T | None:
     except StopIteration as stop:
         result: T = stop.value
         return result
-    except (CardDataError, IndexError):
-        return None
     finally:
         script.close()
     return None

@@ -126,7 +126,7 @@ class Lists:
             self._connection = sqlite3.connect(file, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
-            raise ListsError(f"{file}: {error}") from error
+            raise ListsError(f"{file}: {error}; remove it, the lists come anew") from error
 
     def __enter__(self) -> Self:
         """Begin."""

@@ -113,8 +113,15 @@ class FileForm(Generic[R]):
     def __post_init__(self) -> None:
         self.by_name.update({name: one for one in self.columns for name in one.names})
 
-    def read(self, rows: Iterator[SheetRow], source: str) -> Iterator[Placed[R] | Rejection]:
+    def read(
+        self, rows: Iterator[SheetRow], source: str, called: dict[str, str] | None = None
+    ) -> Iterator[Placed[R] | Rejection]:
         """Read and check every row below the header.
+
+        Args:
+            rows: The header first.
+            source: What the file is called.
+            called: Is told what the header calls each field.
 
         Raises:
             ImportFileError: The header is not one.
@@ -126,6 +133,8 @@ class FileForm(Generic[R]):
         while names and not names[-1]:
             names.pop()
         columns = self._columns_of(names, source)
+        if called is not None:
+            called.update({one.field: name for one, name in zip(columns, names, strict=True)})
         for row in rows:
             yield self._checked(names, columns, row)
 

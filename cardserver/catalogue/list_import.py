@@ -4,9 +4,9 @@ Not here: the columns (`columns.py`), which rows go together (`merging.py`), tra
 (`lists_store.py`).
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic
 
@@ -41,11 +41,13 @@ class Source(Generic[R]):
         name: For the list's history and for refusals.
         rows: The header first.
         form: What its columns mean.
+        called: What its header calls each field, once it was read.
     """
 
     name: str
     rows: Iterator[SheetRow]
     form: FileForm[R]
+    called: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ async def import_items(  # noqa: PLR0913 - choices of the command, by name
     placed, rejections = _read(source, on_progress)
     check: Check[CatalogueRow] = refuse_nothing if accepts_jumps else refuse_jumps
     return await _bring(
-        database, CATALOGUE, placed, rejections, check, (actor, clock, source.name),
+        database, CATALOGUE, placed, rejections, check, (actor, clock, source),
         corrects=corrects, is_dry=is_dry,
     )  # fmt: skip
 
@@ -123,9 +125,10 @@ async def import_mapping(
             known.append(one)
         else:
             reason = "the catalogue has no such item"
-            rejections.append(Rejection(one.line, "item", reason))
+            column = source.called.get("item", "item")
+            rejections.append(Rejection(one.line, column, reason))
     return await _bring(
-        database, MAPPING, known, rejections, refuse_nothing, (actor, clock, source.name),
+        database, MAPPING, known, rejections, refuse_nothing, (actor, clock, source),
         corrects=True, is_dry=is_dry, owners={one.row.institution_no for one in known},
     )  # fmt: skip
 
@@ -154,7 +157,7 @@ def _read(
 ) -> tuple[list[Placed[R]], list[Rejection]]:
     placed: list[Placed[R]] = []
     rejections: list[Rejection] = []
-    for count, one in enumerate(source.form.read(source.rows, source.name), 1):
+    for count, one in enumerate(source.form.read(source.rows, source.name, source.called), 1):
         if isinstance(one, Rejection):
             rejections.append(one)
         else:
@@ -171,26 +174,26 @@ async def _bring(  # noqa: PLR0913 - as above
     placed: list[Placed[R]],
     rejections: list[Rejection],
     check: Check[R],
-    by: tuple[Actor, Clock, str],
+    by: tuple[Actor, Clock, Source[R]],
     *,
     corrects: bool,
     is_dry: bool,
     owners: Iterable[int | None] = (None,),
 ) -> Imported:
-    actor, clock, name = by
+    actor, clock, source = by
     if is_dry:
         version = await to.newest(database)
         merged = merge(await present_rows(database, to, owners), placed, check, corrects=corrects)
-        return _imported(version, merged, rejections)
+        return _imported(version, merged, rejections, source.called)
     claim = await to.claim(database, clock)
     try:
         merged = merge(await present_rows(database, to, owners), placed, check, corrects=corrects)
-        version = await _publish(claim, merged, actor, name)
+        version = await _publish(claim, merged, actor, source.name)
     except BaseException:  # what stands unpublished, the next claim removes
         with suppress(StoreError):
             await claim.release()
         raise
-    return _imported(version, merged, rejections)
+    return _imported(version, merged, rejections, source.called)
 
 
 async def _publish(claim: Claim[R], merged: Merged[R], actor: Actor, name: str) -> int:
@@ -202,8 +205,18 @@ async def _publish(claim: Claim[R], merged: Merged[R], actor: Actor, name: str) 
     return await claim.publish(actor, name, added=len(merged.added), changed=len(merged.changed))
 
 
-def _imported(version: int, merged: Merged[R], rejections: list[Rejection]) -> Imported:
-    every = sorted([*rejections, *merged.rejections], key=lambda one: one.line)
+def _imported(
+    version: int, merged: Merged[R], rejections: list[Rejection], called: Mapping[str, str]
+) -> Imported:
+    told: list[Rejection] = [
+        Rejection(
+            one.line,
+            ", ".join(called.get(name, name) for name in one.column.split(", ")),
+            one.reason,
+        )
+        for one in merged.rejections
+    ]
+    every: list[Rejection] = sorted([*rejections, *told], key=lambda one: one.line)
     return Imported(version, len(merged.added), len(merged.changed), merged.unchanged, tuple(every))
 
 

@@ -196,7 +196,10 @@ class Desk:
     def _look_up(self, opening: int, atr: bytes, answers: tuple[bytes, ...]) -> None:
         """Warn at once of a card on the revocation list that is held; the centre decides."""
         subject = card_subject(opening, atr, answers)
-        self.listed_reason = 0 if subject is None else self.lists.reason(CARD, subject)
+        try:
+            self.listed_reason = 0 if subject is None else self.lists.reason(CARD, subject)
+        except ListsError:
+            return
         if self.listed_reason:
             warn_of_listed(self.listed_reason, self.list_updates.list_version)
 
