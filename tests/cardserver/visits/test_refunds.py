@@ -2,10 +2,12 @@
 
 import datetime as dt
 
+from cardserver.claims.accumulators_store import visit_counts
 from ledger.trial_balance_store import trial_balance
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import VisitLineState, VisitState
+from tests.cardserver.claims.fund import PERSON, bill
 from tests.cardserver.claims.refunds import ONE_E4, decoded, refund
 from tests.cardserver.visits.test_visits import used
 from tests.cardserver.visits.ward import Ward
@@ -97,3 +99,19 @@ async def test_a_number_that_looks_like_ours_is_no_obstacle(ward: Ward) -> None:
     settled = (await ward.settled(visit)).setl_id
     refunded = decoded(await refund(ward, settled, [(1, ONE_E4)]))
     assert refunded.given_back.total_fen == 500_000
+
+
+async def test_a_stay_settled_in_parts_and_refunded_counts_once(ward: Ward) -> None:
+    visit = await ward.admitted(FIRST)
+    await ward.charged(visit, (FIRST, 500_000), (FIRST, 200_000))
+    first = await ward.settled(visit, D(2026, 11, 12))
+    await ward.charged(visit, (LAST, 300_000))
+    await ward.settled(visit)
+    await refund(ward, first.setl_id, [(2, ONE_E4)])
+    for _ in range(2):
+        await ward.settle(bill(("A1", 10_000)))
+    cancelled = await ward.settle(bill(("A1", 10_000)))
+    await ward.cancel(str(cancelled.entry_no))
+    counts = await ward.database.fetch_script(visit_counts(PERSON, 2026))
+    assert counts == {("310", "11"): 2, ("310", "21"): 1}
+    assert await ward.database.fetch_script(visit_counts(PERSON, 2025)) == {}
