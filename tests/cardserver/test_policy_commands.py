@@ -9,18 +9,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import Result
+from msgspec import Struct
+from msgspec.structs import fields
 from typer.testing import CliRunner
 
 from benchmarks.replay import make_claims
+from cardserver.benefits import policy_document
 from cardserver.benefits.circumstances import Circumstances, circumstances, tables_of
 from cardserver.benefits.plan import PlanExclusion
 from cardserver.benefits.policy import load_policy
 from cardserver.benefits.policy_cases import Atom, Dimension, Interval, Side, dimensions, where_of
 from cardserver.benefits.policy_document import KINDS, Rows
 from cardserver.benefits.policy_table import rows_value
+from cardserver.benefits.policy_words import _CODES, _KEYS, _VALUES
 from cardserver.benefits.values import Case
 from cardserver.cli import app
 from cardserver.config import load_config
@@ -229,6 +234,28 @@ def test_whatever_the_language_has_is_shown(tmp_path: Path) -> None:
         "Uraemia (M02) │ 60,000", "special scheme: Chronic diseases", "80 and older │ yes",
     ):  # fmt: skip
         assert words in squeezed, words
+
+
+def test_every_key_and_value_of_the_language_has_words() -> None:
+    classes = [one for one in vars(policy_document).values() if isinstance(one, type)]
+    structs = [one for one in classes if issubclass(one, Struct) and one is not Struct]
+    said = [(field.name, field.type) for struct in structs for field in fields(struct)]
+    ends = ("_from", "_below", "_to", "_zh", "_en", "_amount")  # told by what they belong to
+    without = {name for name, _ in said if name not in _KEYS and not name.endswith(ends)}
+    without |= {
+        value
+        for name, type_ in said
+        for value in literals(type_)
+        if value not in _VALUES and (name, value) not in _CODES
+    }
+    assert without == set()
+
+
+def literals(type_: object) -> set[str]:
+    found: set[str] = set()
+    for argument in get_args(type_):
+        found |= {argument} if isinstance(argument, str) else literals(argument)
+    return found
 
 
 def test_whatever_the_language_has_is_compared(tmp_path: Path) -> None:
