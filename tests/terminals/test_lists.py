@@ -20,7 +20,8 @@ from protocol.terminal.messages import (
     RevocationRow,
 )
 from terminals.bill_file import BillFileError, decode_bill
-from terminals.bill_notes import notes_of
+from terminals.bill_notes import Note, notes_of
+from terminals.commands.result import NOTES_MAX, warn_of_lines, warn_of_listed
 from terminals.list_updates import ListUpdates
 from terminals.listed_card import CARD, card_subject
 from terminals.lists import ListName, Lists, ListsError
@@ -224,3 +225,20 @@ def test_a_card_is_named_by_what_it_first_says() -> None:
     assert card_subject(99, atr, (b"\x90\x00",)) is None
     steps = social_security_card.OPENING
     assert card_subject(1, atr, tuple(b"\x6a\x82" for _ in steps)) is None
+
+
+def test_what_the_cashier_is_told_stands_apart_from_results(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    warn_of_listed(2, 41)
+    warn_of_listed(15, 41)
+    warn_of_lines([Note(number, "丙类", "class C") for number in range(1, NOTES_MAX + 3)])
+    said = capsys.readouterr()
+    assert said.out == ""
+    first, second, *lines = said.err.splitlines()
+    assert "revocation list 41" in first
+    assert "已挂失" in first
+    assert "lost" in first
+    assert "revoked" in second
+    assert len(lines) == NOTES_MAX + 1
+    assert "2 more lines" in lines[-1]
