@@ -21,32 +21,15 @@ from cardserver.benefits.values import (
     BillLine,
     BillRefusal,
     Case,
-    Moved,
     Split,
     Stay,
-    added,
-    given_back,
 )
 from cardserver.claims.claim_detail import decode_detail
-from cardserver.claims.replay_detail import Paid, ReplayDetail, read_detail
+from cardserver.claims.replay_detail import Paid, read_detail
+from cardserver.claims.replay_track import Event, StoredClaim, Track, Used, YearKey
 from cardserver.claims.values import Facts
 
 _FIRST_DAY, _LAST_DAY = 10101, 99991231
-
-YearKey = tuple[int, str]  # of which year, in which insurance
-Used = dict[str, Accumulated]  # by row
-
-
-class StoredClaim(Struct, frozen=True):
-    """A claim as the database has it."""
-
-    entry_no: int
-    institution_no: int
-    business_date: int
-    undoes: int | None
-    insutype: str
-    policy: str
-    detail: bytes
 
 
 class Months(Struct, frozen=True):
@@ -115,33 +98,6 @@ class PersonReplayed(Struct):
     control_count: int = 0
 
 
-class _Event(Struct, frozen=True):
-    """A claim with its detail read.
-
-    Attributes:
-        stay_no: Of which stay it is, those that it continues included; 0 of none.
-    """
-
-    claim: StoredClaim
-    detail: ReplayDetail
-    stay_no: int
-
-    @property
-    def year_key(self) -> YearKey:
-        """Which accumulators it moved."""
-        return self.detail.year, self.claim.insutype
-
-
-class _Settled(Struct, frozen=True):
-    """What a settlement moved under a track's rules, and what it moved as stored."""
-
-    moved: tuple[Moved, ...]
-    stored: tuple[Moved, ...]
-    year: int
-    stay_no: int
-    stay: Stay | None
-
-
 class ReplayRules:
     """The rules of a replay: every version that ever decided, and the drafts.
 
@@ -184,72 +140,6 @@ class ReplayRules:
         return known
 
 
-class _Track:
-    """Accumulators and stays of one person, as one set of rules makes them."""
-
-    def __init__(self, start: Mapping[YearKey, Used]) -> None:
-        self._used = {key: dict(rows) for key, rows in start.items()}
-        self._settled: dict[int, _Settled] = {}
-        self._stays: dict[int, dict[tuple[int, str], Accumulated]] = {}  # by year and row
-
-    def used(self, key: YearKey) -> Used:
-        """Return what was used in a year, by row."""
-        return self._used.setdefault(key, {})
-
-    def stay_of(self, event: _Event, stay: Stay | None) -> Stay | None:
-        """Return a stay that goes on, as these rules have made it."""
-        if stay is None:
-            return None
-        replaced = self._settled.get(event.detail.replaces)
-        if replaced is not None:  # what remains after a refund goes on where the original did
-            return replaced.stay
-        apart = self._stays.get(event.stay_no)
-        if apart is None:
-            return stay
-        own, earlier = stay.moved, stay.earlier_years
-        layers = {one.scheme: one.amounts for one in stay.layers}
-        for (year, row), amounts in apart.items():
-            if row:
-                layers[row] = added(layers.get(row, NOTHING_USED), amounts)
-                continue
-            own = added(own, amounts)
-            if year < event.detail.year:
-                earlier = added(earlier, amounts)
-        return Stay(stay.admission, own, tuple(Moved(*item) for item in layers.items()), earlier)
-
-    def settle(self, event: _Event, moved: tuple[Moved, ...], stay: Stay | None = None) -> None:
-        """Take up what a settlement moved under these rules."""
-        detail = event.detail
-        done = _Settled(moved, detail.moved, detail.year, event.stay_no, stay)
-        self._settled[event.claim.entry_no] = done
-        self._add(event.year_key, moved)
-        self._part(done, moved, detail.moved)
-
-    def undo(self, event: _Event) -> None:
-        """Give back what the settlement moved that is undone here."""
-        original = self._settled.get(event.claim.undoes or 0)
-        if original is None:  # settled before the first replayed month
-            self._add(event.year_key, event.detail.moved)
-            return
-        self._add(event.year_key, given_back(original.moved))
-        self._part(original, original.stored, original.moved)
-
-    def _add(self, key: YearKey, moved: Iterable[Moved]) -> None:
-        used = self.used(key)
-        for one in moved:
-            used[one.scheme] = added(used.get(one.scheme, NOTHING_USED), one.amounts)
-
-    def _part(self, settled: _Settled, more: tuple[Moved, ...], less: tuple[Moved, ...]) -> None:
-        """Note how far a stay is from what was kept of it: that holds what was moved then."""
-        if not settled.stay_no or more == less:
-            return
-        apart = self._stays.setdefault(settled.stay_no, {})
-        for side in (more, given_back(less)):
-            for index, one in enumerate(side):
-                key = settled.year, one.scheme if index else ""
-                apart[key] = added(apart.get(key, NOTHING_USED), one.amounts)
-
-
 def replay_person(
     person_no: int,
     claims: Sequence[StoredClaim],
@@ -272,7 +162,7 @@ def replay_person(
     events = [_event(claim, rules, chains) for claim in claims]
     undone = {claim.undoes for claim in claims if claim.undoes is not None}
     start = _before(now, events)
-    draft, control = _Track(start), _Track(start)
+    draft, control = Track(start), Track(start)
     found = PersonReplayed(person_no, [], [], [], [])
     for event in events:
         claim = event.claim
@@ -292,17 +182,17 @@ def replay_person(
     return found
 
 
-def _event(claim: StoredClaim, rules: ReplayRules, chains: Mapping[int, int]) -> _Event:
+def _event(claim: StoredClaim, rules: ReplayRules, chains: Mapping[int, int]) -> Event:
     detail = read_detail(claim.detail)
     stay_no = detail.visit_no
     if stay_no in chains:
         version = rules.versions.get(claim.policy)
         if version is None or version.is_one_stay_after_transfer(detail.scheme):
             stay_no = chains[stay_no]
-    return _Event(claim, detail, stay_no)
+    return Event(claim, detail, stay_no)
 
 
-def _before(now: Mapping[YearKey, Used], events: Iterable[_Event]) -> dict[YearKey, Used]:
+def _before(now: Mapping[YearKey, Used], events: Iterable[Event]) -> dict[YearKey, Used]:
     """Take off what the claims moved: what was accumulated before them."""
     start = {key: dict(rows) for key, rows in now.items()}
     for event in events:
@@ -320,7 +210,7 @@ def _before(now: Mapping[YearKey, Used], events: Iterable[_Event]) -> dict[YearK
 
 
 def _decide(
-    event: _Event, track: _Track, rules: ReplayRules, found: PersonReplayed, *, is_undone: bool
+    event: Event, track: Track, rules: ReplayRules, found: PersonReplayed, *, is_undone: bool
 ) -> None:
     """Decide one settlement by the draft, or else by the version that decided it then."""
     claim, detail, facts = event.claim, event.detail, event.detail.facts
@@ -375,7 +265,7 @@ def _decide(
     )
 
 
-def _check(event: _Event, track: _Track, rules: ReplayRules, found: PersonReplayed) -> None:
+def _check(event: Event, track: Track, rules: ReplayRules, found: PersonReplayed) -> None:
     """Decide one settlement by the version that decided it, and compare."""
     claim, detail, facts = event.claim, event.detail, event.detail.facts
     lines = detail.lines
@@ -389,11 +279,11 @@ def _check(event: _Event, track: _Track, rules: ReplayRules, found: PersonReplay
 
 
 def _difference(
-    event: _Event,
+    event: Event,
     facts: Facts,
     lines: Sequence[BillLine],
     policy: Policy | None,
-    track: _Track,
+    track: Track,
 ) -> str:
     """Say in what a settlement is decided otherwise today; empty where it is not."""
     detail = decode_detail(event.claim.detail)
@@ -428,7 +318,7 @@ def _amounts(used: Accumulated) -> str:
 
 
 def _adjudicate(
-    event: _Event,
+    event: Event,
     facts: Facts,
     lines: Sequence[BillLine],
     policy: Policy,

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from cardserver.benefits.values import Accumulated
 from cardserver.claims import tables
-from cardserver.claims.replay import Months, StoredClaim, Used, YearKey
+from cardserver.claims.replay import Months
+from cardserver.claims.replay_track import StoredClaim, Used, YearKey
 from cardserver.visits import tables as visits
 from ledger import tables as ledger
 from ledger.bulk_store import plain

@@ -17,10 +17,11 @@ from cardserver.benefits.values import Stay as StayBefore
 from cardserver.claims import tables
 from cardserver.claims.claim_detail import decode_detail, encode_detail
 from cardserver.claims.claims_store import claims_participants
-from cardserver.claims.replay import Months, StoredClaim, _Event, _Track
+from cardserver.claims.replay import Months
 from cardserver.claims.replay_detail import ReplayDetail
 from cardserver.claims.replay_report import Report, Tally, band_of, report_of
 from cardserver.claims.replay_store import PersonRange, person_ranges
+from cardserver.claims.replay_track import Event, StoredClaim, Track
 from cardserver.claims.replay_work import Job, RangeReplayed, replay_ranges
 from cardserver.claims.values import ClaimsWriter, Presented
 from cardserver.visits.opening import admit_work
@@ -360,11 +361,11 @@ def test_a_stay_knows_what_the_draft_moved_in_earlier_years() -> None:
     def moved(deductible_fen: int) -> tuple[Moved, ...]:
         return (Moved("inpatient", Accumulated(deductible_fen, 500_000, 0, 0, 1)),)
 
-    def event(number: int, year: int, stored: tuple[Moved, ...]) -> _Event:
+    def event(number: int, year: int, stored: tuple[Moved, ...]) -> Event:
         detail = ReplayDetail(None, 0, (), 0, 0, stored, "inpatient", year, None, 9, 0)
-        return _Event(StoredClaim(number, 1, 0, None, "310", "", b""), detail, 9)
+        return Event(StoredClaim(number, 1, 0, None, "310", "", b""), detail, 9)
 
-    track = _Track({})
+    track = Track({})
     track.settle(event(1, 2025, moved(130_000)), moved(200_000))
     track.settle(event(2, 2026, moved(0)), moved(1_000))
     kept = StayBefore(1, Accumulated(130_000, 1_000_000, 0, 0, 2), (), moved(130_000)[0].amounts)
