@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from msgspec import json
 
 from cardserver.benefits.policy_words import Words, value_words
-from cardserver.claims.replay_report import PLOT_FILE, REPORT_FILE, Report, band_words
+from cardserver.claims.replay_files import PLOT_FILE, REPORT_FILE
+from cardserver.claims.replay_report import Report, band_words
 
 _FONTS = (
     "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Noto Sans CJK SC", "Source Han Sans SC",

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cardserver.benefits.policy import load_policy
 from cardserver.claims.replay import Months, ReplayRules, Unreplayed
-from cardserver.claims.replay_report import PLOT_FILE, ReportFiles, Tally, report_of
+from cardserver.claims.replay_files import PLOT_FILE, ReportFiles
+from cardserver.claims.replay_report import Tally, report_of
 from cardserver.claims.replay_store import PersonRange, institution_names, person_ranges
 from cardserver.claims.replay_work import CLAIMS_MAX, Job, RangeReplayed, replay_ranges
 from cardserver.commands.database import ConfigFile, open_database

@@ -1,6 +1,6 @@
 """A replay's report on the terminal: who pays, who gains and who loses, as tables.
 
-Not here: the command (`replay.py`), the files (`cardserver/claims/replay_report.py`).
+Not here: the command (`replay.py`), the files (`cardserver/claims/replay_files.py`).
 """
 
 from collections.abc import Callable, Iterator
