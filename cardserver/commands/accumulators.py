@@ -109,9 +109,7 @@ async def _repair(
     who, now_ms = acting_user().name, time.time_ns() // 1_000_000
     repaired = 0
     for person_no in dict.fromkeys(difference.key.person_no for difference in differing):
-        changed = await repair_person(
-            database, person_no, year=year, who=who, now_ms=now_ms
-        )
+        changed = await repair_person(database, person_no, year=year, who=who, now_ms=now_ms)
         repaired += len(changed)
     console.print(f"{repaired} rows repaired 已修正")
     return repaired
