@@ -86,6 +86,7 @@ class ClaimFound(Struct, frozen=True):
         list_version: Of the revocation list that the terminal held; 0 none.
         list_age_ms: For how long that list had been overtaken by then; None without one.
         checked: What the checks at the counter found; None where that is nothing.
+        mdtrt_id: The visit whose lines it settled, or reopened; empty for none.
     """
 
     setl_id: str
@@ -114,6 +115,7 @@ class ClaimFound(Struct, frozen=True):
     postings: tuple[Posted, ...]
     prints: tuple[Printed, ...]
     checked: Checked | None = None
+    mdtrt_id: str = ""
 
 
 class ClaimTold(Struct, frozen=True):
@@ -240,6 +242,7 @@ def _claim(entry_no: int, *, at_ms: int) -> Script[ClaimFound | None]:
         undone_by_msgid=undoing[0][2] if undoing else "",
         period=period,
         replaces=str(kept.replaces or ""),
+        mdtrt_id=str(kept.visit_no or ""),
         reason=kept.reason,
         scheme=kept.scheme,
         year=kept.year,

@@ -114,8 +114,11 @@ def _print_claim(console: Console, config: Config, claim: ClaimFound) -> None:
         f"{claim.insutype}, care 医疗类别 {claim.med_type}, care date 就诊日 {claim.care_date}, "
         f"policy 政策 {claim.policy}, period 会计期 {claim.period}"
     )
+    visit = f", visit 就诊编号 {claim.mdtrt_id}" if claim.mdtrt_id else ""
     how = f"exception 例外 {claim.exception}" if claim.exception else f"card 卡 {claim.card_no}"
-    console.print(f"operator 操作员 {claim.operator_no}, {how}, proof 验证级别 {claim.proof}")
+    console.print(
+        f"operator 操作员 {claim.operator_no}, {how}, proof 验证级别 {claim.proof}{visit}"
+    )
     if claim.list_age_ms is not None:
         console.print(
             f"revocation list 吊销名单 {claim.list_version}, "
