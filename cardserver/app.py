@@ -84,6 +84,7 @@ class Worker:
         self._config = config
         self._options = options
         self._stopping = asyncio.Event()
+        self._policy_texts: list[str] = []  # of the policies that decide now
 
     async def run(self) -> None:
         """Start, serve until a signal, drain."""
@@ -160,6 +161,7 @@ class Worker:
         anchors.revocations = revocations
         metrics = Metrics()
         metrics.watch_queue(lambda: float(writer.waiting_count))
+        self._policy_texts = await registry.policies()
         return Centre(
             config=config,
             clock=clock,
@@ -173,7 +175,7 @@ class Worker:
                 life_ms=config.cards.session_life_ms,
             ),
             rules=Rules(
-                PolicyBook([load_policy(text) for text in await registry.policies()]),
+                PolicyBook([load_policy(text) for text in self._policy_texts]),
                 await catch_up(database, Catalogue()),
                 checks_of(await stored_rules(database)),
             ),
@@ -279,20 +281,19 @@ class Worker:
 
     async def _refresh_rules(self, centre: Centre) -> None:
         """Take up policies that were activated since; a version once activated never changes."""
-        known = await centre.registry.policies()
         while True:
             await asyncio.sleep(_RULES_REFRESH_S)
             try:
                 texts = await centre.registry.policies()
-                if texts == known:  # not their number: one may take another one's place
+                if texts == self._policy_texts:  # not their number: one may take another one's place
                     continue
                 policies = PolicyBook([load_policy(text) for text in texts])
             except (StoreError, PolicyError) as error:
                 log.warning("policies can't be read; those known go on", error=str(error))
             else:
-                known = texts
+                self._policy_texts = texts
                 centre.rules = replace(centre.rules, policies=policies)
-                log.info("policies taken up", count=len(known))
+                log.info("policies taken up", count=len(texts))
 
     async def _refresh_checks(self, centre: Centre) -> None:
         """Take up rules of checks that were activated since, and institutions that were placed."""
