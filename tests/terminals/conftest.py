@@ -274,6 +274,9 @@ class Centre:
                 code, answer, setl_id = self.refund(body, now_ms)
                 if not body.commits:
                     return code, answer
+            case m.Register() | m.Admit():
+                day = dt.date(2026, 11, 21)
+                answer = m.Registered(f"V{len(self.stored) + 1}", PERSON.psn_no, day, now_ms)
             case m.Reverse():
                 answer = self.reverse(body.original_msgid)
             case m.PrintAck():

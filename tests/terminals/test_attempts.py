@@ -180,6 +180,61 @@ async def test_the_same_refund_again_follows_the_one_in_doubt(
     assert centre.count(MessageType.REFUND) == 1
 
 
+REGISTER = m.Register("310", "11", None, "MZ-1")
+
+
+async def test_a_registration_in_doubt_is_repeated_not_reversed(
+    centre: Any, counter: Counter
+) -> None:
+    centre.rule(MessageType.REGISTER, centre.lose_reply)
+    outcome = await counter.runner.record(MessageType.REGISTER, REGISTER, card_session=b"x")
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert isinstance(outcome.body, m.Registered)
+    assert (centre.count(MessageType.REVERSE), centre.count(MessageType.STATUS)) == (0, 0)
+    msgids = {one.msgid for one in centre.requests if one.type == MessageType.REGISTER}
+    assert msgids == {outcome.attempt.msgid}
+    assert counter.outbox.open_attempts() == []
+
+
+async def test_the_same_registration_again_follows_the_one_in_doubt(
+    centre: Any, counter: Counter
+) -> None:
+    new = msgspec.structs.replace(counter.runner._new(MessageType.REGISTER, REGISTER), psn_no="7")
+    counter.outbox.add(new)
+    counter.outbox.release(new.msgid)
+    other = await counter.runner.record(MessageType.REGISTER, REGISTER, psn_no="8")
+    assert not other.is_taken_up
+    outcome = await counter.runner.record(
+        MessageType.REGISTER, REGISTER, card_session=b"newer", psn_no="7"
+    )
+    assert outcome.is_taken_up
+    assert outcome.attempt.msgid == new.msgid
+    assert outcome.attempt.state is AttemptState.SETTLED
+    (sent,) = [one for one in centre.requests if one.msgid == new.msgid]
+    assert sent.card_session == b"newer"
+    # Once it has ended, the same again is another visit.
+    third = await counter.runner.record(MessageType.REGISTER, REGISTER, psn_no="7")
+    assert third.attempt.msgid != new.msgid
+
+
+async def test_a_registration_in_doubt_whose_card_session_ended_is_repeated_with_a_new_one(
+    centre: Any, counter: Counter
+) -> None:
+    async def reopened() -> bytes:
+        return b"reopened"
+
+    counter.runner._reopen_card = reopened
+    centre.rule(
+        MessageType.REGISTER,
+        centre.lose_request,
+        centre.refusing(ResponseCode.CARD_SESSION_EXPIRED),
+    )
+    outcome = await counter.runner.record(MessageType.REGISTER, REGISTER, card_session=b"old")
+    assert outcome.attempt.state is AttemptState.SETTLED
+    sessions = [one.card_session for one in centre.requests if one.type == MessageType.REGISTER]
+    assert (sessions[0], sessions[-1]) == (b"old", b"reopened")
+
+
 async def test_a_late_reply_is_taken(
     centre: Any, config: TerminalConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
