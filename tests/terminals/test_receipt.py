@@ -249,3 +249,31 @@ def test_width_counts_wide_and_combining_characters() -> None:
     assert width_of("张三ab") == 6
     assert width_of("（）") == 4
     assert width_of("e\u0301") == 1
+
+
+def visit_bill(med_type: str = "21", until: dt.date | None = None) -> m.Bill:
+    return m.Bill(
+        "310", med_type, 452, uses_account=True, invoice="", lines=(), discharged=until,
+        mdtrt_id="1099511627778",
+    )  # fmt: skip
+
+
+def test_a_stays_papers_say_whether_it_goes_on() -> None:
+    interim = receipt_text(
+        SETTLED, context(bill=visit_bill(until=dt.date(2026, 12, 31))), columns=42
+    )
+    for words in ("住院中途结算单", "INTERIM RECEIPT OF A STAY", "1099511627778", "2026-12-31"):
+        assert words in interim
+    final = receipt_text(SETTLED, context(bill=visit_bill()), columns=42)
+    for words in ("住院结算单", "FINAL RECEIPT OF A STAY", "就诊编号 visit"):
+        assert words in final
+    assert "charges until" not in final
+    assert "--\n--" not in final  # no lines, and no rule for them
+    values = receipt_values(SETTLED, context(bill=visit_bill(until=dt.date(2026, 12, 31))))
+    assert (values["mdtrt_id"], values["until"]) == ("1099511627778", "2026-12-31")
+
+
+def test_an_outpatient_visits_paper_is_a_receipt_with_its_number() -> None:
+    text = receipt_text(SETTLED, context(bill=visit_bill("11")), columns=42)
+    assert "医疗保险结算单" in text
+    assert "1099511627778" in text
