@@ -285,7 +285,7 @@ class Worker:
             await asyncio.sleep(_RULES_REFRESH_S)
             try:
                 texts = await centre.registry.policies()
-                if texts == self._policy_texts:  # not their number: one may take another one's place
+                if texts == self._policy_texts:  # not their number: one may replace another
                     continue
                 policies = PolicyBook([load_policy(text) for text in texts])
             except (StoreError, PolicyError) as error:
