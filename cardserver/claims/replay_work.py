@@ -7,6 +7,7 @@ import asyncio
 import gc
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -126,18 +127,35 @@ def _pool(job: Job, jobs: int) -> Iterator[Callable[[PersonRange], Future[RangeR
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(job,))
 
     def submit(persons: PersonRange) -> Future[RangeReplayed]:
-        # A process starts with the first range for it, and must not hear of an interrupt, which is
-        # for the parent: what is blocked here is blocked there.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _undisturbed():  # a process starts with the first range for it
             return pool.submit(_replay_range, persons)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     try:
         yield submit
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let an interrupt wait, so that no process is left half started, and started ones hear none.
+
+    What is blocked here is blocked in them. Another thread may take the signal all the same, so
+    that its handler waits too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+    if caught:
+        raise KeyboardInterrupt
 
 
 def _begin(job: Job) -> None:
