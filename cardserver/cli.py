@@ -1,45 +1,87 @@
-"""`cardserver`: the centre's command line. Commands live in `commands/`, one noun a file."""
+"""`cardserver`: the centre's command line. Commands live in `commands/`, one noun a file.
+
+A command's file is imported when the command is called: spreadsheets, migrations and web pages that
+one command needs would cost every other one, and every worker's start, a second and more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from cardserver.commands.accumulators import app as accumulators_app
-from cardserver.commands.adjudicate import adjudicate
-from cardserver.commands.card_read import read_card
-from cardserver.commands.catalogue import app as catalogue_app
-from cardserver.commands.checks import app as checks_app
-from cardserver.commands.checks_replay import replay_checks
-from cardserver.commands.claim import claim
-from cardserver.commands.init import enrol_terminal, init
-from cardserver.commands.keys import app as keys_app
-from cardserver.commands.ledger import trial_balance
-from cardserver.commands.policy import app as policy_app
-from cardserver.commands.registry import app as registry_app
-from cardserver.commands.registry import card_app
-from cardserver.commands.replay import replay
-from cardserver.commands.resolve import resolve
-from cardserver.commands.revocation import app as revocation_app
-from cardserver.commands.serve import serve
+
+@dataclass(frozen=True, slots=True)
+class _Noun:
+    """Where a command is: `file:name` below `commands/`, and what joins it from other files."""
+
+    place: str
+    joined: Mapping[str, str] = field(default_factory=dict)
+
+
+_NOUNS: Mapping[str, _Noun] = {
+    "init": _Noun("init:init"),
+    "serve": _Noun("serve:serve"),
+    "enrol-terminal": _Noun("init:enrol_terminal"),
+    "adjudicate": _Noun("adjudicate:adjudicate"),
+    "claim": _Noun("claim:claim"),
+    "resolve": _Noun("resolve:resolve"),
+    "trial-balance": _Noun("ledger:trial_balance"),
+    "registry": _Noun("registry:app"),
+    "card": _Noun("registry:card_app", {"read": "card_read:read_card"}),
+    "keys": _Noun("keys:app"),
+    "revocation": _Noun("revocation:app"),
+    "policy": _Noun("policy:app", {"replay": "replay:replay"}),
+    "accumulators": _Noun("accumulators:app"),
+    "catalogue": _Noun("catalogue:app"),
+    "checks": _Noun("checks:app", {"replay": "checks_replay:replay_checks"}),
+}
+
+
+# Contexts and commands are click's, which typer brings along under names that are its own affair.
+_Click = Any
+
+
+class _Commands(TyperGroup):
+    """All nouns, each imported when it is asked for."""
+
+    def list_commands(self, ctx: _Click) -> list[str]:  # noqa: ARG002 - as click calls it
+        """Name the commands in the order of the table."""
+        return list(_NOUNS)
+
+    def get_command(self, ctx: _Click, cmd_name: str) -> _Click:  # noqa: ARG002
+        """Import a command."""
+        noun = _NOUNS.get(cmd_name)
+        if noun is None:
+            return None
+        found = _imported(noun.place)
+        if not isinstance(found, typer.Typer):
+            only = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            only.command(cmd_name)(found)
+            found = only
+        for name, place in noun.joined.items():
+            if name not in {command.name for command in found.registered_commands}:
+                found.command(name)(_imported(place))
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="A medical-insurance fund's card transaction centre. 医疗保障基金卡交易中心",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("init")(init)
-app.command("serve")(serve)
-app.command("enrol-terminal")(enrol_terminal)
-app.command("adjudicate")(adjudicate)
-app.command("claim")(claim)
-app.command("resolve")(resolve)
-app.command("trial-balance")(trial_balance)
-card_app.command("read")(read_card)
-policy_app.command("replay")(replay)
-checks_app.command("replay")(replay_checks)
-app.add_typer(registry_app, name="registry")
-app.add_typer(card_app, name="card")
-app.add_typer(keys_app, name="keys")
-app.add_typer(revocation_app, name="revocation")
-app.add_typer(policy_app, name="policy")
-app.add_typer(accumulators_app, name="accumulators")
-app.add_typer(catalogue_app, name="catalogue")
-app.add_typer(checks_app, name="checks")
+
+
+@app.callback()
+def cardserver() -> None:
+    """Be a group, whatever the table holds."""
+
+
+def _imported(place: str) -> Any:  # noqa: ANN401 - a command's function, or a group of them
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"cardserver.commands.{module}"), name)

@@ -144,8 +144,11 @@ _LAST_SLOT = plain(
     sqlite="SELECT max(slot) FROM writer_slot",
 )
 _INSERT_SLOT = insert(
-    tables.writer_slot, ("slot", "owner", "lease_until_ms", "sequence", "chain_head")
+    tables.writer_slot,
+    ("slot", "owner", "lease_until_ms", "sequence", "chain_head"),
+    ignore_existing=True,
 )
+_NEW_SLOT_ATTEMPTS_MAX = 100
 _TAKE_SLOT = update(tables.writer_slot, set=("owner", "lease_until_ms"), by=("slot",))
 _RELEASE_SLOT = update(tables.writer_slot, set=("owner", "lease_until_ms"), by=("slot", "owner"))
 _GENESIS = bytes(32)
@@ -253,10 +256,13 @@ def lease_slot(owner: str, *, now_ms: int, lease_until_ms: int) -> Script[Slot]:
         ((number, sequence, head),) = free
         yield _TAKE_SLOT([(owner, lease_until_ms, number)])
         return Slot(number, owner, sequence, head)
-    ((last,),) = yield _LAST_SLOT()
-    number = (last or 0) + 1
-    yield _INSERT_SLOT([(number, owner, lease_until_ms, 0, _GENESIS)])
-    return Slot(number, owner, 0, _GENESIS)
+    for _ in range(_NEW_SLOT_ATTEMPTS_MAX):
+        ((last,),) = yield _LAST_SLOT()
+        number = (last or 0) + 1
+        if (yield _INSERT_SLOT([(number, owner, lease_until_ms, 0, _GENESIS)])):
+            return Slot(number, owner, 0, _GENESIS)
+        # Another writer took this number at the same moment; its row is visible by now.
+    raise StoreError("no free slot was found: too many writers start at once")
 
 
 def release_slot(slot: Slot) -> Script[None]:

@@ -168,11 +168,11 @@ class PostgreSQLStore:
                     await _share(connection, statement, batch)
                     break
                 except StoreUnavailableError:
+                    if connection is not None:
+                        connection.terminate()
                     # A connection that died idle: one fresh one is tried.
                     if attempt == 2:  # noqa: PLR2004 - the last
                         raise
-                    if connection is not None:
-                        connection.terminate()
         except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
             for _, future in batch:
                 if not future.done():
@@ -319,6 +319,7 @@ async def _guard(work: Coroutine[Any, Any, T]) -> T:  # as asyncio types them
         OSError,
         TimeoutError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # as of a connection that the server ended while it was idle
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,

@@ -29,7 +29,6 @@ from ledger.ledger_store import (
 from ledger.scripts import Script
 from ledger.store_errors import (
     CommitUnknownError,
-    ConstraintError,
     StoreError,
     StoreUnavailableError,
 )
@@ -273,20 +272,10 @@ class GroupWriter(Generic[N, B, R]):
     async def _lease(self) -> Slot:
         """Take a slot, ours again if it is still ours."""
         now_ms = self._clock.now_ms()
-        for attempt in range(1, _ATTEMPTS_MAX + 1):
-            try:
-                self._slot = await self._database.transact(
-                    lambda: lease_slot(
-                        self._owner, now_ms=now_ms, lease_until_ms=now_ms + self._lease_ms
-                    )
-                )
-            except ConstraintError:
-                # Another writer took the same new number.
-                if attempt == _ATTEMPTS_MAX:
-                    raise
-            else:
-                return self._slot
-        raise AssertionError
+        self._slot = await self._database.transact(
+            lambda: lease_slot(self._owner, now_ms=now_ms, lease_until_ms=now_ms + self._lease_ms)
+        )
+        return self._slot
 
     async def _release(self) -> None:
         slot, self._slot = self._slot, None

@@ -1,4 +1,4 @@
-"""The registry: who a person is by every document, filings (备案), contracts, and who changed what."""
+"""The registry: persons by every document, filings (备案), contracts, and who changed what."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from cardserver.cards.revocations import Revocations, RevokedKeys
 from cardserver.cards.trust_anchors import load_trust_anchors
 from cardserver.registry import administration_store as administration
-from cardserver.registry.values import Actor
 from cardserver.registry.revocation_store import (
     PAGE_ROWS,
     Revocation,
@@ -22,7 +21,7 @@ from cardserver.registry.revocation_store import (
     list_changes,
     list_version,
 )
-from cardserver.registry.values import RevocationKind, RevocationReason
+from cardserver.registry.values import Actor, RevocationKind, RevocationReason
 from ledger.database_store import Database
 from ledger.scripts import Script
 from protocol.card.cv_certificate import CertificateError, CVCertificate
