@@ -35,7 +35,7 @@ class Statement:
         name: What it does to which table, for errors and logs.
         postgresql: Text with one array parameter a column, or as given to `plain`.
         sqlite: Text with one parameter a column; runs once a row.
-        sqlite_many: Text with one parameter, a JSON array of whole-number keys; or empty.
+        sqlite_many: Text with one parameter, a JSON array of keys, each an array; or empty.
         is_plain: Parameters are those of the text itself: at most one row.
         has_result: Whether rows come back.
         key_count: For a `select` by key, how many leading columns of a result are its key.
@@ -78,13 +78,13 @@ def select(
     wanted = ", ".join(f"t.{_quoted(column)}" for column in [*by, *columns])
     tail = f" ORDER BY {_each('t.{}', by)} FOR NO KEY UPDATE OF t" if lock else ""
     sqlite_many = ""
+    if all(isinstance(table.c[column].type, Integer | String) for column in by):
+        matches = " AND ".join(
+            f"t.{_quoted(column)} = k.value->>{index}" for index, column in enumerate(by)
+        )
+        sqlite_many = f"SELECT {wanted} FROM json_each(?) k CROSS JOIN {name} t ON {matches}"
     if len(by) == 1:
         key = table.c[by[0]]
-        if isinstance(key.type, Integer):
-            sqlite_many = (
-                f"SELECT {wanted} FROM json_each(?) k"
-                f" CROSS JOIN {name} t ON t.{_quoted(key.name)} = k.value"
-            )
         postgresql = (
             f"SELECT {wanted} FROM {name} t"
             f" WHERE t.{_quoted(key.name)} = ANY($1::{_type_name(key.type)}[]){tail}"

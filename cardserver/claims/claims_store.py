@@ -75,7 +75,9 @@ _FIND_PAYERS = Statement(
     "select payers",
     postgresql=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no = ANY($1::bigint[])",
     sqlite=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no = ?",
-    sqlite_many=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no IN (SELECT value FROM json_each(?))",
+    sqlite_many=(
+        f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no IN (SELECT value->>0 FROM json_each(?))"
+    ),
     has_result=True,
     key_count=1,
 )
@@ -88,6 +90,7 @@ _FIND_PLACES = Statement(
     "select places",
     postgresql=f"{_PLACE}= ANY($1::integer[])",
     sqlite=f"{_PLACE}= ?",
+    sqlite_many=f"{_PLACE}IN (SELECT value->>0 FROM json_each(?))",
     has_result=True,
     key_count=1,
 )
