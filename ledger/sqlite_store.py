@@ -158,9 +158,11 @@ class SQLiteStore:
         try:
             writer.execute("COMMIT")
         except sqlite3.Error as error:
-            is_open = writer.in_transaction
+            # Where the disk is full the commit's own frame could not be written, and SQLite has
+            # rolled back by itself; where the transaction is still open the commit never began.
+            is_known = writer.in_transaction or _code_of(error) == sqlite3.SQLITE_FULL
             _roll_back(writer)
-            if is_open:  # Refused before it began: nothing was recorded.
+            if is_known:  # Nothing was recorded.
                 raise _translated(error) from error
             raise CommitUnknownError(str(error)) from error
         return result
@@ -204,8 +206,7 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 
 
 def _translated(error: sqlite3.Error) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    match code:
+    match _code_of(error):
         case sqlite3.SQLITE_CONSTRAINT:
             return ConstraintError(str(error))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -214,3 +215,8 @@ def _translated(error: sqlite3.Error) -> StoreError:
             return StoreUnavailableError(str(error))
         case _:
             return StoreError(str(error))
+
+
+def _code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
