@@ -8,8 +8,9 @@ from cardserver.commands.claim import claim
 from cardserver.commands.init import enrol_terminal, init
 from cardserver.commands.keys import app as keys_app
 from cardserver.commands.ledger import trial_balance
+from cardserver.commands.policy import app as policy_app
 from cardserver.commands.registry import app as registry_app
-from cardserver.commands.registry import card_app, policy_app
+from cardserver.commands.registry import card_app
 from cardserver.commands.resolve import resolve
 from cardserver.commands.revocation import app as revocation_app
 from cardserver.commands.serve import serve

@@ -23,27 +23,43 @@ Needs_contra = TypeVar("Needs_contra", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """Where a decision was put: the entry's number and the group's time."""
+    """Where a decision was put: the entry's number and the group's time.
+
+    Attributes:
+        further: The numbers of the decision's further entries, in their order.
+    """
 
     entry_no: int
     when: GroupTime
+    further: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[R]):
+    """A further entry of a decision, and what it leaves with the participant."""
+
+    draft: Draft
+    record: R
 
 
 @dataclass(frozen=True, slots=True)
 class Post(Generic[R]):
-    """Post an entry and store the outcome.
+    """Post an entry, or several together, and store the outcome.
 
     Attributes:
-        draft: The entry.
+        draft: The entry; the stored outcome bears its number.
         code: The response code.
-        body_of: Makes the reply body once the number is known.
+        body_of: Makes the reply body once the numbers are known.
         record: For the participant.
+        further: More entries of the same decision, numbered next in this order. All are posted or
+            none: a group that fails leaves none of them.
     """
 
     draft: Draft
     code: int
     body_of: Callable[[Posted], bytes]
     record: R
+    further: tuple[Part[R], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +139,10 @@ class Work(Generic[N, B, R]):
 
 @dataclass(frozen=True, slots=True)
 class Decided(Generic[R]):
-    """A decision of this group that leaves a record.
+    """A record that a decision of this group leaves; one that posts several entries leaves several.
 
     Attributes:
-        posted: Where its entry was put; None without an entry.
+        posted: Where the record's own entry was put; None without an entry.
     """
 
     key: RequestKey

@@ -27,6 +27,7 @@ class EntryKind(IntEnum):
     SETTLEMENT = 2
     CANCELLATION = 3
     REVERSAL = 4
+    REFUND = 5
 
 
 class Posting(NamedTuple):
@@ -86,7 +87,7 @@ def negative(draft: Draft, *, kind: EntryKind, undoes: int) -> Draft:
 
     Args:
         draft: As it was posted.
-        kind: CANCELLATION or REVERSAL.
+        kind: CANCELLATION, REVERSAL or REFUND.
         undoes: Its number.
     """
     return Draft(

@@ -29,7 +29,7 @@ from ledger.decisions import (
     R,
     Work,
 )
-from ledger.entries import entry_number, movements
+from ledger.entries import Draft, entry_number, movements
 from ledger.ledger_store import (
     LOCK_DAY,
     GroupTime,
@@ -133,15 +133,13 @@ class Group(Generic[N, B, R]):
         if stored is not None:
             return repeated(stored, work.type, work.request_hash)
         decision = work.decide(view)
-        posted: Posted | None = None
         if isinstance(decision, Post):
-            posted = self._post(decision, view)
-            body = decision.body_of(posted)
+            posted = self._post_all(work, decision, view)
+            entry_no, body = posted.entry_no, decision.body_of(posted)
         else:
-            body = decision.body
-        entry_no = None if posted is None else posted.entry_no
-        if decision.record is not None:
-            self._keep(Decided(work.key, work.type, decision.record, posted, view.when), view)
+            entry_no, body = None, decision.body
+            if decision.record is not None:
+                self._keep(Decided(work.key, work.type, decision.record, None, view.when), view)
         if isinstance(decision, Post) or decision.is_stored:
             self._store(work.key, work.type, work.request_hash, decision.code, body, entry_no, view)
         if isinstance(decision, Answer) and decision.tombstone is not None:
@@ -158,8 +156,24 @@ class Group(Generic[N, B, R]):
             detail_en=decision.detail_en if isinstance(decision, Answer) else "",
         )
 
-    def _post(self, decision: Post[R], view: GroupView[B]) -> Posted:
-        for key, moved_fen in movements(decision.draft).items():
+    def _post_all(self, work: Work[N, B, R], decision: Post[R], view: GroupView[B]) -> Posted:
+        """Post a decision's entries; later decisions see each that had its record applied."""
+        when = view.when
+        entry_no = self._post(decision.draft, view)
+        posted = Posted(entry_no, when)
+        self._keep(Decided(work.key, work.type, decision.record, posted, when), view)
+        if not decision.further:
+            return posted
+        numbers: list[int] = []
+        for part in decision.further:
+            number = self._post(part.draft, view)
+            numbers.append(number)
+            self._keep(Decided(work.key, work.type, part.record, Posted(number, when), when), view)
+        return Posted(entry_no, when, tuple(numbers))
+
+    def _post(self, draft: Draft, view: GroupView[B]) -> int:
+        """Number an entry and move the balances of limited accounts by it."""
+        for key, moved_fen in movements(draft).items():
             assert key[0] in view.locked, "a limited account moves under its owner's lock"
             balance_fen = view.balances.get(key, 0) + moved_fen
             if balance_fen < 0:
@@ -168,8 +182,8 @@ class Group(Generic[N, B, R]):
             self._moved.add(key)
         sequence = self.slot.sequence + len(self._entries) + 1
         entry_no = entry_number(slot=self.slot.slot, sequence=sequence)
-        self._entries.append(PostedEntry(entry_no, decision.draft))
-        return Posted(entry_no, view.when)
+        self._entries.append(PostedEntry(entry_no, draft))
+        return entry_no
 
     def _keep(self, decided: Decided[R], view: GroupView[B]) -> None:
         self._decided.append(decided)

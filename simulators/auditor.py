@@ -8,8 +8,9 @@ the order of an account's moves (`account_order.py`).
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -48,7 +49,12 @@ BENEFITS: Mapping[str, int] = {
 OTHER_BENEFIT = 5070
 
 _INPATIENT = "21"
+_POOL = "hifp_pay"
+_CARE = frozenset({"outpatient", "inpatient"})
+_LAYERS = "layers"
 _FUND_TIME = dt.timezone(dt.timedelta(hours=8))  # China has one time, and no summer time
+
+_Amounts: TypeAlias = tuple[int, ...]
 
 
 class AccountSums(Struct, frozen=True):
@@ -346,7 +352,7 @@ class Auditor:
         return moves
 
     def _check_accumulators(self, before: Person, after: Person) -> Iterator[str]:
-        wanted = {_accumulator_key(one): _amounts(one) for one in before.accumulators}
+        wanted = _used_by_care(before.accumulators)
         for standing in self.standings:
             settled = standing.settled
             if settled.psn_no != after.psn_no or standing.undo is not None:
@@ -361,13 +367,15 @@ class Auditor:
             moved = (
                 split.deductible_fen,
                 split.in_scope_fen,
-                _layer(split, "hifp_pay"),
+                _layer(split, _POOL),
                 _layer(split, "hifob_pay"),
                 int(is_inpatient),
             )
-            used = wanted.get(key, (0,) * len(moved))
-            wanted[key] = tuple(a + b for a, b in zip(used, moved, strict=True))
-        found = {_accumulator_key(one): _amounts(one) for one in after.accumulators}
+            wanted[key] = _plus(wanted.get(key), moved)
+            layers = (year, bill.insutype, _LAYERS)
+            supplements = split.fund_pay_fen - _layer(split, _POOL)
+            wanted[layers] = _plus(wanted.get(layers), (0, 0, supplements, 0, 0))
+        found = _used_by_care(after.accumulators)
         for key in sorted(wanted.keys() | found.keys()):
             none = (0,) * 5
             if found.get(key, none) != wanted.get(key, none):
@@ -472,11 +480,26 @@ def _layer(split: Split, field: str) -> int:
     return sum(layer.paid_fen for layer in split.layers if layer.field == field)
 
 
-def _accumulator_key(one: Accumulator) -> tuple[int, str, str]:
-    return one.year, one.insutype, one.scheme
+def _used_by_care(accumulators: Iterable[Accumulator]) -> dict[tuple[int, str, str], _Amounts]:
+    """Collect the rows of each kind of care, and in one what all supplementary layers paid.
+
+    A layer's row has whatever name the policy gives it, and a split does not say what entered it.
+    """
+    used: dict[tuple[int, str, str], _Amounts] = {}
+    for one in accumulators:
+        if one.scheme in _CARE:
+            key, amounts = (one.year, one.insutype, one.scheme), _amounts(one)
+        else:
+            key, amounts = (one.year, one.insutype, _LAYERS), (0, 0, one.pool_fen, 0, 0)
+        used[key] = _plus(used.get(key), amounts)
+    return used
 
 
-def _amounts(one: Accumulator) -> tuple[int, ...]:
+def _plus(one: _Amounts | None, other: _Amounts) -> _Amounts:
+    return tuple(a + b for a, b in zip(one or (0,) * len(other), other, strict=True))
+
+
+def _amounts(one: Accumulator) -> _Amounts:
     return (
         one.deductible_fen, one.in_scope_fen, one.pool_fen, one.large_amount_fen, one.admissions,
     )  # fmt: skip

@@ -5,7 +5,7 @@ arguments give the same result for ever. Not here: what the rules are (`policy.p
 is told (`explanation.py`), posting it (the ledger).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cardserver.benefits.explanation import (
     BandPayment,
@@ -14,7 +14,7 @@ from cardserver.benefits.explanation import (
     explain_bill,
 )
 from cardserver.benefits.plan import Plan, PlanCap, PlanLayer, ShareMask
-from cardserver.benefits.policy import Policy, scheme_of
+from cardserver.benefits.policy import Policy
 from cardserver.benefits.values import (
     LARGE_AMOUNT,
     NOTHING_USED,
@@ -28,9 +28,10 @@ from cardserver.benefits.values import (
     ExplanationStep,
     Layer,
     LineSplit,
+    Moved,
     Purses,
-    Scheme,
     Split,
+    Stay,
     yuan,
 )
 
@@ -48,12 +49,12 @@ def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
     policy: Policy,
     case: Case,
     lines: Sequence[BillLine],
-    accumulated: Accumulated,
+    used: Mapping[str, Accumulated],
     purses: Purses,
     *,
     explain: bool,
     total_fen: int | None = None,
-    stay: Accumulated | None = None,
+    stay: Stay | None = None,
 ) -> Adjudication | BillRefusal:
     """Divide a bill.
 
@@ -61,17 +62,21 @@ def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
         policy: The one in force on the day of care.
         case: Who is treated where.
         lines: With what the catalogue says of their items.
-        accumulated: What the person used in the year before, in this scheme.
+        used: What the person used in the year before, by row (`Policy.rows_of` names those that
+            are looked at); a row that is not there has nothing used.
         purses: What they have besides cash.
         explain: Whether to tell every step.
         total_fen: What the bill says is its sum; None when it says nothing.
-        stay: What earlier settlements of the same inpatient stay moved, which `accumulated` holds
-            too; None for the first.
+        stay: What earlier settlements of the same inpatient stay moved, which `used` holds too
+            as far as they are of its year; None for the first.
     """
-    found = _find_plan(policy, case, accumulated, stay)
-    if isinstance(found, BillRefusal):
-        return found
-    scheme, plan = found
+    scheme = policy.care_of(case.med_type)
+    if scheme is None:
+        return _not_covered(policy, case)
+    own = used.get(scheme, NOTHING_USED)
+    plan = _find_plan(policy, scheme, case, own, stay)
+    if plan is None:
+        return _not_covered(policy, case)
     divided = _split_lines(lines)
     if isinstance(divided, BillRefusal):
         return divided
@@ -81,15 +86,12 @@ def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
     in_scope = total - fully_own - over_limit - pre_self_pay
 
     # The deductible takes the first of what is in scope, the pool the next, the layers the rest.
-    used = _used(plan.deductible_per, accumulated, stay).deductible_fen
-    deductible = min(max(0, plan.deductible_fen - used), in_scope)
-    pool, left_over, bands = _pool(
-        plan, deductible, in_scope - deductible, accumulated=accumulated, stay=stay
-    )
-    payments = _layers(
-        plan, deductible, in_scope, pool, left_over, accumulated=accumulated, stay=stay
-    )
+    borne = _own(plan.deductible_per, own, stay).deductible_fen
+    deductible = min(max(0, plan.deductible_fen - borne), in_scope)
+    pool, left_over, bands = _pool(plan, deductible, in_scope - deductible, own=own, stay=stay)
+    payments = _layers(plan, deductible, in_scope, pool, left_over, used=used, stay=stay, own=own)
     layers = [Layer(POOL, pool)]
+    moved_layers: list[Moved] = []
     fund = pool
     large_amount = 0
     for layer, payment in zip(plan.layers, payments, strict=True):
@@ -97,6 +99,9 @@ def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
         fund += payment.paid_fen
         if layer.field == LARGE_AMOUNT:
             large_amount += payment.paid_fen
+        if payment.base_fen:
+            amounts = Accumulated(0, payment.base_fen, payment.paid_fen, 0, 0)
+            moved_layers.append(Moved(layer.field, amounts))
 
     # What the accounts may pay of the patient's shares.
     person_part = total - fund
@@ -113,14 +118,24 @@ def adjudicate(  # noqa: PLR0913 - each is a fact of its own that decides
     assert_invariants(split, purses)
     explanation: tuple[ExplanationStep, ...] = ()
     if explain:
-        workings = Workings(policy.identity, scheme, case, plan, used, bands, left_over, payments)
+        workings = Workings(policy.identity, scheme, case, plan, borne, bands, left_over, payments)
         explanation = explain_bill(workings, lines, line_splits, split, purses)
     return Adjudication(
         split,
         tuple(line_splits),
         explanation,
-        Accumulated(
-            deductible, in_scope, pool, large_amount, int(scheme == "inpatient" and stay is None)
+        (
+            Moved(
+                scheme,
+                Accumulated(
+                    deductible,
+                    in_scope,
+                    pool,
+                    large_amount,
+                    int(scheme == "inpatient" and stay is None),
+                ),
+            ),
+            *moved_layers,
         ),
         scheme,
         case.care_date // 10_000,
@@ -166,22 +181,18 @@ def negated(split: Split) -> Split:
 
 
 def _find_plan(
-    policy: Policy, case: Case, accumulated: Accumulated, stay: Accumulated | None
-) -> tuple[Scheme, Plan] | BillRefusal:
-    scheme = scheme_of(case.med_type)
-    plans = policy.plans.get(scheme) if scheme else None
+    policy: Policy, scheme: str, case: Case, own: Accumulated, stay: Stay | None
+) -> Plan | None:
+    plans = policy.plans[scheme]
     if (
-        scheme is None
-        or plans is None
-        or not policy.begins <= case.care_date <= policy.ends
+        not policy.begins <= case.care_date <= policy.ends
         or case.insutype not in policy.document.insutypes
     ):
-        return _not_covered(policy, case)
+        return None
     admission = 1
     if scheme == "inpatient":
-        admission = accumulated.admissions + (stay is None)
-    plan = plans.find(case, admission)
-    return _not_covered(policy, case) if plan is None else (scheme, plan)
+        admission = own.admissions + 1 if stay is None else stay.admission
+    return plans.find(case, admission)
 
 
 def _split_lines(
@@ -224,18 +235,18 @@ def _split_lines(
 
 
 def _pool(
-    plan: Plan, deductible: int, rest: int, *, accumulated: Accumulated, stay: Accumulated | None
+    plan: Plan, deductible: int, rest: int, *, own: Accumulated, stay: Stay | None
 ) -> tuple[int, int, list[BandPayment]]:
     """Give what the pool pays, what of the in-scope amount it leaves over, and how it came."""
-    position = _used(plan.bands_per, accumulated, stay).in_scope_fen + deductible
+    position = _own(plan.bands_per, own, stay).in_scope_fen + deductible
     room = reach = rest
     cap = plan.cap
     is_paid_capped = cap is not None and cap.is_on_paid
     if cap is not None:
         if cap.is_on_paid:
-            room = _room(cap, POOL, accumulated, stay)
+            room = max(0, cap.amount_fen - _own(cap.per, own, stay).pool_fen)
         else:
-            before = _used(cap.per, accumulated, stay).in_scope_fen + deductible
+            before = _own(cap.per, own, stay).in_scope_fen + deductible
             reach = min(rest, max(0, cap.amount_fen - before))
     paid = taken = 0
     payments: list[BandPayment] = []
@@ -257,30 +268,29 @@ def _pool(
     return paid, rest - taken, payments
 
 
-def _layers(
+def _layers(  # noqa: PLR0913 - each is a fact of its own
     plan: Plan,
     deductible: int,
     in_scope: int,
     pool: int,
     left_over: int,
     *,
-    accumulated: Accumulated,
-    stay: Accumulated | None,
+    used: Mapping[str, Accumulated],
+    own: Accumulated,
+    stay: Stay | None,
 ) -> list[LayerPayment]:
     """Give what each supplementary layer pays."""
     payments: list[LayerPayment] = []
     fund = pool
     for layer in plan.layers:
         if layer.takes_left_over:
-            payment = _left_over_layer(
-                layer, left_over, in_scope, accumulated=accumulated, stay=stay
-            )
+            payment = _left_over_layer(layer, left_over, in_scope, used=used, own=own, stay=stay)
             left_over = payment.left_over_fen
         else:
             own_share = in_scope - deductible - fund
             paid = (own_share * layer.ratio_e8 + _HALF_E8) // _E8
             if layer.cap is not None:
-                paid = min(paid, _room(layer.cap, layer.field, accumulated, stay))
+                paid = min(paid, _room(layer.cap, layer.field, used, stay))
             payment = LayerPayment(own_share, paid, 0)
         payments.append(payment)
         fund += payment.paid_fen
@@ -292,18 +302,19 @@ def _left_over_layer(
     left_over: int,
     in_scope: int,
     *,
-    accumulated: Accumulated,
-    stay: Accumulated | None,
+    used: Mapping[str, Accumulated],
+    own: Accumulated,
+    stay: Stay | None,
 ) -> LayerPayment:
     """Give what a layer pays of what is left over, and what it leaves over itself."""
     cap = layer.cap
     reach = left_over
     if cap is not None and not cap.is_on_paid:
-        before = _used(cap.per, accumulated, stay).in_scope_fen + in_scope - left_over
+        before = _own(cap.per, own, stay).in_scope_fen + in_scope - left_over
         reach = min(left_over, max(0, cap.amount_fen - before))
     paid = (reach * layer.ratio_e8 + _HALF_E8) // _E8
     if cap is not None and cap.is_on_paid:
-        room = _room(cap, layer.field, accumulated, stay)
+        room = _room(cap, layer.field, used, stay)
         if room == 0:
             paid = reach = 0
         elif paid > room:
@@ -333,17 +344,22 @@ def _accounts(plan: Plan, shares: ShareMask, purses: Purses) -> tuple[int, int]:
     return account, mutual_aid
 
 
-def _used(per: str, accumulated: Accumulated, stay: Accumulated | None) -> Accumulated:
+def _own(per: str, own: Accumulated, stay: Stay | None) -> Accumulated:
+    """Give what of the care's own row was used before, over a time."""
     if per == "year":
-        return accumulated
+        return own
     if per == "admission" and stay is not None:
-        return stay
+        return stay.moved
     return NOTHING_USED
 
 
-def _room(cap: PlanCap, field: str, accumulated: Accumulated, stay: Accumulated | None) -> int:
-    used = _used(cap.per, accumulated, stay)
-    paid = used.pool_fen if field == POOL else used.large_amount_fen
+def _room(cap: PlanCap, row: str, used: Mapping[str, Accumulated], stay: Stay | None) -> int:
+    """Give what is left of the cap on what a layer pays."""
+    paid = 0
+    if cap.per == "year":
+        paid = used.get(row, NOTHING_USED).pool_fen
+    elif cap.per == "admission" and stay is not None:
+        paid = sum(one.amounts.pool_fen for one in stay.layers if one.scheme == row)
     return max(0, cap.amount_fen - paid)
 
 

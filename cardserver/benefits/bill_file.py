@@ -14,8 +14,17 @@ import msgspec
 from msgspec import Struct
 
 from cardserver.benefits.mistakes import mistake_of
-from cardserver.benefits.policy_document import KINDS, Kind
-from cardserver.benefits.values import NOTHING_USED, Accumulated, BillLine, Case, Purses
+from cardserver.benefits.policy import Policy
+from cardserver.benefits.policy_document import KINDS, Kind, Referral
+from cardserver.benefits.values import (
+    NOTHING_USED,
+    Accumulated,
+    BillLine,
+    Case,
+    Moved,
+    Purses,
+    Stay,
+)
 
 _DIGITS = re.compile(r"(\d{1,12})(?:\.(\d{1,6}))?")
 _CLASSES = {"1": 1, "2": 2, "3": 3, "01": 1, "02": 2, "03": 3}
@@ -86,6 +95,13 @@ class _Used(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     admissions: int = 0
 
 
+class _Stay(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A stay that goes on: its number, and what it moved before, by row."""
+
+    admission: int
+    moved: dict[str, _Used]
+
+
 class _BillDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The file; `insuplc_admdvs` left out is the policy's own place."""
 
@@ -102,8 +118,11 @@ class _BillDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     acct_used_flag: Flag = Flag(0)
     balc: Fen = Fen(0)
     acct_mulaid_balc: Fen = Fen(0)
-    accumulated: _Used | None = None
-    stay: _Used | None = None
+    accumulated: dict[str, _Used] = {}
+    stay: _Stay | None = None
+    refer_type: Referral = "local"
+    dise_codg: str = ""
+    is_designated: Flag = Flag(1)
 
 
 class BillFile(Struct, frozen=True):
@@ -111,14 +130,14 @@ class BillFile(Struct, frozen=True):
 
     case: Case
     lines: tuple[BillLine, ...]
-    accumulated: Accumulated
+    used: dict[str, Accumulated]
     purses: Purses
     total_fen: int | None
-    stay: Accumulated | None
+    stay: Stay | None
 
 
-def load_bill(text: str, form: Literal["json", "toml"]) -> BillFile:
-    """Read a bill.
+def load_bill(text: str, form: Literal["json", "toml"], policy: Policy) -> BillFile:
+    """Read a bill that is to be divided by a policy.
 
     Raises:
         BillFileError: With the path of the mistake.
@@ -136,6 +155,7 @@ def load_bill(text: str, form: Literal["json", "toml"]) -> BillFile:
         mistake = mistake_of(str(error))
         raise BillFileError(f"{mistake.path}: {mistake.sentence}") from error
     date = document.care_date
+    own_row = policy.care_of(document.med_type)
     case = Case(
         insutype=document.insutype,
         med_type=document.med_type,
@@ -145,18 +165,21 @@ def load_bill(text: str, form: Literal["json", "toml"]) -> BillFile:
         institution_level=document.medins_lv,
         region=document.insuplc_admdvs,
         care_date=date.year * 10_000 + date.month * 100 + date.day,
+        referral=document.refer_type,
+        disease=document.dise_codg,
+        is_designated=bool(document.is_designated),
     )
     return BillFile(
         case,
         tuple(_bill_line(line) for line in document.lines),
-        NOTHING_USED if document.accumulated is None else _accumulated(document.accumulated),
+        {row: _accumulated(used) for row, used in document.accumulated.items()},
         Purses(
             int(document.balc),
             int(document.acct_mulaid_balc),
             uses_account=bool(document.acct_used_flag),
         ),
         None if document.medfee_sumamt is None else int(document.medfee_sumamt),
-        None if document.stay is None else _accumulated(document.stay),
+        None if document.stay is None else _stay(document.stay, own_row=own_row),
     )
 
 
@@ -172,6 +195,12 @@ def _bill_line(line: _Line) -> BillLine:
         quantity_e4=quantity,
         gross_fen=(price * quantity + _HALF_E8) // 10**8 if gross is None else int(gross),
     )
+
+
+def _stay(stay: _Stay, *, own_row: str | None) -> Stay:
+    rows = {row: _accumulated(used) for row, used in stay.moved.items()}
+    own = rows.pop(own_row or "", NOTHING_USED)
+    return Stay(stay.admission, own, tuple(Moved(*item) for item in rows.items()))
 
 
 def _accumulated(used: _Used) -> Accumulated:

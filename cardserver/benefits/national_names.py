@@ -74,7 +74,7 @@ def adjudication_json(
             }
             for line, part in zip(lines, adjudication.line_splits, strict=True)
         ],
-        "moved": _used(adjudication.moved),
+        "moved": {one.scheme: _used(one.amounts) for one in adjudication.moved},
         "explanation": [
             {
                 "rule": step.rule,

@@ -18,7 +18,7 @@ from cardserver.benefits.policy_document import (
     Rows,
     Share,
 )
-from cardserver.benefits.values import Case, Scheme
+from cardserver.benefits.values import Case
 
 WHOLE_E8 = 10**8
 NO_END_FEN = 10**18
@@ -111,14 +111,19 @@ class Plans:
     cases are finite, since ages and admissions count only by the steps that the rules name.
     """
 
-    __slots__ = ("_admission_max", "_age_steps", "_by_key", "_person_types", "_rules", "_scheme")
+    __slots__ = (
+        "_admission_max", "_age_steps", "_by_key", "_person_types", "_scheme", "needs_filings",
+        "rows", "rules",
+    )  # fmt: skip
 
-    def __init__(self, scheme: Scheme, rules: CareRules, person_types: Sequence[str]) -> None:
+    def __init__(self, scheme: str, rules: CareRules, person_types: Sequence[str]) -> None:
         rows = all_rows(rules)
         ages, admissions = steps(rows)
         ages = sorted({*ages, *_formula_ages(rows)})
-        self._scheme: Scheme = scheme
-        self._rules = rules
+        self._scheme = scheme
+        self.rules = rules
+        self.rows = (scheme, *(layer.field for layer in rules.layers))
+        self.needs_filings = False
         self._person_types = frozenset(person_types)
         # For each age the lowest one that the rules treat alike.
         self._age_steps = tuple(ages[bisect_right(ages, age) - 1] for age in range(AGE_MAX + 1))
@@ -148,13 +153,13 @@ class Plans:
         kind = type_of_kind.get(case.institution_kind)
         if (
             case.person_type not in self._person_types
-            or kind not in self._rules.institution_kinds
+            or kind not in self.rules.institution_kinds
             or case.level not in LEVELS
-            or case.med_type not in self._rules.med_types
+            or case.med_type not in self.rules.med_types
             or case.admission < 1
         ):
             return None
-        return _plan(self._scheme, self._rules, case)
+        return _plan(self._scheme, self.rules, case)
 
 
 def circumstances(
@@ -213,7 +218,7 @@ def applies(row: Rows, case: Circumstances) -> bool:
     )
 
 
-def _plan(scheme: Scheme, rules: CareRules, case: Circumstances) -> Plan:
+def _plan(scheme: str, rules: CareRules, case: Circumstances) -> Plan:
     deductible_fen, deductible_per, deductible_rule = 0, "bill", ""
     if rules.deductible is not None:
         index = _index_of(rules.deductible.amounts, case)

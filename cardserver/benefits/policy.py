@@ -16,14 +16,8 @@ from cardserver.benefits.mistakes import Mistake, mistake_of
 from cardserver.benefits.plan import Plans
 from cardserver.benefits.policy_check import mistakes_of
 from cardserver.benefits.policy_document import PolicyDocument, decode_amount
-from cardserver.benefits.values import Scheme
 
 _FOREVER = 99991231
-_SCHEME_OF_MED_TYPE: dict[str, Scheme] = {
-    "11": "outpatient",
-    "21": "inpatient",
-    "41": "outpatient",
-}
 
 
 class PolicyError(Exception):
@@ -48,6 +42,7 @@ class Policy:
         begins: First day of care, YYYYMMDD.
         ends: Last day of care, 99991231 where the file names none.
         plans: By kind of care.
+        care: By medical type, the kind of care that it belongs to.
     """
 
     document: PolicyDocument
@@ -55,11 +50,24 @@ class Policy:
     begins: int
     ends: int
     plans: dict[str, Plans]
+    care: dict[str, str]
 
     @property
     def name(self) -> str:
         """The name that all versions share."""
         return self.document.name
+
+    def care_of(self, med_type: str) -> str | None:
+        """Tell to which kind of care a medical type belongs; None where the policy has none."""
+        return self.care.get(med_type)
+
+    def rows_of(self, scheme: str) -> tuple[str, ...]:
+        """Tell which rows of accumulators a kind of care looks at, its own first."""
+        return self.plans[scheme].rows
+
+    def needs_filings(self, scheme: str) -> bool:
+        """Tell whether a kind of care asks for the person's filings (备案)."""
+        return self.plans[scheme].needs_filings
 
 
 class PolicyBook:
@@ -78,26 +86,31 @@ class PolicyBook:
         if mistakes:
             raise PolicyError(mistakes)
         self._found: dict[tuple[str, str, str], tuple[Policy, ...]] = {}
+        self._by_identity = {policy.identity: policy for policy in self._policies}
         keys = {
-            (insutype, region, scheme)
+            (insutype, region, med_type)
             for policy in self._policies
             for insutype in policy.document.insutypes
             for region in policy.document.regions
-            for scheme in policy.plans
+            for med_type in policy.care
         }
-        for insutype, region, scheme in keys:
-            self._found[insutype, region, scheme] = tuple(
+        for insutype, region, med_type in keys:
+            self._found[insutype, region, med_type] = tuple(
                 policy
                 for policy in self._policies
                 if insutype in policy.document.insutypes
                 and region in policy.document.regions
-                and scheme in policy.plans
+                and med_type in policy.care
             )
 
-    def find(self, insutype: str, region: str, scheme: str, care_date: int) -> Policy | None:
+    def by_identity(self, identity: str) -> Policy | None:
+        """Find the version that a claim names as the one that decided it."""
+        return self._by_identity.get(identity)
+
+    def find(self, insutype: str, region: str, med_type: str, care_date: int) -> Policy | None:
         """Find the policy of the place itself, or else of its city, its province, the country."""
         for place in (region, region[:4] + "00", region[:2] + "0000", "000000"):
-            for policy in self._found.get((insutype, place, scheme), ()):
+            for policy in self._found.get((insutype, place, med_type), ()):
                 if policy.begins <= care_date:
                     if care_date <= policy.ends:
                         return policy
@@ -146,12 +159,10 @@ def load_policy(text: str) -> Policy:
         begins=_date_number(document.begins),
         ends=_FOREVER if document.ends is None else _date_number(document.ends),
         plans=plans,
+        care={
+            med_type: scheme for scheme, each in plans.items() for med_type in each.rules.med_types
+        },
     )
-
-
-def scheme_of(med_type: str) -> Scheme | None:
-    """Tell to which kind of care a medical type belongs."""
-    return _SCHEME_OF_MED_TYPE.get(med_type)
 
 
 def _conflicts(earlier: Policy, later: Policy, superseded: int) -> Iterable[Mistake]:
@@ -165,20 +176,20 @@ def _conflicts(earlier: Policy, later: Policy, superseded: int) -> Iterable[Mist
             )
         return
     common = [
-        (insutype, region, scheme)
+        (insutype, region, med_type)
         for insutype in earlier.document.insutypes
         for region in earlier.document.regions
-        for scheme in earlier.plans
+        for med_type in earlier.care
         if insutype in later.document.insutypes
         and region in later.document.regions
-        and scheme in later.plans
+        and med_type in later.care
     ]
     if common and later.begins <= earlier.ends and later.begins < superseded:
-        insutype, region, scheme = common[0]
+        insutype, region, med_type = common[0]
         yield Mistake(
             "$.begins",
-            f"{earlier.identity} and {later.identity} both hold rules for {scheme} care of "
-            f"insurance {insutype} in region {region}, and their dates overlap",
+            f"{earlier.identity} and {later.identity} both hold rules for medical type "
+            f"{med_type} of insurance {insutype} in region {region}, and their dates overlap",
         )
 
 

@@ -15,9 +15,9 @@ from cardserver.benefits.policy_document import (
     SupplementaryLayer,
 )
 from cardserver.benefits.policy_rows import list_mistakes, mistakes_of_tables, repetitions
-from cardserver.benefits.values import LARGE_AMOUNT, Scheme, yuan
+from cardserver.benefits.values import yuan
 
-_MED_TYPES: dict[Scheme, tuple[str, ...]] = {"outpatient": ("11", "41"), "inpatient": ("21",)}
+_MED_TYPES: dict[str, tuple[str, ...]] = {"outpatient": ("11", "41"), "inpatient": ("21",)}
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _NAME_SIZE_MAX = 40
 _REGION = re.compile(r"\d{6}")
@@ -26,7 +26,7 @@ _REGION = re.compile(r"\d{6}")
 def mistakes_of(document: PolicyDocument) -> Iterator[Mistake]:
     """Find every mistake."""
     yield from _head(document)
-    schemes: tuple[tuple[Scheme, CareRules | None], ...] = (
+    schemes: tuple[tuple[str, CareRules | None], ...] = (
         ("outpatient", document.outpatient),
         ("inpatient", document.inpatient),
     )
@@ -64,7 +64,7 @@ def _head(document: PolicyDocument) -> Iterator[Mistake]:
         yield Mistake("$", "there are rules neither for outpatient nor for inpatient care")
 
 
-def _care_rules(scheme: Scheme, rules: CareRules, person_types: Sequence[str]) -> Iterator[Mistake]:
+def _care_rules(scheme: str, rules: CareRules, person_types: Sequence[str]) -> Iterator[Mistake]:
     path = f"$.{scheme}"
     yield from list_mistakes(f"{path}.med_types", rules.med_types)
     for index, med_type in enumerate(rules.med_types):
@@ -131,12 +131,12 @@ def _bands(path: str, bands: Sequence[Band]) -> Iterator[Mistake]:
         expected = int(band.to_amount)
 
 
-def _cap(path: str, cap: Cap, scheme: Scheme) -> Iterator[Mistake]:
+def _cap(path: str, cap: Cap, scheme: str) -> Iterator[Mistake]:
     if scheme == "outpatient" and cap.per == "admission":
         yield Mistake(f"{path}.per", "outpatient care has no admissions")
 
 
-def _layers(path: str, layers: Sequence[SupplementaryLayer], scheme: Scheme) -> Iterator[Mistake]:
+def _layers(path: str, layers: Sequence[SupplementaryLayer], scheme: str) -> Iterator[Mistake]:
     yield from repetitions(f"{path}.layers", [layer.field for layer in layers])
     seen_own_share = False
     for index, layer in enumerate(layers):
@@ -155,9 +155,4 @@ def _layers(path: str, layers: Sequence[SupplementaryLayer], scheme: Scheme) -> 
         if layer.base == "own_share" and layer.cap.measure == "in_scope":
             yield Mistake(
                 f"{here}.cap.measure", "a layer of the own share can only be capped by what it paid"
-            )
-        if layer.cap.measure == "paid" and layer.field != LARGE_AMOUNT and layer.cap.per != "bill":
-            yield Mistake(
-                f"{here}.cap.per",
-                f"what {layer.field} paid before is not among the accumulators; cap it per bill",
             )

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 Kind = Literal["hospital", "community", "pharmacy"]
 KINDS: tuple[Kind, ...] = ("hospital", "community", "pharmacy")  # as numbered from 1
+Referral = Literal["local", "referred", "unreferred", "emergency"]
+REFERRALS: tuple[Referral, ...] = ("local", "referred", "unreferred", "emergency")
 LEVELS = (0, 1, 2, 3)
 AGE_MAX = 130
 

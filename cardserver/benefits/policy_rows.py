@@ -21,14 +21,13 @@ from cardserver.benefits.policy_document import (
     RatioRow,
     Rows,
 )
-from cardserver.benefits.values import Scheme
 
 _ADMISSION_MAX = 20  # a stay with a rule of its own; more is a slip of the pen
 _ROWS_MAX = 200  # in a table; each case is compared with each row when a policy is loaded
 
 
 def mistakes_of_tables(
-    path: str, scheme: Scheme, rules: CareRules, person_types: Sequence[str]
+    path: str, scheme: str, rules: CareRules, person_types: Sequence[str]
 ) -> Iterator[Mistake]:
     """Find the mistakes in all tables of one kind of care."""
     tables = list(_tables(path, rules))
@@ -77,7 +76,7 @@ def _tables(path: str, rules: CareRules) -> Iterator[tuple[str, Sequence[Rows]]]
 
 
 def _row(
-    path: str, row: Rows, scheme: Scheme, rules: CareRules, person_types: Sequence[str]
+    path: str, row: Rows, scheme: str, rules: CareRules, person_types: Sequence[str]
 ) -> Iterator[Mistake]:
     conditions: tuple[tuple[str, Sequence[str | int] | None, Sequence[str | int]], ...] = (
         ("person_types", row.person_types, person_types),
@@ -114,7 +113,7 @@ def _ages(path: str, row: Rows) -> Iterator[Mistake]:
         )
 
 
-def _admissions(path: str, row: Rows, scheme: Scheme) -> Iterator[Mistake]:
+def _admissions(path: str, row: Rows, scheme: str) -> Iterator[Mistake]:
     first, last = row.admission_from, row.admission_to
     for key, admission in (("admission_from", first), ("admission_to", last)):
         if admission is None:

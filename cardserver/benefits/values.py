@@ -7,15 +7,13 @@ Units: `..._fen` is a hundredth of a yuan, `..._microyuan` a millionth, `..._e4`
 Dates are integers YYYYMMDD.
 """
 
+from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum, unique
-from typing import Literal
 
 from msgspec import Struct
 
 POOL = "hifp_pay"
 LARGE_AMOUNT = "hifob_pay"
-
-Scheme = Literal["outpatient", "inpatient"]
 
 
 @unique
@@ -38,6 +36,8 @@ class BillLine(Struct, frozen=True, gc=False):
         price_microyuan: Unit price.
         quantity_e4: Quantity.
         gross_fen: Price times quantity, rounded half up.
+        is_covered: Whether the person was insured on the day of the line; where not, it is the
+            patient's own.
     """
 
     item: str
@@ -47,6 +47,7 @@ class BillLine(Struct, frozen=True, gc=False):
     price_microyuan: int
     quantity_e4: int
     gross_fen: int
+    is_covered: bool = True
 
 
 class Case(Struct, frozen=True, gc=False):
@@ -54,13 +55,18 @@ class Case(Struct, frozen=True, gc=False):
 
     Attributes:
         insutype: 310 employees, 390 residents ...
-        med_type: 11 outpatient, 21 inpatient, 41 pharmacy.
+        med_type: 11 outpatient, 14 chronic disease, 21 inpatient, 41 pharmacy ...
         person_type: 11 active, 12 retired, 14 resident.
         age: In full years on the day of care.
         institution_kind: 1 hospital, 2 community centre, 3 pharmacy.
         institution_level: 1 to 3; 0 none.
         region: GB/T 2260 code of the insured place.
         care_date: The day whose rules apply.
+        referral: How the patient came to an institution away from home or above the first one:
+            `local`, `referred`, `unreferred` or `emergency`.
+        disease: Code of the registered chronic or special disease that the care is for.
+        is_designated: Whether the institution is the person's designated one, or their insurance
+            needs none.
     """
 
     insutype: str
@@ -71,17 +77,20 @@ class Case(Struct, frozen=True, gc=False):
     institution_level: int
     region: str
     care_date: int
+    referral: str = "local"
+    disease: str = ""
+    is_designated: bool = True
 
 
 class Accumulated(Struct, frozen=True, gc=False):
     """What a person has used; of a year and scheme, of a stay, or moved by one bill.
 
     Attributes:
-        deductible_fen: Deductible borne.
-        in_scope_fen: In-scope amount.
-        pool_fen: Paid by the pooled fund.
-        large_amount_fen: Paid by the large-amount scheme.
-        admissions: Inpatient stays.
+        deductible_fen: Deductible borne; of a layer's, what its own deductible took.
+        in_scope_fen: In-scope amount; of a layer's, what entered it.
+        pool_fen: Paid by the pooled fund; of a layer's, what it paid.
+        large_amount_fen: Paid by the large-amount scheme; of a layer's, 0.
+        admissions: Inpatient stays; of a layer's, 0.
     """
 
     deductible_fen: int
@@ -92,6 +101,35 @@ class Accumulated(Struct, frozen=True, gc=False):
 
 
 NOTHING_USED = Accumulated(0, 0, 0, 0, 0)
+NOTHING_BEFORE: Mapping[str, Accumulated] = {}
+
+
+class Moved(Struct, frozen=True, gc=False):
+    """What a bill adds to one row of accumulators.
+
+    Attributes:
+        scheme: `outpatient`, `inpatient`, a special scheme's name, or a supplementary layer's row,
+            which is named by its field (`hifob_pay`) unless the policy names it otherwise.
+        amounts: What is added.
+    """
+
+    scheme: str
+    amounts: Accumulated
+
+
+class Stay(Struct, frozen=True):
+    """An inpatient stay that goes on; `stay_of` makes one of what its settlements moved.
+
+    Attributes:
+        admission: The stay's number in the year in which it began.
+        moved: What its earlier settlements, and those of the stays that it continues by transfer,
+            moved of the care's own row, in whatever year.
+        layers: What they moved of the layers' rows.
+    """
+
+    admission: int
+    moved: Accumulated
+    layers: tuple[Moved, ...] = ()
 
 
 class Purses(Struct, frozen=True, gc=False):
@@ -197,8 +235,9 @@ class Adjudication(Struct, frozen=True):
         split: The bill's division.
         line_splits: The lines', in their order.
         explanation: Every step; empty unless asked for.
-        moved: What this bill adds to the accumulators of `year` and `scheme`.
-        scheme: Which accumulators.
+        moved: What this bill adds to the year's accumulators: the care's own first, then one for
+            each supplementary layer that something entered.
+        scheme: The kind of care.
         year: Of the day of care.
         policy: Identity of the policy that decided.
     """
@@ -206,8 +245,8 @@ class Adjudication(Struct, frozen=True):
     split: Split
     line_splits: tuple[LineSplit, ...]
     explanation: tuple[ExplanationStep, ...]
-    moved: Accumulated
-    scheme: Scheme
+    moved: tuple[Moved, ...]
+    scheme: str
     year: int
     policy: str
 
@@ -227,6 +266,50 @@ class BillRefusal(Struct, frozen=True):
     reason: BillRefusalReason
     detail_zh: str
     detail_en: str
+
+
+def added(before: Accumulated, moved: Accumulated) -> Accumulated:
+    """Add what a bill moved."""
+    return Accumulated(
+        before.deductible_fen + moved.deductible_fen,
+        before.in_scope_fen + moved.in_scope_fen,
+        before.pool_fen + moved.pool_fen,
+        before.large_amount_fen + moved.large_amount_fen,
+        before.admissions + moved.admissions,
+    )
+
+
+def given_back(moved: Iterable[Moved]) -> tuple[Moved, ...]:
+    """Give the exact negative of what a bill moved, as a cancel has it."""
+    return tuple(
+        Moved(
+            one.scheme,
+            Accumulated(
+                -one.amounts.deductible_fen,
+                -one.amounts.in_scope_fen,
+                -one.amounts.pool_fen,
+                -one.amounts.large_amount_fen,
+                -one.amounts.admissions,
+            ),
+        )
+        for one in moved
+    )
+
+
+def stay_of(admission: int, settlements: Iterable[tuple[Moved, ...]]) -> Stay:
+    """Make a stay of what each of its settlements moved, undone ones and their undoing included.
+
+    Args:
+        admission: The stay's number in the year in which it began.
+        settlements: Their `Adjudication.moved`, those of the stays that it continues included.
+    """
+    own = NOTHING_USED
+    layers: dict[str, Accumulated] = {}
+    for moved in settlements:
+        own = added(own, moved[0].amounts)
+        for one in moved[1:]:
+            layers[one.scheme] = added(layers.get(one.scheme, NOTHING_USED), one.amounts)
+    return Stay(admission, own, tuple(Moved(*item) for item in layers.items()))
 
 
 def yuan(amount_fen: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec import msgpack
 
-from cardserver.benefits.values import NOTHING_USED, Accumulated
+from cardserver.benefits.values import NOTHING_USED, Accumulated, added
 from cardserver.claims import tables
 from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
 from cardserver.claims.claim_detail import decode_detail, encode_detail
@@ -173,8 +173,10 @@ class ClaimsParticipant:
             book.claims[number] = claim
             if claim.undoes is not None:
                 book.undone[claim.undoes] = number
-            key, moved = claim.accumulator_key, claim.detail.moved
-            book.accumulators[key] = _sum(book.accumulators.get(key, NOTHING_USED), moved)
+            for moved in claim.detail.moved:
+                key = claim.accumulator_key(moved.scheme)
+                used = book.accumulators.get(key, NOTHING_USED)
+                book.accumulators[key] = added(used, moved.amounts)
         if printed is not None:
             reports, copies = book.printed.get(printed.claim_no, (0, 0))
             book.printed[printed.claim_no] = (reports + 1, copies + printed.is_printed)
@@ -184,14 +186,14 @@ class ClaimsParticipant:
         claims: list[Row] = []
         prints: dict[tuple[int, int], Row] = {}
         audit: list[Row] = []
-        moved: dict[AccumulatorKey, Accumulated] = {}
+        moved: set[AccumulatorKey] = set()
         reports: dict[int, int] = {}
         for one in decided:
             record = one.record
             if record.claim is not None and one.posted is not None:
                 claims.append(_claim_row(one.posted.entry_no, record.claim, one.when))
-                key = record.claim.accumulator_key
-                moved[key] = book.accumulators[key]
+                claim = record.claim
+                moved.update(claim.accumulator_key(one.scheme) for one in claim.detail.moved)
             if record.printed is not None:
                 number = record.printed.claim_no
                 reports[number] = reports.get(number, 0) + 1
@@ -207,7 +209,7 @@ class ClaimsParticipant:
                 )  # fmt: skip
         queries = [INSERT_AUDIT(audit)]
         if claims:
-            used = [(*key, *_amounts(moved[key])) for key in sorted(moved)]
+            used = [(*key, *_amounts(book.accumulators[key])) for key in sorted(moved)]
             queries += [_INSERT_CLAIMS(claims), _PUT_ACCUMULATORS(used)]
         if prints:
             queries.append(_INSERT_PRINTS(list(prints.values())))
@@ -383,16 +385,6 @@ def _audit_row(decided: Decided[Record]) -> Row:
         action=record.action,
         subject=subject,
         detail=record.reason,
-    )
-
-
-def _sum(before: Accumulated, moved: Accumulated) -> Accumulated:
-    return Accumulated(
-        before.deductible_fen + moved.deductible_fen,
-        before.in_scope_fen + moved.in_scope_fen,
-        before.pool_fen + moved.pool_fen,
-        before.large_amount_fen + moved.large_amount_fen,
-        before.admissions + moved.admissions,
     )
 
 

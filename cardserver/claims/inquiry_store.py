@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, msgpack
 
-from cardserver.benefits.values import Accumulated, LineSplit, Split
+from cardserver.benefits.values import LineSplit, Moved, Split
 from cardserver.claims import tables
 from cardserver.claims.claim_detail import decode_detail
 from cardserver.claims.values import ClaimDetail, request_key
@@ -104,7 +104,7 @@ class ClaimFound(Struct, frozen=True):
     reason: str
     scheme: str
     year: int
-    moved: Accumulated
+    moved: tuple[Moved, ...]
     split: Split
     lines: tuple[LineFound, ...]
     postings: tuple[Posted, ...]

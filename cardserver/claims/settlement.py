@@ -11,7 +11,6 @@ from msgspec import Struct, msgpack
 
 from cardserver.benefits import values as benefits
 from cardserver.benefits.adjudication import adjudicate
-from cardserver.benefits.policy import scheme_of
 from cardserver.claims.accounting import settlement_entry
 from cardserver.claims.eligibility import (
     age_on,
@@ -31,6 +30,7 @@ from cardserver.claims.values import (
     ClaimsPost,
     ClaimsView,
     ClaimsWork,
+    Facts,
     Needs,
     Presented,
     Record,
@@ -54,6 +54,7 @@ class Adjudicated(Struct, frozen=True):
 
     insurance_region: str
     adjudication: benefits.Adjudication
+    facts: Facts
     care_date: int
     payer_person_no: int
     balance_after_fen: int
@@ -152,29 +153,36 @@ def adjudicate_bill(
     refusal = refusal_of_contract(place, bill.med_type, care_date) or _refusal_of_dates(bill, today)
     if refusal is not None:
         return refused(refusal)
-    scheme = scheme_of(bill.med_type)
-    policy = scheme and rules.policies.find(bill.insutype, insurance.region, scheme, care_date)
-    if not scheme or not policy:
+    policy = rules.policies.find(bill.insutype, insurance.region, bill.med_type, care_date)
+    scheme = policy and policy.care_of(bill.med_type)
+    if not policy or not scheme:
         return refused(ResponseCode.POLICY_NOT_FOUND)
 
     payer_person_no, mutual_aid_fen = _aid(view, presented.person_no)
     balance_fen = view.personal_balance(presented.person_no)
-    key = AccumulatorKey(presented.person_no, care_date // 10_000, bill.insutype, scheme)
+    case = benefits.Case(
+        insutype=bill.insutype,
+        med_type=bill.med_type,
+        person_type=insurance.person_type,
+        age=age_on(person.birth_date, care_date),
+        institution_kind=place.kind,
+        institution_level=place.level,
+        region=insurance.region,
+        care_date=care_date,
+    )
+    used: dict[str, benefits.Accumulated] = {}
+    for row in policy.rows_of(scheme):
+        key = AccumulatorKey(presented.person_no, care_date // 10_000, bill.insutype, row)
+        amounts = book.accumulators.get(key)
+        if amounts is not None:
+            used[row] = amounts
+    purses = benefits.Purses(balance_fen, mutual_aid_fen, bill.uses_account)
     adjudication = adjudicate(
         policy,
-        benefits.Case(
-            insutype=bill.insutype,
-            med_type=bill.med_type,
-            person_type=insurance.person_type,
-            age=age_on(person.birth_date, care_date),
-            institution_kind=place.kind,
-            institution_level=place.level,
-            region=insurance.region,
-            care_date=care_date,
-        ),
+        case,
         _lines(bill, rules.catalogue, care_date),
-        book.accumulators.get(key, benefits.NOTHING_USED),
-        benefits.Purses(balance_fen, mutual_aid_fen, bill.uses_account),
+        used,
+        purses,
         explain=explain,
         total_fen=bill.total_fen,
     )
@@ -187,6 +195,7 @@ def adjudicate_bill(
     return Adjudicated(
         insurance_region=insurance.region,
         adjudication=adjudication,
+        facts=Facts(case, tuple(benefits.Moved(*row) for row in used.items()), purses),
         care_date=care_date,
         payer_person_no=payer_person_no if adjudication.split.mutual_aid_fen else 0,
         balance_after_fen=balance_fen - adjudication.split.account_pay_fen,
@@ -291,6 +300,7 @@ def _post(attempt: Attempt, bill: Bill, presented: Presented, done: Adjudicated)
             scheme=adjudication.scheme,
             year=adjudication.year,
             payer_person_no=done.payer_person_no,
+            facts=done.facts,
         ),
         draft=draft,
     )

@@ -61,7 +61,26 @@ accumulator = Table(
     Column("person_no", BigInteger, nullable=False),
     Column("year", SmallInteger, nullable=False),
     Column("insutype", String(6), nullable=False),
-    Column("scheme", String(16), nullable=False),  # outpatient, inpatient
+    Column(
+        "scheme", String(16), nullable=False
+    ),  # outpatient, inpatient, a special scheme, a layer
+    Column("deductible_fen", BigInteger, nullable=False),
+    Column("in_scope_fen", BigInteger, nullable=False),
+    Column("pool_fen", BigInteger, nullable=False),
+    Column("large_amount_fen", BigInteger, nullable=False),
+    Column("admissions", Integer, nullable=False),
+    PrimaryKeyConstraint("person_no", "year", "insutype", "scheme"),
+)
+
+# What was taken over from before this centre; it is in the accumulators too, which are always this
+# plus what every claim moved. `accumulators_store.open_accumulators` writes both.
+opening_accumulator = Table(
+    "opening_accumulator",
+    metadata,
+    Column("person_no", BigInteger, nullable=False),
+    Column("year", SmallInteger, nullable=False),
+    Column("insutype", String(6), nullable=False),
+    Column("scheme", String(16), nullable=False),
     Column("deductible_fen", BigInteger, nullable=False),
     Column("in_scope_fen", BigInteger, nullable=False),
     Column("pool_fen", BigInteger, nullable=False),

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from cardserver.benefits import values as benefits
 from cardserver.benefits.adjudication import negated
+from cardserver.benefits.values import given_back
 from cardserver.claims.settlement import ENCODER, refused, split_message
 from cardserver.claims.values import (
     Attempt,
@@ -211,18 +211,11 @@ def _undo(
     body_of: Callable[[Posted], bytes],
 ) -> ClaimsPost:
     kind = EntryKind.CANCELLATION if how is MessageType.CANCEL else EntryKind.REVERSAL
-    moved = claim.detail.moved
     detail = ClaimDetail(
         bill=None,
         split=negated(claim.detail.split),
         line_splits=(),
-        moved=benefits.Accumulated(
-            -moved.deductible_fen,
-            -moved.in_scope_fen,
-            -moved.pool_fen,
-            -moved.large_amount_fen,
-            -moved.admissions,
-        ),
+        moved=given_back(claim.detail.moved),
         scheme=claim.detail.scheme,
         year=claim.detail.year,
         payer_person_no=claim.detail.payer_person_no,

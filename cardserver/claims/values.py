@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from msgspec import Struct
 
 from cardserver.benefits.policy import Policy
-from cardserver.benefits.values import Accumulated, LineSplit, Split
+from cardserver.benefits.values import Accumulated, Case, LineSplit, Moved, Purses, Split, Stay
 from cardserver.registry.values import CatalogueItem, Insurance
 from ledger.decisions import Answer, Decision, GroupView, Post, Work
 from ledger.entries import Draft
@@ -62,8 +62,12 @@ class Presented(Struct, frozen=True):
 class PolicyFinder(Protocol):
     """The policies in force; `cardserver.benefits.policy.PolicyBook` is one."""
 
-    def find(self, insutype: str, region: str, scheme: str, care_date: int) -> Policy | None:
-        """Find the policy for an insurance, a place and a kind of care on a day."""
+    def find(self, insutype: str, region: str, med_type: str, care_date: int) -> Policy | None:
+        """Find the policy for an insurance, a place and a medical type on a day."""
+        ...
+
+    def by_identity(self, identity: str) -> Policy | None:
+        """Find the version that a claim names."""
         ...
 
 
@@ -108,6 +112,22 @@ class AccumulatorKey(NamedTuple):
     scheme: str
 
 
+class Facts(Struct, frozen=True):
+    """All that a decision was given beside the lines, so that it can be told and taken again.
+
+    Attributes:
+        case: Who was treated where.
+        used: The rows of accumulators that were looked at and held something.
+        purses: What the patient had besides cash.
+        stay: The stay that went on; None for a first settlement.
+    """
+
+    case: Case
+    used: tuple[Moved, ...]
+    purses: Purses
+    stay: Stay | None = None
+
+
 class ClaimDetail(Struct, frozen=True):
     """What a claim keeps in one compact value; `claim_detail.py` writes and reads it.
 
@@ -115,21 +135,23 @@ class ClaimDetail(Struct, frozen=True):
         bill: As settled; None for a claim that undoes another.
         split: The bill's division; negative for one that undoes another.
         line_splits: The lines', in the bill's order.
-        moved: What it added to the accumulators.
-        scheme: Which accumulators.
-        year: Of which year.
+        moved: What it added to the accumulators, the care's own row first.
+        scheme: The kind of care.
+        year: Of which year the accumulators are.
         payer_person_no: Whose account gave mutual aid; 0 nobody's.
         reason: Why it was undone.
+        facts: What decided beside the lines; None for a claim that undoes another.
     """
 
     bill: Bill | None
     split: Split
     line_splits: tuple[LineSplit, ...]
-    moved: Accumulated
+    moved: tuple[Moved, ...]
     scheme: str
     year: int
     payer_person_no: int = 0
     reason: str = ""
+    facts: Facts | None = None
 
 
 class Claim(Struct, frozen=True):
@@ -151,12 +173,9 @@ class Claim(Struct, frozen=True):
     detail: ClaimDetail
     draft: Draft
 
-    @property
-    def accumulator_key(self) -> AccumulatorKey:
-        """Which accumulators it moved."""
-        return AccumulatorKey(
-            self.presented.person_no, self.detail.year, self.insutype, self.detail.scheme
-        )
+    def accumulator_key(self, scheme: str) -> AccumulatorKey:
+        """Name a row of accumulators that it moved."""
+        return AccumulatorKey(self.presented.person_no, self.detail.year, self.insutype, scheme)
 
 
 class Print(Struct, frozen=True):

@@ -47,7 +47,7 @@ def adjudicate(
         rules,
         given.case,
         given.lines,
-        given.accumulated,
+        given.used,
         given.purses,
         explain=True,
         total_fen=given.total_fen,
@@ -71,7 +71,7 @@ def _load(policy: Path, bill: Path) -> tuple[Policy, BillFile]:
         rules = load_policy(policy.read_text(encoding="utf-8"))
         file = bill
         form: Literal["json", "toml"] = "toml" if bill.suffix == ".toml" else "json"
-        return rules, load_bill(bill.read_text(encoding="utf-8"), form)
+        return rules, load_bill(bill.read_text(encoding="utf-8"), form, rules)
     except (PolicyError, BillFileError, OSError, UnicodeDecodeError) as error:
         for sentence in str(error).splitlines():
             typer.echo(f"cardserver: {file}: {sentence}", err=True)

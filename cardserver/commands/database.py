@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cardserver.config import Config
-from cardserver.registry.administration_store import Actor
+from cardserver.registry.values import Actor
 from ledger.database_store import Database
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The centre's cardserver.toml.")]
@@ -29,4 +29,8 @@ async def open_database(config: Config) -> AsyncIterator[Database]:
 
 def acting_user() -> Actor:
     """Say who runs this command, and that it is now."""
-    return Actor(getpass.getuser(), time.time_ns() // 1_000_000)
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # in a container, a number without a name
+        name = "administrator"
+    return Actor(name, time.time_ns() // 1_000_000)

@@ -1,4 +1,4 @@
-"""`cardserver registry`, `card`, `policy`: fill the registry, and change it as things happen.
+"""`cardserver registry`, `card`: fill the registry, and change it as things happen.
 
 Not here: making a centre and its terminals' certificates (`init.py`).
 """
@@ -6,7 +6,6 @@ Not here: making a centre and its terminals' certificates (`init.py`).
 import asyncio
 import datetime as dt
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +15,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cardserver.benefits.policy import Policy, PolicyBook, load_policy
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.registry_filing import app as filing_app
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
 from cardserver.registry import import_files
@@ -28,6 +27,7 @@ from cardserver.registry.opening_balances_store import load_balances
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.revocation_store import list_missing_cards
+from cardserver.registry.roles import Role
 from cardserver.registry.values import Institution, Operator, Terminal
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
@@ -36,9 +36,9 @@ app = typer.Typer(help="Fill the registry and manage operators and terminals.")
 operator_app = typer.Typer(help="Operators of institutions and of the fund.")
 terminal_app = typer.Typer(help="Terminals; `cardserver enrol-terminal` adds one.")
 card_app = typer.Typer(help="Cards as things happen to them.")
-policy_app = typer.Typer(help="Benefit policies.")
 app.add_typer(operator_app, name="operator")
 app.add_typer(terminal_app, name="terminal")
+app.add_typer(filing_app, name="filing")
 
 Code = Annotated[str, typer.Argument(help="The operator's number at the institution.")]
 InstitutionCode = Annotated[
@@ -48,16 +48,6 @@ PasswordFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="Holds the password; without it, asked for."),
 ]
-
-
-class Role(StrEnum):
-    """What an operator may do."""
-
-    CASHIER = "cashier"
-    SUPERVISOR = "supervisor"
-    RESOLVER = "resolver"
-    REGISTRAR = "registrar"
-    CUSTODIAN = "custodian"
 
 
 # --- registry import ----------------------------------------------------------------------------
@@ -299,7 +289,7 @@ def _set_terminal(config: Config, institution: str, terminal: str, *, is_active:
     asyncio.run(run())
 
 
-# --- cards and policies -------------------------------------------------------------------------
+# --- cards --------------------------------------------------------------------------------------
 
 
 @card_app.callback()
@@ -326,47 +316,6 @@ def change_card(
             return f"the card was {old.name.lower()}, is {new.name.lower()}"
 
     typer.echo(asyncio.run(run()))
-
-
-@policy_app.callback()
-def policy() -> None:
-    """Keep `activate` a subcommand, also while there is one."""
-
-
-@policy_app.command("activate")
-@fail_clearly
-def activate_policy(
-    config_file: ConfigFile,
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A policy file.")],
-) -> None:
-    """Check a policy beside those in force, and make all workers decide by it.
-
-    启用待遇政策文件。
-    """
-    config = load_config(config_file)
-    text = file.read_text(encoding="utf-8")
-    new = load_policy(text)
-
-    async def run() -> None:
-        async with open_database(config) as database:
-            present = [load_policy(one) for one in await Registry(database).policies()]
-            check_beside(new, present)
-            await administration.activate_policies(
-                database, [(new.name, new.begins, text)], acting_user()
-            )
-
-    asyncio.run(run())
-    typer.echo(f"{new.identity} is activated")
-
-
-def check_beside(new: Policy, present: list[Policy]) -> None:
-    """Refuse a policy that contradicts others; the one that it replaces apart.
-
-    Raises:
-        PolicyError: Two policies would hold for one case.
-    """
-    others = [one for one in present if (one.name, one.begins) != (new.name, new.begins)]
-    PolicyBook([*others, new])
 
 
 # --- finding who is meant -----------------------------------------------------------------------

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
 
-from cardserver.claims import tables as claims_tables
 from cardserver.registry import tables
+from cardserver.registry.history_store import ADD_AUDIT, audit, audit_row
 from cardserver.registry.revocation_store import (
     Revocation,
     card_subject,
@@ -17,13 +17,14 @@ from cardserver.registry.revocation_store import (
     list_changes,
 )
 from cardserver.registry.values import (
+    Actor,
     CardState,
     Institution,
     Operator,
     RevocationKind,
     RevocationReason,
 )
-from ledger.bulk_store import Query, Row, insert, plain, put, select, update
+from ledger.bulk_store import Row, insert, plain, put, select, update
 from ledger.database_store import Database
 from ledger.scripts import Script
 
@@ -36,24 +37,9 @@ OPERATOR_NO_FIRST = 1_000_001
 
 NOT_REVOKED = RevocationReason.NOT_REVOKED
 
-SUBJECT_SIZE_MAX = 64
-DETAIL_SIZE_MAX = 400
-
 
 class AdministrationError(Exception):
     """The change can't be made; says why. Nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who makes a change, and when.
-
-    Attributes:
-        name: The operating system's user, for the audit.
-    """
-
-    name: str
-    now_ms: int
 
 
 @unique
@@ -79,13 +65,6 @@ _CARD_CHANGES: dict[CardChange, tuple[frozenset[CardState], CardState]] = {
     CardChange.RELEASED: (frozenset({CardState.FROZEN}), CardState.VALID),
 }
 
-_AUDIT = insert(
-    claims_tables.audit,
-    (
-        "recorded_time_ms", "institution_no", "terminal_no", "operator_no", "action", "subject",
-        "detail",
-    ),
-)  # fmt: skip
 _CARD = select(
     tables.card,
     ("card_no", "state", "profile", "region", "identity", "person_no"),
@@ -169,7 +148,7 @@ async def change_card(
             RevocationKind.CARD, card_subject(profile, region, bytes(identity)), card_no, reason
         )
         yield from list_changes([entry], now_ms=actor.now_ms)
-        yield _audit(actor, f"card {change.value}", f"card {card_no}", f"was {old.name.lower()}")
+        yield audit(actor, f"card {change.value}", f"card {card_no}", f"was {old.name.lower()}")
         return old, new
 
     return await database.transact(script)
@@ -185,7 +164,7 @@ async def change_certificate(
     def script() -> Script[int]:
         version = yield from list_changes([entry], now_ms=actor.now_ms)
         action = "certificate revoked" if is_revoked else "certificate restored"
-        yield _audit(actor, action, sha256.hex(), f"revocation list {version}")
+        yield audit(actor, action, sha256.hex(), f"revocation list {version}")
         return version
 
     return await database.transact(script)
@@ -215,7 +194,7 @@ async def add_operator(
         operator_no = max(OPERATOR_NO_FIRST, (last or 0) + 1)
         row = (operator_no, institution_no, code, name, role, password_hash, ACTIVE, 0)
         yield _ADD_OPERATOR([row])
-        yield _audit(actor, "operator added", f"operator {operator_no}", f"role {role}")
+        yield audit(actor, "operator added", f"operator {operator_no}", f"role {role}")
         return operator_no
 
     return await database.transact(script)
@@ -228,7 +207,7 @@ async def set_password(
 
     def script() -> Script[None]:
         yield _SET_PASSWORD([(password_hash, ACTIVE, 0, operator.operator_no)])
-        yield _audit(actor, "operator password", f"operator {operator.operator_no}", "")
+        yield audit(actor, "operator password", f"operator {operator.operator_no}", "")
 
     await database.transact(script)
 
@@ -242,7 +221,7 @@ async def set_operator_active(
         state = ACTIVE if is_active else INACTIVE
         yield _SET_OPERATOR_STATE([(state, 0, operator.operator_no)])
         action = "operator unlocked" if is_active else "operator locked"
-        yield _audit(actor, action, f"operator {operator.operator_no}", "")
+        yield audit(actor, action, f"operator {operator.operator_no}", "")
 
     await database.transact(script)
 
@@ -266,13 +245,13 @@ async def enrol_terminal(
         if rows:
             terminal_no: int = rows[0][2]
             yield _SET_CERTIFICATE([(certificate_sha256, terminal_no)])
-            yield _audit(actor, "terminal certificate", f"terminal {terminal_no}", digest)
+            yield audit(actor, "terminal certificate", f"terminal {terminal_no}", digest)
             return terminal_no, False
         ((last,),) = yield _LAST_TERMINAL()
         terminal_no = (last or 0) + 1
         row = (terminal_no, institution.institution_no, code, certificate_sha256, ACTIVE)
         yield _ADD_TERMINAL([row])
-        yield _audit(actor, "terminal enrolled", f"terminal {terminal_no}", digest)
+        yield audit(actor, "terminal enrolled", f"terminal {terminal_no}", digest)
         return terminal_no, True
 
     return await database.transact(script)
@@ -286,7 +265,7 @@ async def set_terminal_active(
     def script() -> Script[None]:
         yield _SET_TERMINAL_STATE([(ACTIVE if is_active else INACTIVE, terminal_no)])
         action = "terminal enabled" if is_active else "terminal disabled"
-        yield _audit(actor, action, f"terminal {terminal_no}", "")
+        yield audit(actor, action, f"terminal {terminal_no}", "")
 
     await database.transact(script)
 
@@ -323,9 +302,9 @@ async def activate_policies(
         for name, begins, text in policies:
             sha256 = hashlib.sha256(text.encode()).digest()
             rows.append((name, begins, sha256, text, actor.now_ms))
-            audits.append(_audit_row(actor, "policy activated", f"{name}@{begins}", sha256.hex()))
+            audits.append(audit_row(actor, "policy activated", f"{name}@{begins}", sha256.hex()))
         yield _PUT_POLICY(rows)
-        yield _AUDIT(audits)
+        yield ADD_AUDIT(audits)
 
     await database.transact(script)
 
@@ -337,20 +316,10 @@ async def record_custody(
     rows: list[Row] = []
     for custodian in custodians:
         others = ", ".join(one.code for one in custodians if one is not custodian)
-        row = _audit_row(actor, action, subject, f"with {others}")
+        row = audit_row(actor, action, subject, f"with {others}")
         rows.append((*row[:3], custodian.operator_no, *row[4:]))
 
     def script() -> Script[None]:
-        yield _AUDIT(rows)
+        yield ADD_AUDIT(rows)
 
     await database.transact(script)
-
-
-def _audit(actor: Actor, action: str, subject: str, detail: str) -> Query:
-    return _AUDIT([_audit_row(actor, action, subject, detail)])
-
-
-def _audit_row(actor: Actor, action: str, subject: str, detail: str) -> Row:
-    """Say who did what; no operator, terminal or institution acted, but someone at the centre."""
-    text = f"by {actor.name}" + (f": {detail}" if detail else "")
-    return (actor.now_ms, 0, 0, 0, action, subject[:SUBJECT_SIZE_MAX], text[:DETAIL_SIZE_MAX])

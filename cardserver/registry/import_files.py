@@ -16,7 +16,7 @@ from typing import Any
 
 from cardserver.registry import identity_number
 from cardserver.registry.passwords import is_hash
-from cardserver.registry.values import FOREVER
+from cardserver.registry.values import FOREVER, FilingKind
 
 # A row's values have the types of their columns, which mypy can't see.
 Values = tuple[Any, ...]
@@ -34,6 +34,7 @@ SOCIAL_SECURITY_CARD = "social_security_card"
 IDENTITY_START = 5  # historical bytes 6-13 are what the card's key proves (CARDS.md 1.4)
 HISTORICAL_SIZE = 13
 CERTIFIED_KEY = 4  # of cards that prove a key of their own by certificates
+REFERRED = "referred"
 NO_ALGORITHM = 0  # cards without a key that the fund's root keys give
 
 # A column of codes holds few different ones, and to look one up costs less than to check it again.
@@ -272,6 +273,25 @@ def _card_fault(values: Values) -> str | None:
     return None
 
 
+def _filing_fault(values: Values) -> str | None:
+    _, kind, code, institution_no, begins, ends = values
+    if ends < begins:
+        return "it ends before it begins"
+    return filing_fault(kind, code, institution_no)
+
+
+def filing_fault(kind: int, code: str, institution_no: int) -> str | None:
+    """Say what a filing of this kind lacks or has too much, or None."""
+    match FilingKind(kind):
+        case FilingKind.DISEASE | FilingKind.SPECIAL_DRUG if not code:
+            return "a disease or a drug is named by its code"
+        case FilingKind.DESIGNATED if code or not institution_no:
+            return "a designated institution is named by institution_no alone, without code"
+        case FilingKind.REFERRAL if code != REFERRED or not institution_no:
+            return f"a referral has the code {REFERRED}, and the institution that it leads to"
+    return None
+
+
 EMPLOYERS = FileSpec(
     "employers", {"employer_no": _small_number, "code": _text(30), "name": _text(100)}
 )
@@ -363,5 +383,17 @@ CARDS = FileSpec(
         "historical": _optional(_hex(HISTORICAL_SIZE, HISTORICAL_SIZE)),
     },
     _card_fault,
+)
+FILINGS = FileSpec(
+    "filings",
+    {
+        "person_no": _number,
+        "kind": _one_of(*FilingKind),
+        "code": _code(r"[!-+\--~]{0,40}", "at most 40 ASCII characters without a comma"),
+        "institution_no": _small_number_or_none,
+        "begins": _date,
+        "ends": _date,
+    },
+    _filing_fault,
 )
 BALANCES = FileSpec("balances", {"person_no": _number, "balance_fen": _integer(1, AMOUNT_FEN_MAX)})

@@ -65,7 +65,9 @@ class Reference:
 
 
 def _picker(indexes: list[int]) -> Callable[[Row], Row]:
-    """Return a function that takes these values of a row, as a tuple also for one."""
+    """Return a function that takes these values of a row, as a tuple also for one or none."""
+    if not indexes:
+        return lambda _row: ()
     if len(indexes) == 1:
         (index,) = indexes
         return lambda row: (row[index],)
@@ -215,6 +217,15 @@ LOADERS = (
         not_stored=("historical",),
         kept=("state",),
         references=(_PERSON_EXISTS,),
+    ),
+    Loader(
+        import_files.FILINGS,
+        tables.filing,
+        kept=("ends",),
+        references=(
+            _PERSON_EXISTS,
+            Reference("institution_no", tables.institution, "institution_no"),
+        ),
     ),
 )
 FILE_NAMES = (*(loader.spec.name for loader in LOADERS), import_files.BALANCES.name)

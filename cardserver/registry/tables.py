@@ -62,6 +62,20 @@ insurance = Table(
     PrimaryKeyConstraint("person_no", "insutype", "begins"),
 )
 
+# What a person has filed (备案) and benefits depend on: the centre decides by it, not by what a
+# terminal says.
+filing = Table(
+    "filing",
+    metadata,
+    Column("person_no", BigInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),  # values.FilingKind
+    Column("code", String(40), nullable=False),  # disease, "referred" or item; empty: none
+    Column("institution_no", Integer, nullable=False),  # 0: none
+    Column("begins", Integer, nullable=False),
+    Column("ends", Integer, nullable=False),
+    PrimaryKeyConstraint("person_no", "kind", "code", "institution_no", "begins"),
+)
+
 # What is proven of a social security card is the key of (region, historical bytes 6-13).
 card = Table(
     "card",

@@ -87,6 +87,30 @@ class InstitutionKind(IntEnum):
     PHARMACY = 3
 
 
+@unique
+class FilingKind(IntEnum):
+    """What a person has filed."""
+
+    DISEASE = 1
+    DESIGNATED = 2
+    REFERRAL = 3
+    SPECIAL_DRUG = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a change, and when.
+
+    Attributes:
+        name: The operating system's user, for the audit.
+        operator_no: The operator of the fund who acts; 0 where none was named.
+    """
+
+    name: str
+    now_ms: int
+    operator_no: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A person; `deceased_date` is None for the living, `family_no` 0 without mutual aid."""
@@ -111,6 +135,25 @@ class Insurance:
     state: InsuranceState
     person_type: str
     region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """A filing (备案) of a person; `ends` is the last day on which it holds.
+
+    Attributes:
+        code: The chronic or special disease (dise_codg), "referred", or the drug's item; empty
+            for a designated institution.
+        institution_no: The designated one, or where a referral leads; of a disease or a drug the
+            one that it is bound to. 0 is none.
+    """
+
+    person_no: int
+    kind: FilingKind
+    code: str
+    institution_no: int
+    begins: int
+    ends: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,14 @@ REQUEST_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.REVERSE: messages.Reverse,
         MessageType.STATUS: messages.Status,
         MessageType.PRINT_ACK: messages.PrintAck,
+        MessageType.REGISTER: messages.Register,
+        MessageType.ADMIT: messages.Admit,
+        MessageType.DISCHARGE: messages.Discharge,
+        MessageType.VISIT_CANCEL: messages.VisitCancel,
+        MessageType.DISCHARGE_CANCEL: messages.DischargeCancel,
+        MessageType.LINES: messages.Lines,
+        MessageType.LINES_CANCEL: messages.LinesCancel,
+        MessageType.VISIT_QUERY: messages.VisitQuery,
     }
 )
 
@@ -45,6 +53,14 @@ REPLY_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.REVERSE: messages.Reversed,
         MessageType.STATUS: messages.StatusFound,
         MessageType.PRINT_ACK: messages.PrintAcked,
+        MessageType.REGISTER: messages.Registered,
+        MessageType.ADMIT: messages.Registered,
+        MessageType.DISCHARGE: messages.VisitChanged,
+        MessageType.VISIT_CANCEL: messages.VisitChanged,
+        MessageType.DISCHARGE_CANCEL: messages.VisitChanged,
+        MessageType.LINES: messages.LinesTaken,
+        MessageType.LINES_CANCEL: messages.VisitChanged,
+        MessageType.VISIT_QUERY: messages.VisitFound,
     }
 )
 
@@ -54,6 +70,13 @@ STORED_TYPES: Final = frozenset(
         MessageType.CANCEL,
         MessageType.REVERSE,
         MessageType.PRINT_ACK,
+        MessageType.REGISTER,
+        MessageType.ADMIT,
+        MessageType.DISCHARGE,
+        MessageType.VISIT_CANCEL,
+        MessageType.DISCHARGE_CANCEL,
+        MessageType.LINES,
+        MessageType.LINES_CANCEL,
     }
 )
 """The types whose outcome is kept by `msgid`; the others change no money and are answered anew."""

@@ -188,6 +188,33 @@ class ResponseCode(IntEnum):
         411, Retry.CORRECT, "机构未开通该医疗类别", "the institution may not bill this care type",
     )
 
+    VISIT_UNKNOWN = 420, Retry.CORRECT, "就诊登记不存在", "the visit is not known here"
+    VISIT_NOT_OPEN = (
+        421, Retry.CORRECT, "就诊状态不允许此操作", "the visit's state does not allow this",
+    )
+    STAY_OVERLAPS = (
+        422, Retry.CORRECT, "与其他住院记录重叠", "another stay of this person overlaps",
+    )
+    TRANSFER_NOT_VALID = (
+        423, Retry.CORRECT, "转院信息不符", "the stay named can't be continued by this one",
+    )
+    VISIT_DATE_NOT_VALID = (
+        424, Retry.CORRECT, "日期不在就诊期间内", "a date does not lie within the visit",
+    )
+    LINE_NUMBER_USED = (
+        425, Retry.CORRECT, "费用明细流水号重复", "a line's number was used before in this visit",
+    )
+    LINE_UNKNOWN = 426, Retry.CORRECT, "费用明细不存在", "the visit has no such line"
+    SETTLED_ALREADY = (
+        427, Retry.CORRECT, "已结算，请先撤销结算", "it is settled: cancel the settlement first",
+    )
+    REFUND_EXCEEDS = (
+        428, Retry.CORRECT, "退费超过剩余数量", "the refund takes more than is left of the line",
+    )
+    TOO_MANY_LINES = (
+        429, Retry.CORRECT, "明细过多，请分次结算", "too many lines: settle in parts, by days",
+    )
+
     POLICY_NOT_FOUND = (
         500, Retry.NONE, "无适用的待遇政策", "no policy applies to this insurance, care and date",
     )

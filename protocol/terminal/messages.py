@@ -19,6 +19,8 @@ PROTOCOL_VERSION = 1
 CHALLENGES_MAX = 4
 STEPS_MAX = 64
 LINES_MAX = 2000
+VISIT_LINES_MAX = 500
+"""Of one message: about 60 KiB, so that the answer fits a frame too."""
 
 Fen = Annotated[int, Meta(ge=-(10**13), le=10**13)]
 UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -28,6 +30,8 @@ Code = Annotated[str, Meta(max_length=40)]
 Name = Annotated[str, Meta(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """A code that something is looked up by: without control characters, which no database can hold."""
 Text = Annotated[str, Meta(max_length=200)]
+VisitText = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A text that is kept in a column of its own, without control characters."""
 CardBytes = Annotated[bytes, Meta(max_length=65_538)]
 StatusWord = Annotated[int, Meta(ge=0, le=0xFFFF)]
 TypeNumber = Annotated[int, Meta(ge=0, le=2**16 - 1)]
@@ -52,6 +56,14 @@ class MessageType(IntEnum):
     REVERSE = 23
     STATUS = 24
     PRINT_ACK = 25
+    REGISTER = 30
+    ADMIT = 31
+    DISCHARGE = 32
+    VISIT_CANCEL = 33
+    DISCHARGE_CANCEL = 34
+    LINES = 35
+    LINES_CANCEL = 36
+    VISIT_QUERY = 37
 
 
 # --- envelopes: what every frame holds ------------------------------------------------------
@@ -693,12 +705,16 @@ class Bill(Struct, frozen=True, array_like=True):
     Attributes:
         insutype: Which insurance pays.
         med_type: 11 outpatient, 21 inpatient, 41 pharmacy.
-        total_fen: Sum of the lines.
+        total_fen: Sum of the lines; of a visit, of those that are settled now.
         uses_account: Whether the personal account pays what it may.
         invoice: The institution's invoice number.
-        lines: The lines.
-        admitted: First day of the stay; nil for outpatients.
-        discharged: Last day of the stay; nil for outpatients.
+        lines: The lines; empty where `mdtrt_id` names a visit, and only there.
+        admitted: First day of the stay; nil for outpatients, and with a visit.
+        discharged: Last day of the stay; nil for outpatients. With a visit, the last day whose
+            lines are settled; nil for all.
+        disease: The chronic or special disease that this care is for (dise_codg); else empty.
+        mdtrt_id: The visit whose lines are settled; empty where the bill brings its own.
+        emergency: Whether the patient came as an emergency.
     """
 
     insutype: Code
@@ -706,9 +722,12 @@ class Bill(Struct, frozen=True, array_like=True):
     total_fen: Annotated[int, Meta(ge=0, le=10**12)]
     uses_account: bool
     invoice: Code
-    lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=LINES_MAX)]
+    lines: Annotated[tuple[Line, ...], Meta(max_length=LINES_MAX)]
     admitted: dt.date | None = None
     discharged: dt.date | None = None
+    disease: Code = ""
+    mdtrt_id: Code = ""
+    emergency: bool = False
 
 
 class CardException(Struct, frozen=True, array_like=True):
@@ -993,3 +1012,341 @@ class PrintAcked(Struct, frozen=True, array_like=True):
     """
 
     copies: UInt32
+
+
+# --- visits ----------------------------------------------------------------------------------
+
+
+@unique
+class VisitKind(IntEnum):
+    """What a visit is."""
+
+    OUTPATIENT = 1
+    """Made by REGISTER."""
+    INPATIENT = 2
+    """A stay, made by ADMIT."""
+
+
+@unique
+class VisitState(IntEnum):
+    """Where a visit stands."""
+
+    OPEN = 1
+    DISCHARGED = 2
+    """The stay has ended; its final settlement is due, and late lines are still taken."""
+    CLOSED = 3
+    """Discharged, and all its lines are settled."""
+    CANCELLED = 4
+
+
+@unique
+class VisitLineState(IntEnum):
+    """Where a line of a visit stands."""
+
+    UNSETTLED = 1
+    SETTLED = 2
+    CANCELLED = 3
+
+
+class Register(Struct, frozen=True, array_like=True):
+    """REGISTER (2201): an outpatient visit begins.
+
+    Attributes:
+        insutype: Which insurance pays.
+        med_type: 11 outpatient, and what else the policy knows.
+        begins: Day of the visit; nil for the business date.
+        number: The institution's own number of the visit.
+        department: Code of the department.
+        doctor: Code of the doctor.
+        diagnosis: In words.
+        disease: The chronic or special disease that the visit is for; else empty.
+        emergency: Whether the patient came as an emergency.
+        exception: In place of a card session.
+    """
+
+    insutype: Code
+    med_type: Code
+    begins: dt.date | None
+    number: Name
+    department: Name = ""
+    doctor: Name = ""
+    diagnosis: VisitText = ""
+    disease: Name = ""
+    emergency: bool = False
+    exception: CardException | None = None
+
+
+class Admit(Struct, frozen=True, array_like=True):
+    """ADMIT (2401): an inpatient stay begins.
+
+    Attributes:
+        insutype: Which insurance pays.
+        med_type: 21 inpatient, and what else the policy knows.
+        begins: First day of the stay; nil for the business date.
+        number: The institution's own number of the stay.
+        department: Code of the department.
+        doctor: Code of the doctor.
+        diagnosis: On admission, in words.
+        disease: The special disease that the stay is for; else empty.
+        emergency: Whether the patient came as an emergency.
+        transferred_from: The stay that this one continues, of whatever institution; else empty.
+        exception: In place of a card session.
+    """
+
+    insutype: Code
+    med_type: Code
+    begins: dt.date | None
+    number: Name
+    department: Name = ""
+    doctor: Name = ""
+    diagnosis: VisitText = ""
+    disease: Name = ""
+    emergency: bool = False
+    transferred_from: Code = ""
+    exception: CardException | None = None
+
+
+class Registered(Struct, frozen=True, array_like=True):
+    """REGISTER's and ADMIT's reply.
+
+    Attributes:
+        mdtrt_id: The visit's number.
+        psn_no: The person.
+        begins: Its first day.
+        registered_time_ms: The centre's time.
+    """
+
+    mdtrt_id: Code
+    psn_no: Code
+    begins: dt.date
+    registered_time_ms: TimeMs
+
+
+class VisitLine(Struct, frozen=True, array_like=True):
+    """One line of a visit.
+
+    Attributes:
+        number: Unique in the visit, for ever.
+        date: Day of the care.
+        item: The catalogue's code.
+        name: As printed.
+        price_microyuan: Unit price in millionths of a yuan.
+        quantity_e4: Quantity in ten-thousandths; negative for a refund, never 0.
+        gross_fen: Price times quantity, rounded half up; of a refund, negative, what the line
+            refunded was worth before less what it is worth after.
+        refunds: The number of the line whose quantity is taken back; else empty.
+    """
+
+    number: Name
+    date: dt.date
+    item: Name
+    name: VisitText
+    price_microyuan: Microyuan
+    quantity_e4: Annotated[int, Meta(ge=-(10**10), le=10**10)]
+    gross_fen: Annotated[int, Meta(ge=-(10**11), le=10**11)]
+    refunds: Name = ""
+
+
+class Lines(Struct, frozen=True, array_like=True):
+    """LINES (2204, 2301): lines of a visit, all of them or none are taken.
+
+    Attributes:
+        mdtrt_id: The visit.
+        lines: The lines.
+    """
+
+    mdtrt_id: Code
+    lines: Annotated[tuple[VisitLine, ...], Meta(min_length=1, max_length=VISIT_LINES_MAX)]
+
+
+class Visit(Struct, frozen=True, array_like=True):
+    """A visit as it stands.
+
+    Attributes:
+        mdtrt_id: The visit's number.
+        psn_no: The person.
+        kind: A `VisitKind`.
+        state: A `VisitState`.
+        insutype: Which insurance pays.
+        med_type: As in Register and Admit.
+        begins: First day.
+        ends: Day of discharge, or nil.
+        number: The institution's own number.
+        department: Code of the department.
+        doctor: Code of the doctor.
+        diagnosis: In words; after discharge that of the discharge.
+        disease: As registered.
+        emergency: As registered.
+        transferred_from: The stay that this one continues; else empty.
+        lines_count: Lines recorded, cancelled ones too.
+        unsettled_count: Lines that a settlement would take now, refunds set off.
+        unsettled_fen: Their sum: the bill's total.
+        settled_fen: Sum of the settlements that stand.
+    """
+
+    mdtrt_id: Code
+    psn_no: Code
+    kind: VisitKind
+    state: VisitState
+    insutype: Code
+    med_type: Code
+    begins: dt.date
+    ends: dt.date | None
+    number: Name
+    department: Name
+    doctor: Name
+    diagnosis: VisitText
+    disease: Name
+    emergency: bool
+    transferred_from: Code
+    lines_count: UInt32
+    unsettled_count: UInt32
+    unsettled_fen: Fen
+    settled_fen: Fen
+
+
+class LinesTaken(Struct, frozen=True, array_like=True):
+    """LINES's reply.
+
+    Attributes:
+        visit: As it stands now.
+        line_splits: The lines' division by the catalogue of their day, in their order; of a
+            refund, negative.
+    """
+
+    visit: Visit
+    line_splits: Annotated[tuple[LineSplit, ...], Meta(max_length=VISIT_LINES_MAX)]
+
+
+class LinesCancel(Struct, frozen=True, array_like=True):
+    """LINES_CANCEL (2205, 2302): lines that are not settled were never meant.
+
+    Attributes:
+        mdtrt_id: The visit.
+        numbers: The lines; empty for all that are not settled.
+        reason: Why, for the audit.
+    """
+
+    mdtrt_id: Code
+    numbers: Annotated[tuple[Name, ...], Meta(max_length=VISIT_LINES_MAX)]
+    reason: Text
+
+
+class Discharge(Struct, frozen=True, array_like=True):
+    """DISCHARGE (2402): a stay ends.
+
+    Attributes:
+        mdtrt_id: The stay.
+        ends: Its last day; nil for the business date.
+        outcome: How it ended (dscg_way): 1 cured, 2 transferred ... 5 died, 9 other.
+        diagnosis: On discharge, in words.
+    """
+
+    mdtrt_id: Code
+    ends: dt.date | None
+    outcome: Name = ""
+    diagnosis: VisitText = ""
+
+
+class VisitCancel(Struct, frozen=True, array_like=True):
+    """VISIT_CANCEL (2202, 2404): REGISTER or ADMIT was never meant.
+
+    Attributes:
+        mdtrt_id: The visit.
+        reason: Why, for the audit.
+    """
+
+    mdtrt_id: Code
+    reason: Text
+
+
+class DischargeCancel(Struct, frozen=True, array_like=True):
+    """DISCHARGE_CANCEL (2405): the stay goes on.
+
+    Attributes:
+        mdtrt_id: The stay.
+        reason: Why, for the audit.
+    """
+
+    mdtrt_id: Code
+    reason: Text
+
+
+class VisitChanged(Struct, frozen=True, array_like=True):
+    """The reply of DISCHARGE, VISIT_CANCEL, DISCHARGE_CANCEL and LINES_CANCEL.
+
+    Attributes:
+        visit: As it stands now.
+        changed_time_ms: The centre's time.
+    """
+
+    visit: Visit
+    changed_time_ms: TimeMs
+
+
+class VisitQuery(Struct, frozen=True, array_like=True):
+    """VISIT_QUERY: how does a visit stand, or which visits are there?
+
+    Attributes:
+        mdtrt_id: The visit; empty for the person's visits that are neither closed nor cancelled.
+        psn_no: Whose, without `mdtrt_id`; empty for the card session's.
+        until: Count as unsettled the lines up to this day; nil for all.
+        first_line: Index of the first line wanted.
+        lines_max: How many lines are wanted.
+    """
+
+    mdtrt_id: Code
+    psn_no: Code = ""
+    until: dt.date | None = None
+    first_line: UInt32 = 0
+    lines_max: Annotated[int, Meta(ge=0, le=VISIT_LINES_MAX)] = 0
+
+
+class VisitLineFound(Struct, frozen=True, array_like=True):
+    """A line of a visit as it stands.
+
+    Attributes:
+        line: As it was sent.
+        state: A `VisitLineState`.
+        setl_id: The settlement that took it; else empty.
+        left_e4: Quantity less what was refunded; of a refund, 0.
+        left_fen: What that is worth.
+    """
+
+    line: VisitLine
+    state: VisitLineState
+    setl_id: Code
+    left_e4: Annotated[int, Meta(ge=0, le=10**10)]
+    left_fen: Fen
+
+
+class VisitSettlement(Struct, frozen=True, array_like=True):
+    """A settlement of a visit that stands.
+
+    Attributes:
+        setl_id: The settlement.
+        until: The last day whose lines it took.
+        total_fen: Its bill's total.
+        is_final: Whether it was made after discharge and left nothing.
+    """
+
+    setl_id: Code
+    until: dt.date
+    total_fen: Fen
+    is_final: bool
+
+
+class VisitFound(Struct, frozen=True, array_like=True):
+    """VISIT_QUERY's reply.
+
+    Attributes:
+        visits: The visit asked for, or the person's, the newest first.
+        lines: Lines of the visit asked for, in the order of arrival.
+        next_line: Index of the first line that did not come along; 0 when there is none.
+        settlements: Those of the visit asked for.
+    """
+
+    visits: Annotated[tuple[Visit, ...], Meta(max_length=64)]
+    lines: Annotated[tuple[VisitLineFound, ...], Meta(max_length=VISIT_LINES_MAX)] = ()
+    next_line: UInt32 = 0
+    settlements: Annotated[tuple[VisitSettlement, ...], Meta(max_length=256)] = ()

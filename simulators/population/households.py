@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from simulators.population import names
+from simulators.population import filings, names
 from simulators.population.city import FOREVER, PERSON_NO_FIRST, City
 from simulators.population.identity_number import DAYS, DAYS_A_YEAR, IdentityNumbers
 
@@ -19,6 +19,7 @@ HEADERS = {
     "cards": "card_no,profile,identity,region,card_number,card_id,person_no,version,algorithm,"
     "card_class,issuer,begins,ends,state,historical",
     "balances": "person_no,balance_fen",
+    "filings": filings.HEADER,
 }
 
 # W works, E is over sixty, C is a child or student. Drawn evenly; about as a city is.
@@ -59,6 +60,7 @@ class Lines:
     insurances: list[str] = field(default_factory=list)
     cards: list[str] = field(default_factory=list)
     balances: list[str] = field(default_factory=list)
+    filings: list[str] = field(default_factory=list)
 
     def by_file(self) -> dict[str, list[str]]:
         """The lines by the file's name."""
@@ -68,6 +70,7 @@ class Lines:
             "insurances": self.insurances,
             "cards": self.cards,
             "balances": self.balances,
+            "filings": self.filings,
         }
 
 
@@ -91,6 +94,7 @@ class _Census:
         self._city = city
         self._bits = Random(f"households {city.seed}").getrandbits
         self._numbers = IdentityNumbers(city.region)
+        self._filings = filings.Filings(city)
         self._lines = Lines()
         self._person_no = PERSON_NO_FIRST
         self._family_no = 0
@@ -156,6 +160,7 @@ class _Census:
         else:
             self._insure(person_no, "390", RESIDENT)
         self._issue_cards(person_no, role, age)
+        self._lines.filings += self._filings.draw(person_no, is_elder=role == "E")
 
     def _insure_worker(self, person_no: int, *, is_male: bool, is_payer: bool) -> None:
         bits = self._bits(24)

@@ -11,9 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from cardserver.commands.database import open_database
-from cardserver.registry.administration_store import Actor, CardChange, change_card
+from cardserver.registry.administration_store import CardChange, change_card
 from cardserver.registry.revocation_store import Revocation, card_subject, list_changes
-from cardserver.registry.values import RevocationKind, RevocationReason
+from cardserver.registry.values import Actor, RevocationKind, RevocationReason
 from ledger.bulk_store import plain
 from ledger.database_store import Database
 from ledger.scripts import Script

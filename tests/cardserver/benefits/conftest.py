@@ -112,12 +112,13 @@ def decide() -> Callable[..., Adjudication]:
     """Adjudicate the content of a bill without the command."""
 
     def run(policy: str, bill: dict[str, Any]) -> Adjudication:
-        given = load_bill(json.dumps(bill), "json")
+        rules = load_policy(policy)
+        given = load_bill(json.dumps(bill), "json", rules)
         result = adjudicate_bill(
-            load_policy(policy),
+            rules,
             given.case,
             given.lines,
-            given.accumulated,
+            given.used,
             given.purses,
             explain=True,
             total_fen=given.total_fen,

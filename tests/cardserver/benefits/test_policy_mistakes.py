@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cardserver.benefits.policy import Policy, PolicyBook, PolicyError, load_policy, scheme_of
+from cardserver.benefits.policy import Policy, PolicyBook, PolicyError, load_policy
 
 OUT = "$.outpatient"
 IN = "$.inpatient"
@@ -182,7 +182,6 @@ def mistakes(text: str) -> list[tuple[str, str]]:
         ),
         # layers, caps, accounts
         ('field = "hifob_pay"', 'field = "hifp_pay"', f"{IN}.layers[0].field", "hifp_pay"),
-        ('field = "hifob_pay"', 'field = "hifes_pay"', f"{IN}.layers[0].cap.per", "per bill"),
         ('base = "left_over"', 'base = "leftover"', f"{IN}.layers[0].base", "leftover"),
         (
             LARGE_AMOUNT_CAP,
@@ -294,12 +293,12 @@ def test_versions_follow_each_other(version: Callable[..., Policy]) -> None:
     first, second = version("2020-01-01"), version("2023-07-01", "2025-12-31")
     book = PolicyBook([second, first])
     found = [
-        book.find("310", "130100", "outpatient", date)
+        book.find("310", "130100", "11", date)
         for date in (20191231, 20200101, 20230630, 20230701, 20251231, 20260101)
     ]
     assert found == [None, first, first, second, second, None]
-    assert book.find("390", "130100", "outpatient", 20210101) is None
-    assert book.find("310", "130100", "inpatient", 20210101) is None
+    assert book.find("390", "130100", "11", 20210101) is None
+    assert book.find("310", "130100", "21", 20210101) is None
 
 
 def test_the_nearest_place_decides(version: Callable[..., Policy]) -> None:
@@ -307,11 +306,11 @@ def test_the_nearest_place_decides(version: Callable[..., Policy]) -> None:
     city = version("2022-01-01", name="city")
     district = version("2022-01-01", name="district", region="130102")
     book = PolicyBook([province, city, district])
-    assert book.find("310", "130102", "outpatient", 20230101) is district
-    assert book.find("310", "130104", "outpatient", 20230101) is city
-    assert book.find("310", "130104", "outpatient", 20210101) is province
-    assert book.find("310", "139999", "outpatient", 20230101) is province
-    assert book.find("310", "110000", "outpatient", 20230101) is None
+    assert book.find("310", "130102", "11", 20230101) is district
+    assert book.find("310", "130104", "11", 20230101) is city
+    assert book.find("310", "130104", "11", 20210101) is province
+    assert book.find("310", "139999", "11", 20230101) is province
+    assert book.find("310", "110000", "11", 20230101) is None
 
 
 @pytest.mark.parametrize(
@@ -339,8 +338,8 @@ def test_two_names_that_overlap(version: Callable[..., Policy]) -> None:
         PolicyBook([old, new])
     closing = version("2023-01-01", "2023-12-31")
     book = PolicyBook([old, closing, new])
-    assert book.find("310", "130100", "outpatient", 20230601) is closing
-    assert book.find("310", "130100", "outpatient", 20240601) is new
+    assert book.find("310", "130100", "11", 20230601) is closing
+    assert book.find("310", "130100", "11", 20240601) is new
 
 
 def test_identity_names_the_version_and_its_text(beijing_text: str) -> None:
@@ -351,10 +350,20 @@ def test_identity_names_the_version_and_its_text(beijing_text: str) -> None:
     assert (one.begins, one.ends, one.name) == (20230101, 99991231, "beijing-employees")
 
 
-def test_schemes() -> None:
-    assert [scheme_of(each) for each in ("11", "41", "21", "99")] == [
+def test_a_policy_says_to_which_care_a_medical_type_belongs(beijing_text: str) -> None:
+    policy = load_policy(beijing_text)
+    assert [policy.care_of(each) for each in ("11", "41", "21", "99")] == [
         "outpatient",
         "outpatient",
         "inpatient",
         None,
     ]
+
+
+def test_a_claim_names_the_version_that_decided_it(beijing_text: str) -> None:
+    old, new = (load_policy(beijing_text.replace("2023-01-01", day)) for day in
+                ("2023-01-01", "2025-01-01"))  # fmt: skip
+    book = PolicyBook([old, new])
+    assert book.by_identity(old.identity) is old
+    assert book.by_identity(new.identity) is new
+    assert book.by_identity("beijing-employees@2024-01-01#000000000000") is None

@@ -31,10 +31,16 @@ def beijing_bill(
         "medins_kind": kind,
         "medins_lv": level,
         "care_date": "2026-03-02",
-        "accumulated": used or {},
+        "accumulated": used_rows("inpatient" if med_type == "21" else "outpatient", used or {}),
         "medfee_sumamt": in_scope,
         "lines": [{"med_list_codg": "S1", "chrgitm_lv": "01", "pric": in_scope, "cnt": 1}],
     }
+
+
+def used_rows(care: str, used: dict[str, Any]) -> dict[str, Any]:
+    """What was used before: the care's own row, and what the large-amount scheme paid."""
+    large = {"hifob_pay": {"hifp_pay": used["hifob_pay"]}} if "hifob_pay" in used else {}
+    return {care: used} | large
 
 
 def paid(run: Any) -> tuple[str, str]:
@@ -132,8 +138,8 @@ def test_beijing_deductible_is_topped_up_at_the_next_institution(
     )
     answer = cli(beijing_text, bill, "--json").answer
     assert str(answer["act_pay_dedc"]) == "100.00"
-    assert str(answer["moved"]["act_pay_dedc"]) == "100.00"
-    assert str(answer["moved"]["inscp_scp_amt"]) == "300.00"
+    assert str(answer["moved"]["outpatient"]["act_pay_dedc"]) == "100.00"
+    assert str(answer["moved"]["outpatient"]["inscp_scp_amt"]) == "300.00"
 
 
 def test_beijing_pharmacy_pays_as_outpatient_care(
@@ -171,8 +177,8 @@ def test_beijing_large_amount_scheme_above_a_pool_already_used_up(
     assert paid(cli(beijing_text, active, "--json")) == ("0.00", "8500.00")
     retired = beijing_bill("10650", used=used, person="12", age=66)
     assert paid(cli(beijing_text, retired, "--json")) == ("0.00", "8000.00")
-    used["hifob_pay"] = "399000"
-    assert paid(cli(beijing_text, active, "--json")) == ("0.00", "1000.00")
+    nearly = beijing_bill("10650", used=used | {"hifob_pay": "399000"})
+    assert paid(cli(beijing_text, nearly, "--json")) == ("0.00", "1000.00")
 
 
 # --- Hebei, and amounts printed elsewhere ----------------------------------------------------
@@ -345,7 +351,7 @@ def test_tengzhou_tops_the_deductible_up_across_levels(
         [line("01", amount)],
         psn_type="11",
         medins_lv=level,
-        accumulated={"act_pay_dedc": used, "inscp_scp_amt": used},
+        accumulated={"outpatient": {"act_pay_dedc": used, "inscp_scp_amt": used}},
     )
     run = cli(outpatient_text(TENGZHOU), bill, "--json")
     assert (str(run.answer["act_pay_dedc"]), *paid(run)) == expected
@@ -399,6 +405,6 @@ def test_dongping_inpatient(
         [line("01", amount)],
         med_type="21",
         psn_type="11",
-        accumulated={"admissions": stays, "inscp_scp_amt": used},
+        accumulated={"inpatient": {"admissions": stays, "inscp_scp_amt": used}},
     )
     assert paid(cli(inpatient_text(DONGPING), bill, "--json")) == expected

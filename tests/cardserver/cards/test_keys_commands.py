@@ -15,7 +15,7 @@ from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cli import app
 from cardserver.config import load_config
 from cardserver.registry import administration_store as administration
-from cardserver.registry.administration_store import Actor
+from cardserver.registry.values import Actor
 from cardserver.registry.passwords import hash_password
 from ledger.bulk_store import plain
 from ledger.database_store import Database

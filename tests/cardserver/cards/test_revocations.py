@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cardserver.cards.revocations import Revocations, RevokedKeys
 from cardserver.cards.trust_anchors import load_trust_anchors
 from cardserver.registry import administration_store as administration
-from cardserver.registry.administration_store import Actor
+from cardserver.registry.values import Actor
 from cardserver.registry.revocation_store import (
     PAGE_ROWS,
     Revocation,

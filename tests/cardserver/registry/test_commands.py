@@ -136,8 +136,8 @@ def test_the_shipped_policy_applies_to_the_made_up_city(config: Path) -> None:
     texts = ask(config, lambda registry: registry.policies())
     assert isinstance(texts, list)
     book = PolicyBook([load_policy(text) for text in texts])
-    assert book.find("310", MADE_UP_REGION, "outpatient", 20260701) is not None
-    assert book.find("310", MADE_UP_REGION, "inpatient", 20260701) is not None
+    assert book.find("310", MADE_UP_REGION, "11", 20260701) is not None
+    assert book.find("310", MADE_UP_REGION, "21", 20260701) is not None
 
 
 def test_where_no_policy_applies_init_says_so(tmp_path: Path) -> None:

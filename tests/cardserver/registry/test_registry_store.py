@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cardserver.registry import administration_store as administration
-from cardserver.registry.administration_store import Actor, AdministrationError, CardChange
+from cardserver.registry.administration_store import AdministrationError, CardChange
 from cardserver.registry.import_store import FileResult
 from cardserver.registry.passwords import (
     NO_PASSWORD,
@@ -18,7 +18,7 @@ from cardserver.registry.passwords import (
     verify_password,
 )
 from cardserver.registry.registry_store import Registry
-from cardserver.registry.values import CardState, InsuranceState
+from cardserver.registry.values import Actor, CardState, InsuranceState
 from ledger.bulk_store import plain
 from ledger.database_store import Database
 
