@@ -1,0 +1,10 @@
+"""The chain's own books: what verification and digests keep."""
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Change nothing yet."""

@@ -1,0 +1,10 @@
+"""Funding: contributions, allotments and interest, each once."""
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Change nothing yet."""
