@@ -1,7 +1,7 @@
 """The chain's own books: what verification and digests keep."""
 
-revision = "0007"
-down_revision = "0006"
+revision = "0007b"  # beside 0007_accumulators, which came first
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """Monthly clearing: runs, statements, payments, periods."""
 
 revision = "0008"
-down_revision = "0007"
+down_revision = "0007b"
 branch_labels = None
 depends_on = None
 
