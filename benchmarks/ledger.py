@@ -23,13 +23,14 @@ import uvloop
 from sqlalchemy import make_url
 
 from cardserver.benefits.policy import PolicyBook, load_policy
+from cardserver.catalogue.catalogue import Catalogue
+from cardserver.catalogue.values import CatalogueRow
 from cardserver.claims import tables as claims
 from cardserver.claims.claims_store import claims_participants, preview
 from cardserver.claims.settlement import settle_work
 from cardserver.claims.values import Attempt, ClaimsWork, ClaimsWriter, Presented, Rules
 from cardserver.migrations.schema import migrate
 from cardserver.registry import tables as registry
-from cardserver.registry.values import CatalogueItem
 from ledger import tables as ledger
 from ledger.accounts import Account
 from ledger.bulk_store import Row, Statement, insert, plain
@@ -137,10 +138,10 @@ async def fill(database: Database) -> None:
 def make_rules() -> Rules:
     """Take the shipped policies and a catalogue of ten items."""
     texts = [path.read_text(encoding="utf-8") for path in sorted(POLICIES.glob("*.toml"))]
-    catalogue = {
-        f"I{n}": [CatalogueItem(f"I{n}", 20200101, FOREVER, "药", 1 + n % 2, n % 2 * 1000, None)]
+    catalogue = Catalogue.of(
+        CatalogueRow(f"I{n}", 20200101, FOREVER, "药", 1 + n % 2, n % 2 * 1000)
         for n in range(LINES)
-    }
+    )
     return Rules(PolicyBook([load_policy(text) for text in texts]), catalogue)
 
 

@@ -28,6 +28,8 @@ from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cards.revocations import Revocations
 from cardserver.cards.session_token import CardSessions
 from cardserver.cards.trust_anchors import TrustAnchors, read_anchors
+from cardserver.catalogue.catalogue import Catalogue
+from cardserver.catalogue.catalogue_store import catch_up
 from cardserver.centre import Centre
 from cardserver.claims.claims_store import claims_participants
 from cardserver.claims.values import Rules
@@ -51,6 +53,7 @@ log = structlog.get_logger("cardserver.app")
 _RULES_REFRESH_S = 5.0
 _SWITCH_INTERVAL_S = 0.0005
 _REVOCATIONS_REFRESH_S = 1.0
+_CATALOGUE_REFRESH_S = 2.0
 _OTHER_DESCRIPTORS = 256  # database, pages, readers, log
 
 
@@ -95,6 +98,7 @@ class Worker:
             pages = await self._show_pages(centre, stack)
             rules = tasks.create_task(self._refresh_rules(centre))
             revocations = tasks.create_task(self._refresh_revocations(centre))
+            catalogue = tasks.create_task(self._refresh_catalogue(centre))
             _leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
@@ -102,6 +106,7 @@ class Worker:
             centre.is_draining = True
             rules.cancel()
             revocations.cancel()
+            catalogue.cancel()
             await listener.drain()
         log.info("stopped", worker=self._options.index)
 
@@ -164,7 +169,7 @@ class Worker:
             ),
             rules=Rules(
                 PolicyBook([load_policy(text) for text in await registry.policies()]),
-                await registry.catalogue(),
+                await catch_up(database, Catalogue()),
             ),
             metrics=metrics,
             attached_readers=await self._attach_readers(stack, keys, registry, anchors),
@@ -293,6 +298,19 @@ class Worker:
                 continue
             if has_news:
                 log.info("revocation list taken up", version=centre.revocations.version)
+
+    async def _refresh_catalogue(self, centre: Centre) -> None:
+        """Take up what changed in the catalogue since; bills underway go on by the old one."""
+        while True:
+            await asyncio.sleep(_CATALOGUE_REFRESH_S)
+            try:
+                catalogue = await catch_up(centre.database, centre.rules.catalogue)
+            except StoreError as error:  # the old one goes on, and the next round tries again
+                log.warning("catalogue not read", error=str(error))
+                continue
+            if catalogue is not centre.rules.catalogue:
+                centre.rules = replace(centre.rules, catalogue=catalogue)
+                log.info("catalogue taken up", version=catalogue.version)
 
     def _say_ready(self, port: int, observe_port: int) -> None:
         log.info("ready", worker=self._options.index, port=port, observe_port=observe_port)

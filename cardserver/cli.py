@@ -4,6 +4,7 @@ import typer
 
 from cardserver.commands.adjudicate import adjudicate
 from cardserver.commands.card_read import read_card
+from cardserver.commands.catalogue import app as catalogue_app
 from cardserver.commands.claim import claim
 from cardserver.commands.init import enrol_terminal, init
 from cardserver.commands.keys import app as keys_app
@@ -11,6 +12,7 @@ from cardserver.commands.ledger import trial_balance
 from cardserver.commands.policy import app as policy_app
 from cardserver.commands.registry import app as registry_app
 from cardserver.commands.registry import card_app
+from cardserver.commands.replay import replay
 from cardserver.commands.resolve import resolve
 from cardserver.commands.revocation import app as revocation_app
 from cardserver.commands.serve import serve
@@ -28,8 +30,10 @@ app.command("claim")(claim)
 app.command("resolve")(resolve)
 app.command("trial-balance")(trial_balance)
 card_app.command("read")(read_card)
+policy_app.command("replay")(replay)
 app.add_typer(registry_app, name="registry")
 app.add_typer(card_app, name="card")
 app.add_typer(keys_app, name="keys")
 app.add_typer(revocation_app, name="revocation")
 app.add_typer(policy_app, name="policy")
+app.add_typer(catalogue_app, name="catalogue")

@@ -74,6 +74,7 @@ class Answer(Generic[R]):
         tombstone: The key that is to be refused should it still arrive.
         detail_zh: What the cashier should know beyond the code, in Chinese; it is not stored.
         detail_en: The same in English.
+        body_of: Makes the reply body once the record counts, in place of `body`.
     """
 
     code: int
@@ -83,6 +84,7 @@ class Answer(Generic[R]):
     tombstone: RequestKey | None = None
     detail_zh: str = ""
     detail_en: str = ""
+    body_of: Callable[[], bytes] | None = None
 
 
 Decision: TypeAlias = Post[R] | Answer[R]

@@ -28,6 +28,8 @@ class EntryKind(IntEnum):
     CANCELLATION = 3
     REVERSAL = 4
     REFUND = 5
+    VISIT = 6
+    """A visit begins: without postings, so that it has a number and is sealed."""
 
 
 class Posting(NamedTuple):

@@ -140,6 +140,8 @@ class Group(Generic[N, B, R]):
             entry_no, body = None, decision.body
             if decision.record is not None:
                 self._keep(Decided(work.key, work.type, decision.record, None, view.when), view)
+            if decision.body_of is not None:
+                body = decision.body_of()
         if isinstance(decision, Post) or decision.is_stored:
             self._store(work.key, work.type, work.request_hash, decision.code, body, entry_no, view)
         if isinstance(decision, Answer) and decision.tombstone is not None:

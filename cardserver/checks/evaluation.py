@@ -224,7 +224,7 @@ class _Trial:
         if not now.is_card_present:
             return
         for earlier in self._earlier(rule, rule.days):
-            km = _km(now, earlier) if earlier.is_card_present else None
+            km = self._km(now, earlier) if earlier.is_card_present else None
             if km is None or km < rule.km_from:
                 continue
             between_ms = abs(now.time_ms - earlier.time_ms)
@@ -313,6 +313,12 @@ class _Trial:
             zh, en = _with_earlier(_yuan(now_fen), _yuan(earlier_fen), _yuan(rule.most), rule.days)
             yield _Figures(0, zh, en)
 
+    def _km(self, now: Occasion, earlier: Occasion) -> int | None:
+        positions = self._situation.positions
+        here = positions.get(now.place.institution_no)
+        there = positions.get(earlier.place.institution_no)
+        return None if here is None or there is None else distance_km(here, there)
+
     # --- what the kinds look at ------------------------------------------------------------
 
     def _lines(self, items: Items) -> Iterator[tuple[int, CheckedLine]]:
@@ -360,18 +366,6 @@ class _Trial:
                 is_same = one.visit != "" and one.visit == now.visit
                 if one.admitted and not is_same and counts(rule, one):
                     yield one
-
-
-def _km(now: Occasion, earlier: Occasion) -> int | None:
-    here, there = now.place, earlier.place
-    if (
-        here.latitude_e6 is None
-        or here.longitude_e6 is None
-        or there.latitude_e6 is None
-        or there.longitude_e6 is None
-    ):
-        return None
-    return distance_km(here.latitude_e6, here.longitude_e6, there.latitude_e6, there.longitude_e6)
 
 
 def _with_earlier(now: str, earlier: str, limit: str, days: int) -> tuple[str, str]:

@@ -7,7 +7,8 @@ Units: `..._fen` is a hundredth of a yuan, `..._e4` a ten-thousandth of a unit, 
 of a degree. Dates are integers YYYYMMDD, 0 for none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -49,13 +50,23 @@ class CheckedLine(Struct, frozen=True, gc=False):
 
 
 class CheckedPlace(Struct, frozen=True, gc=False):
-    """Where a settlement is made; without both coordinates nobody knows how far it is."""
+    """Where a settlement is made.
+
+    Attributes:
+        kind: 1 hospital, 2 community centre, 3 pharmacy.
+        level: 1 to 3; 0 none.
+    """
 
     institution_no: int
     kind: int
     level: int
-    latitude_e6: int | None = None
-    longitude_e6: int | None = None
+
+
+class Position(NamedTuple):
+    """A place on earth (WGS 84)."""
+
+    latitude_e6: int
+    longitude_e6: int
 
 
 class Occasion(Struct, frozen=True, gc=False):
@@ -111,12 +122,14 @@ class Situation(Struct, frozen=True):
         now: What is to be settled.
         past: What was settled before and stands, and stays that are open; newest first.
         facts_of: The catalogue on the day of care.
+        positions: Where institutions are, by number; who is missing has no known place.
     """
 
     patient: Patient
     now: Occasion
     past: Sequence[Occasion]
     facts_of: FactsOf
+    positions: Mapping[int, Position]
 
 
 class Finding(Struct, frozen=True):

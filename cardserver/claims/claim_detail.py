@@ -1,6 +1,7 @@
 """A claim's detail as it is stored: one MessagePack array, without names.
 
-    [bill, split, [line split, ...], amounts, scheme, year, payer_person_no, reason, layers, facts]
+    [bill, split, [line split, ...], amounts, scheme, year, payer_person_no, reason, layers, facts,
+        visit_no, checked, replaces]
 
 `bill` is the wire's `Bill` or nil; `split` and each line split are the fields of the wire's `Split`
 and `LineSplit` in their order; `amounts` is what the care's own row of accumulators was moved by:
@@ -10,7 +11,9 @@ supplementary layers' rows, `[[row, amounts], ...]`. `facts` is nil or
     [case, [[row, amounts], ...], [account_fen, mutual_aid_fen, uses_account], stay]
 
 with the fields of `benefits.values.Case` in their order, the rows that were looked at, and the stay
-as nil or `[admission, amounts, [[row, amounts], ...]]`. A later version may append elements.
+as nil or `[admission, amounts, [[row, amounts], ...]]`. `checked` is nil or the rules that warned,
+those that were overridden, and why: `[[rule, ...], [rule, ...], reason]`. A later version may
+append elements.
 """
 
 from collections.abc import Iterable
@@ -19,7 +22,7 @@ from msgspec import Struct, msgpack
 from msgspec.structs import astuple
 
 from cardserver.benefits import values as benefits
-from cardserver.claims.values import ClaimDetail, Facts
+from cardserver.claims.values import Checked, ClaimDetail, Facts
 from protocol.terminal import messages
 
 _Amounts = tuple[int, int, int, int, int]
@@ -47,6 +50,12 @@ class _Facts(Struct, frozen=True, array_like=True):
     stay: tuple[int, _Amounts, _Rows] | None = None
 
 
+class _Checked(Struct, frozen=True, array_like=True):
+    warned: tuple[str, ...]
+    overridden: tuple[str, ...] = ()
+    override: str = ""
+
+
 class _Stored(Struct, frozen=True, array_like=True):
     bill: messages.Bill | None
     split: messages.Split
@@ -58,6 +67,9 @@ class _Stored(Struct, frozen=True, array_like=True):
     reason: str = ""
     layers: _Rows = ()
     facts: _Facts | None = None
+    visit_no: int = 0
+    checked: _Checked | None = None
+    replaces: int = 0
 
 
 _ENCODER = msgpack.Encoder()
@@ -85,6 +97,9 @@ def encode_detail(detail: ClaimDetail) -> bytes:
             detail.reason,
             _stored_rows(detail.moved[1:]),
             None if detail.facts is None else _stored_facts(detail.facts),
+            detail.visit_no,
+            None if detail.checked is None else astuple(detail.checked),
+            detail.replaces,
         )
     )  # fmt: skip
 
@@ -122,6 +137,9 @@ def decode_detail(stored: bytes) -> ClaimDetail:
         payer_person_no=kept.payer_person_no,
         reason=kept.reason,
         facts=None if kept.facts is None else _facts(kept.facts),
+        visit_no=kept.visit_no,
+        checked=None if kept.checked is None else Checked(*astuple(kept.checked)),
+        replaces=kept.replaces,
     )  # fmt: skip
 
 

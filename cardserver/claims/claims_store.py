@@ -13,7 +13,9 @@ from msgspec import msgpack
 from cardserver.benefits.values import NOTHING_USED, Accumulated, added
 from cardserver.claims import tables
 from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
+from cardserver.claims.checking import ToCheck, check_bill
 from cardserver.claims.claim_detail import decode_detail, encode_detail
+from cardserver.claims.history_store import note_in_history, read_history
 from cardserver.claims.settlement import adjudicate_bill, needs_of, previewed
 from cardserver.claims.values import (
     AccumulatorKey,
@@ -32,6 +34,8 @@ from cardserver.claims.values import (
 )
 from cardserver.registry import tables as registry
 from cardserver.registry.values import Insurance, InsuranceState
+from cardserver.visits.visit_book import Noted
+from cardserver.visits.visits_store import Note, read_persons_of, read_visits, visit_queries
 from ledger.bulk_store import Query, Row, Statement, insert, put, select
 from ledger.database_store import Database
 from ledger.decisions import Answer, Decided, GroupView
@@ -60,7 +64,7 @@ _CLAIM = (
 )  # fmt: skip
 _AMOUNTS = ("deductible_fen", "in_scope_fen", "pool_fen", "large_amount_fen", "admissions")
 _ACCUMULATOR = ("person_no", "year", "insutype", "scheme")
-_PERSON = ("birth_date", "deceased_date", "family_no")
+_PERSON = ("birth_date", "deceased_date", "family_no", "sex")
 _READ_CLAIM = (
     "person_no", "institution_no", "terminal_no", "msgid", "operator_no", "type", "insutype",
     "med_type", "care_date", "undoes", "policy", "card_no", "proof", "exception", "list_version",
@@ -141,7 +145,13 @@ class ClaimsParticipant:
                 persons.add(claim.presented.person_no)
                 if claim.detail.payer_person_no:
                     persons.add(claim.detail.payer_person_no)
+        visits = _visits_of(book, needs)
+        if visits:
+            persons |= yield from read_persons_of(visits)
         treated = {need.person_no for need in needs if need.person_no}
+        for need in needs:
+            if need.settles_anew and need.claim_no in book.claims:
+                treated.add(book.claims[need.claim_no].presented.person_no)
         for row in (yield _FIND_PAYERS(_keys(treated))):
             book.payers[row[0]] = Payer(*row[1:])
             persons.add(row[2])
@@ -155,6 +165,17 @@ class ClaimsParticipant:
     def read(self, book: Book, needs: Sequence[Needs]) -> Script[None]:
         """Read all else that the decisions look at."""
         yield from _read_conditions(book, needs)
+        visits = _visits_of(book, needs)
+        stays_of = {need.stays_of for need in needs if need.stays_of}
+        if visits or stays_of:
+            yield from read_visits(book.visits, visits, stays_of)
+        first_days: dict[int, int] = {}
+        for need in needs:
+            if need.history_from:
+                known = first_days.get(need.person_no, need.history_from)
+                first_days[need.person_no] = min(known, need.history_from)
+        if first_days:
+            book.history = yield from read_history(first_days)
         yield from _read_accumulators(book, needs)
         originals = _keys(book.claims)
         if originals:
@@ -171,6 +192,7 @@ class ClaimsParticipant:
             assert decided.posted is not None, "a claim has an entry"
             number = decided.posted.entry_no
             book.claims[number] = claim
+            note_in_history(book.history, number, claim, decided.when.recorded_time_ms)
             if claim.undoes is not None:
                 book.undone[claim.undoes] = number
             for moved in claim.detail.moved:
@@ -180,6 +202,8 @@ class ClaimsParticipant:
         if printed is not None:
             reports, copies = book.printed.get(printed.claim_no, (0, 0))
             book.printed[printed.claim_no] = (reports + 1, copies + printed.is_printed)
+        if decided.record.visit is not None:
+            book.visits.take(_note(decided, decided.record.visit).noted)
 
     def write(self, book: Book, decided: Collection[Decided[Record]]) -> list[Query]:
         """Return what is to be written: claims, accumulators, printers' reports, the audit."""
@@ -213,6 +237,9 @@ class ClaimsParticipant:
             queries += [_INSERT_CLAIMS(claims), _PUT_ACCUMULATORS(used)]
         if prints:
             queries.append(_INSERT_PRINTS(list(prints.values())))
+        notes = [_note(one, one.record.visit) for one in decided if one.record.visit is not None]
+        if notes:
+            queries += visit_queries(book.visits, notes)
         return queries
 
 
@@ -230,9 +257,11 @@ async def preview(
     rules: Rules,
     when: GroupTime,
 ) -> messages.Previewed | ClaimsAnswer:
-    """Divide a bill as SETTLE would, on the day that `when` says, and commit nothing."""
-    needs = needs_of(request.bill, presented, terminal_no=terminal_no, today=when.business_date)
-    view = await database.fetch_script(_read_view(needs, when))
+    """Divide and check a bill as SETTLE would on the day that `when` says; commit nothing."""
+    needs = needs_of(
+        request.bill, presented, rules, terminal_no=terminal_no, today=when.business_date
+    )
+    view = await database.fetch_script(read_view(needs, when))
     done = adjudicate_bill(
         view,
         request.bill,
@@ -241,7 +270,13 @@ async def preview(
         terminal_no=terminal_no,
         explain=request.wants_explanation,
     )
-    return done if isinstance(done, Answer) else previewed(done, presented)
+    if isinstance(done, Answer):
+        return done
+    asked = ToCheck(request.bill, presented, terminal_no, done.facts.case, done.adjudication.split)
+    passed = check_bill(view, asked, rules, attempt=None, override=request.override)
+    if isinstance(passed, Answer):
+        return passed
+    return previewed(done, presented, passed.warnings)
 
 
 async def accumulators(
@@ -300,7 +335,8 @@ def stages_row(
     )  # fmt: skip
 
 
-def _read_view(needs: Needs, when: GroupTime) -> Script[GroupView[Book]]:
+def read_view(needs: Needs, when: GroupTime) -> Script[GroupView[Book]]:
+    """Read what a decision would look at, without a lock: for one that commits nothing."""
     participant = ClaimsParticipant()
     book, found = yield from participant.find([needs], {})
     persons = sorted(found | {needs.person_no})
@@ -327,8 +363,32 @@ def _read_conditions(book: Book, needs: Sequence[Needs]) -> Script[None]:
         book.insurances.setdefault(person_no, []).append(insurance)
 
 
+def _visits_of(book: Book, needs: Sequence[Needs]) -> set[int]:
+    """Return the visits that are asked about, or that a claim to be undone has settled."""
+    visits = {need.visit_no for need in needs if need.visit_no}
+    visits.update(claim.detail.visit_no for claim in book.claims.values() if claim.detail.visit_no)
+    return visits
+
+
+def _note(decided: Decided[Record], noted: Noted) -> Note:
+    attempt, posted = decided.record.attempt, decided.posted
+    return Note(
+        noted if posted is None else noted.numbered(posted.entry_no),
+        decided.when.recorded_time_ms,
+        attempt.msgid,
+        attempt.operator_no,
+    )
+
+
 def _read_accumulators(book: Book, needs: Sequence[Needs]) -> Script[None]:
     wanted = {(need.person_no, year) for need in needs for year in need.years}
+    for need in needs:
+        # A stay is settled in the year of its last day, and counted in the one of its first.
+        visit = book.visits.visits.get(need.visit_no) if need.years else None
+        if visit is not None:
+            first = min(stay.begins for stay, _ in book.visits.chain(visit))
+            years = range(first // 10_000, max(need.years) + 1)
+            wanted.update((visit.person_no, year) for year in years)
     wanted |= {(claim.presented.person_no, claim.detail.year) for claim in book.claims.values()}
     for row in (yield _FIND_ACCUMULATORS(sorted(wanted))):
         book.accumulators[AccumulatorKey(*row[:4])] = Accumulated(*row[4:])

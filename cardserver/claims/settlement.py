@@ -5,13 +5,14 @@ The decision is pure and the same for both. Not here: undoing (`undoing.py`), ho
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, msgpack
 
 from cardserver.benefits import values as benefits
 from cardserver.benefits.adjudication import adjudicate
+from cardserver.catalogue.catalogue import Catalogue
 from cardserver.claims.accounting import settlement_entry
+from cardserver.claims.checking import Passed, ToCheck, audit_of, check_bill, looks_back
 from cardserver.claims.eligibility import (
     age_on,
     coverage,
@@ -37,7 +38,6 @@ from cardserver.claims.values import (
     Rules,
 )
 from cardserver.outcomes import code_of_bill
-from cardserver.registry.values import CatalogueItem
 from ledger.decisions import Answer, Post, Posted, Work
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -69,7 +69,7 @@ def settle_work(
         attempt: Who asks.
         settle: The decoded body.
         presented: The card session's person and card, or the exception's.
-        rules: Policies and catalogue.
+        rules: Policies, catalogue and checks.
         today: The fund's local day now; a group after midnight decides by its own.
     """
 
@@ -82,23 +82,28 @@ def settle_work(
         request_hash=attempt.request_hash,
         persons=(presented.person_no,),
         original=None,
-        needs=needs_of(settle.bill, presented, terminal_no=attempt.terminal_no, today=today),
+        needs=needs_of(settle.bill, presented, rules, terminal_no=attempt.terminal_no, today=today),
         decide=decide,
         deadline_ms=attempt.deadline_ms,
     )
 
 
-def needs_of(bill: Bill, presented: Presented, *, terminal_no: int, today: int) -> Needs:
-    """Say what has to be read to divide a bill."""
+def needs_of(
+    bill: Bill, presented: Presented, rules: Rules, *, terminal_no: int, today: int
+) -> Needs:
+    """Say what has to be read to divide a bill and to check it."""
     care_date = care_date_of(bill, today)
     year, day = divmod(care_date, 10_000)
     # A group of the year's last day may find itself in the next year.
     years = (year, year + 1) if day == _LAST_DAY else (year,)
+    past = looks_back(bill, presented, rules, today=today)
     return Needs(
         person_no=presented.person_no,
         years=years,
         card_no=presented.card_no,
         terminal_no=terminal_no,
+        stays_of=presented.person_no if past.needs_stays else 0,
+        history_from=past.first_day,
     )
 
 
@@ -121,7 +126,16 @@ def decide_settlement(
     if shown != (split.fund_pay_fen, split.account_pay_fen + split.mutual_aid_fen, split.cash_fen):
         body = ENCODER.encode(previewed(done, presented))
         return Answer(ResponseCode.SPLIT_CHANGED, body)
-    return _post(attempt, bill, presented, done)
+    passed = check_bill(
+        view,
+        ToCheck(bill, presented, attempt.terminal_no, done.facts.case, split),
+        rules,
+        attempt=attempt,
+        override=settle.override,
+    )
+    if isinstance(passed, Answer):
+        return passed
+    return _post(attempt, bill, presented, done, passed)
 
 
 def adjudicate_bill(
@@ -158,7 +172,7 @@ def adjudicate_bill(
     if not policy or not scheme:
         return refused(ResponseCode.POLICY_NOT_FOUND)
 
-    payer_person_no, mutual_aid_fen = _aid(view, presented.person_no)
+    payer_person_no, mutual_aid_fen = aid_of(view, presented.person_no)
     balance_fen = view.personal_balance(presented.person_no)
     case = benefits.Case(
         insutype=bill.insutype,
@@ -180,7 +194,7 @@ def adjudicate_bill(
     adjudication = adjudicate(
         policy,
         case,
-        _lines(bill, rules.catalogue, care_date),
+        _lines(bill, rules.catalogue, place.level, care_date),
         used,
         purses,
         explain=explain,
@@ -207,7 +221,11 @@ def refused(code: ResponseCode) -> ClaimsAnswer:
     return Answer(code, is_stored=code.is_stored)
 
 
-def previewed(done: Adjudicated, presented: Presented) -> messages.Previewed:
+def previewed(
+    done: Adjudicated,
+    presented: Presented,
+    warnings: tuple[messages.CheckFinding, ...] = (),
+) -> messages.Previewed:
     """Return PREVIEW's reply body."""
     adjudication = done.adjudication
     return messages.Previewed(
@@ -236,6 +254,7 @@ def previewed(done: Adjudicated, presented: Presented) -> messages.Previewed:
             )
             for step in adjudication.explanation
         ),
+        warnings=warnings,
     )
 
 
@@ -272,7 +291,9 @@ def _refusal_of_dates(bill: Bill, today: int) -> ResponseCode | None:
     return None
 
 
-def _post(attempt: Attempt, bill: Bill, presented: Presented, done: Adjudicated) -> ClaimsPost:
+def _post(
+    attempt: Attempt, bill: Bill, presented: Presented, done: Adjudicated, passed: Passed
+) -> ClaimsPost:
     adjudication = done.adjudication
     split = adjudication.split
     draft = settlement_entry(
@@ -301,6 +322,7 @@ def _post(attempt: Attempt, bill: Bill, presented: Presented, done: Adjudicated)
             year=adjudication.year,
             payer_person_no=done.payer_person_no,
             facts=done.facts,
+            checked=passed.checked,
         ),
         draft=draft,
     )
@@ -313,14 +335,15 @@ def _post(attempt: Attempt, bill: Bill, presented: Presented, done: Adjudicated)
                 split=split_message(split),
                 balance_after_fen=done.balance_after_fen,
                 settled_time_ms=posted.when.recorded_time_ms,
+                warnings=passed.warnings,
             )
         )
 
-    record = Record(attempt=attempt, action="settle", claim=claim)
+    record = Record(attempt=attempt, action="settle", reason=audit_of(passed.checked), claim=claim)
     return Post(draft, ResponseCode.APPROVED, body_of, record)
 
 
-def _aid(view: ClaimsView, person_no: int) -> tuple[int, int]:
+def aid_of(view: ClaimsView, person_no: int) -> tuple[int, int]:
     """Return whose account may aid the person's, and what it holds; (0, 0) nobody's.
 
     The family was looked up before the lock; where it has changed since, nobody aids this time.
@@ -336,17 +359,16 @@ def _aid(view: ClaimsView, person_no: int) -> tuple[int, int]:
     return payer.person_no, view.personal_balance(payer.person_no)
 
 
-def _lines(
-    bill: Bill, catalogue: Mapping[str, Sequence[CatalogueItem]], care_date: int
-) -> list[benefits.BillLine]:
+def _lines(bill: Bill, catalogue: Catalogue, level: int, care_date: int) -> list[benefits.BillLine]:
     lines: list[benefits.BillLine] = []
+    find = catalogue.find
     for line in bill.lines:
-        item_class, ratio_e4, limit = _CLASS_C, _WHOLE_E4, None
-        for item in catalogue.get(line.item, ()):
-            if item.begins <= care_date <= item.ends:
-                item_class, ratio_e4 = item.item_class, item.self_pay_ratio_e4
-                limit = item.price_limit_microyuan
-                break
+        item = find(line.item, level=level, day=care_date)
+        if item is None:
+            item_class, ratio_e4, limit = _CLASS_C, _WHOLE_E4, None
+        else:
+            item_class, ratio_e4 = item.item_class, item.self_pay_ratio_e4
+            limit = item.price_limit_microyuan
         lines.append(
             benefits.BillLine(
                 line.item, item_class, ratio_e4, limit,

@@ -53,7 +53,7 @@ Index(
     postgresql_where=claim.c.undoes.is_not(None),
     sqlite_where=claim.c.undoes.is_not(None),
 )
-Index("claim_person", claim.c.person_no, claim.c.entry_no)
+Index("claim_person", claim.c.person_no, claim.c.business_date, claim.c.entry_no)
 
 accumulator = Table(
     "accumulator",

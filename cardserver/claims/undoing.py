@@ -4,7 +4,6 @@ A settlement is undone at most once, by its exact negative, which posts in the o
 gives back what the original took of its own year. Not here: SETTLE (`settlement.py`).
 """
 
-import re
 from collections.abc import Callable
 
 from msgspec import structs
@@ -23,8 +22,11 @@ from cardserver.claims.values import (
     Needs,
     Print,
     Record,
+    claim_number,
     request_key,
 )
+from cardserver.visits.values import Unsettled
+from cardserver.visits.visit_book import Noted
 from ledger.decisions import Answer, Post, Posted, Work
 from ledger.entries import EntryKind, negative
 from ledger.group import TOMBSTONE_TYPE
@@ -32,8 +34,11 @@ from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType, ReverseResult
 
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_NUMBER_MAX = 2**63 - 1
+_KIND = {
+    MessageType.CANCEL: EntryKind.CANCELLATION,
+    MessageType.REVERSE: EntryKind.REVERSAL,
+    MessageType.REFUND: EntryKind.REFUND,
+}
 
 
 def cancel_work(attempt: Attempt, cancel: messages.Cancel) -> ClaimsWork:
@@ -87,7 +92,7 @@ def print_ack_work(attempt: Attempt, ack: messages.PrintAck) -> ClaimsWork:
     claim_no = claim_number(ack.setl_id)
 
     def decide(view: ClaimsView) -> ClaimsDecision:
-        claim = _claim_of(view, attempt, claim_no)
+        claim = claim_of(view, attempt.institution_no, claim_no)
         if claim is None:
             return refused(ResponseCode.ORIGINAL_NOT_FOUND)
         _, copies = view.book.printed.get(claim_no, (0, 0))
@@ -113,18 +118,10 @@ def print_ack_work(attempt: Attempt, ack: messages.PrintAck) -> ClaimsWork:
     )
 
 
-def claim_number(setl_id: str) -> int:
-    """Return the claim's number; 0, which no claim has, where it is none."""
-    if _NUMBER.fullmatch(setl_id) is None:
-        return 0
-    number = int(setl_id)
-    return number if number <= _NUMBER_MAX else 0
-
-
 def _decide_cancel(
     view: ClaimsView, attempt: Attempt, cancel: messages.Cancel, claim_no: int
 ) -> ClaimsDecision:
-    claim = _claim_of(view, attempt, claim_no)
+    claim = claim_of(view, attempt.institution_no, claim_no)
     if claim is None:
         return refused(ResponseCode.ORIGINAL_NOT_FOUND)
     if claim.type != MessageType.SETTLE:
@@ -189,10 +186,10 @@ def _decide_reverse(
     return _undo(claim, claim_no, attempt, MessageType.REVERSE, reverse.reason, body_of)
 
 
-def _claim_of(view: ClaimsView, attempt: Attempt, claim_no: int) -> Claim | None:
+def claim_of(view: ClaimsView, institution_no: int, claim_no: int) -> Claim | None:
     """Return the claim, if it is the asking institution's own."""
     claim = view.book.claims.get(claim_no)
-    if claim is None or claim.attempt.institution_no != attempt.institution_no:
+    if claim is None or claim.attempt.institution_no != institution_no:
         return None
     return claim
 
@@ -210,7 +207,24 @@ def _undo(
     reason: str,
     body_of: Callable[[Posted], bytes],
 ) -> ClaimsPost:
-    kind = EntryKind.CANCELLATION if how is MessageType.CANCEL else EntryKind.REVERSAL
+    undoing = undoing_claim(claim, claim_no, attempt, how, reason)
+    record = Record(
+        attempt=attempt, action=how.name.lower(), subject=str(claim_no), reason=reason,
+        claim=undoing, visit=reopened(claim, claim_no),
+    )  # fmt: skip
+    return Post(undoing.draft, ResponseCode.APPROVED, body_of, record)
+
+
+def reopened(claim: Claim, claim_no: int) -> Noted | None:
+    """Return what an undoing leaves with the visit that the claim had settled."""
+    visit_no = claim.detail.visit_no
+    return Noted(visit_no, record=Unsettled(claim_no)) if visit_no else None
+
+
+def undoing_claim(
+    claim: Claim, claim_no: int, attempt: Attempt, how: MessageType, reason: str
+) -> Claim:
+    """Return the claim that undoes another: its exact negative."""
     detail = ClaimDetail(
         bill=None,
         split=negated(claim.detail.split),
@@ -220,20 +234,16 @@ def _undo(
         year=claim.detail.year,
         payer_person_no=claim.detail.payer_person_no,
         reason=reason,
+        visit_no=claim.detail.visit_no,
     )
-    undoing = structs.replace(
+    return structs.replace(
         claim,
         attempt=attempt,
         type=how,
         undoes=claim_no,
         detail=detail,
-        draft=negative(claim.draft, kind=kind, undoes=claim_no),
+        draft=negative(claim.draft, kind=_KIND[how], undoes=claim_no),
     )
-    record = Record(
-        attempt=attempt, action=how.name.lower(), subject=str(claim_no), reason=reason,
-        claim=undoing,
-    )  # fmt: skip
-    return Post(undoing.draft, ResponseCode.APPROVED, body_of, record)
 
 
 def _reversed(

@@ -4,7 +4,7 @@ Dates are integers YYYYMMDD. Not here: how they are read and written (`claims_st
 decided of them (`settlement.py`, `undoing.py`).
 """
 
-from collections.abc import Mapping, Sequence
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -12,12 +12,19 @@ from msgspec import Struct
 
 from cardserver.benefits.policy import Policy
 from cardserver.benefits.values import Accumulated, Case, LineSplit, Moved, Purses, Split, Stay
-from cardserver.registry.values import CatalogueItem, Insurance
+from cardserver.catalogue.catalogue import Catalogue
+from cardserver.checks.counter_checks import NO_CHECKS, CounterChecks
+from cardserver.checks.values import Occasion
+from cardserver.registry.values import Insurance
+from cardserver.visits.visit_book import Noted, VisitBook
 from ledger.decisions import Answer, Decision, GroupView, Post, Work
 from ledger.entries import Draft
 from ledger.ledger_store import RequestKey
 from ledger.writer import GroupWriter
 from protocol.terminal.messages import Bill
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_NUMBER_MAX = 2**63 - 1
 
 
 class Attempt(Struct, frozen=True):
@@ -76,11 +83,13 @@ class Rules:
     """The rules as activated: the same for all workers.
 
     Attributes:
-        catalogue: By item, each item's rows with their days.
+        catalogue: As of one version.
+        checks: What bills are tried by at the counter.
     """
 
     policies: PolicyFinder
-    catalogue: Mapping[str, Sequence[CatalogueItem]]
+    catalogue: Catalogue
+    checks: CounterChecks = NO_CHECKS
 
 
 class Needs(Struct, frozen=True):
@@ -92,7 +101,12 @@ class Needs(Struct, frozen=True):
         card_no: The card.
         terminal_no: The terminal with its institution.
         claim_no: The claim that is to be undone or was printed.
+        settles_anew: Whether what remains of that claim is to be settled anew: whose account may
+            aid its person.
         original: The attempt that is to be reversed.
+        visit_no: The visit.
+        stays_of: Whose inpatient stays.
+        history_from: From which business day on the person's settlements; 0 none.
     """
 
     person_no: int = 0
@@ -101,6 +115,10 @@ class Needs(Struct, frozen=True):
     terminal_no: int = 0
     claim_no: int = 0
     original: RequestKey | None = None
+    visit_no: int = 0
+    stays_of: int = 0
+    history_from: int = 0
+    settles_anew: bool = False
 
 
 class AccumulatorKey(NamedTuple):
@@ -128,6 +146,20 @@ class Facts(Struct, frozen=True):
     stay: Stay | None = None
 
 
+class Checked(Struct, frozen=True):
+    """What the checks at the counter found of a bill that was settled all the same.
+
+    Attributes:
+        warned: The rules that warned, each with its version: `name@YYYY-MM-DD#hash/rule`.
+        overridden: Those that refused and were overridden.
+        override: Why, as the supervisor said.
+    """
+
+    warned: tuple[str, ...]
+    overridden: tuple[str, ...] = ()
+    override: str = ""
+
+
 class ClaimDetail(Struct, frozen=True):
     """What a claim keeps in one compact value; `claim_detail.py` writes and reads it.
 
@@ -141,6 +173,9 @@ class ClaimDetail(Struct, frozen=True):
         payer_person_no: Whose account gave mutual aid; 0 nobody's.
         reason: Why it was undone.
         facts: What decided beside the lines; None for a claim that undoes another.
+        visit_no: The visit whose lines it settled, or reopens; 0 none.
+        checked: What the checks found; None where that is nothing.
+        replaces: The settlement that this one is what remained of, after a refund; 0 none.
     """
 
     bill: Bill | None
@@ -152,13 +187,17 @@ class ClaimDetail(Struct, frozen=True):
     payer_person_no: int = 0
     reason: str = ""
     facts: Facts | None = None
+    visit_no: int = 0
+    checked: Checked | None = None
+    replaces: int = 0
 
 
 class Claim(Struct, frozen=True):
     """A claim: one settlement, or the undoing of one.
 
     Attributes:
-        type: SETTLE, CANCEL or REVERSE.
+        type: SETTLE, also for what remains after a refund; CANCEL, REVERSE or REFUND for a claim
+            that undoes another.
         draft: The entry that it posted.
     """
 
@@ -192,6 +231,7 @@ class Record(Struct, frozen=True):
         action: What was done, for the audit.
         subject: To what: a settlement number, a msgid; empty for the claim's own number.
         reason: Why, as the terminal said.
+        visit: What is noted of a visit.
     """
 
     attempt: Attempt
@@ -200,6 +240,7 @@ class Record(Struct, frozen=True):
     reason: str = ""
     claim: Claim | None = None
     printed: Print | None = None
+    visit: Noted | None = None
 
 
 class PersonState(NamedTuple):
@@ -208,6 +249,7 @@ class PersonState(NamedTuple):
     birth_date: int
     deceased_date: int | None
     family_no: int
+    sex: int = 9  # not stated
 
 
 class CardState(NamedTuple):
@@ -247,6 +289,8 @@ class Book:
         claims: By number: those named as originals, and this group's own.
         undone: By number of the claim, the number of the one that undid it.
         printed: By number, how many reports there were, and how many said printed.
+        visits: Those asked about.
+        history: By person, their latest settlements that stand, newest first, where asked about.
     """
 
     payers: dict[int, Payer] = field(default_factory=dict)
@@ -258,6 +302,8 @@ class Book:
     claims: dict[int, Claim] = field(default_factory=dict)
     undone: dict[int, int] = field(default_factory=dict)
     printed: dict[int, tuple[int, int]] = field(default_factory=dict)
+    visits: VisitBook = field(default_factory=VisitBook)
+    history: dict[int, list[Occasion]] = field(default_factory=dict)
 
 
 ClaimsWork: TypeAlias = Work[Needs, Book, Record]
@@ -266,6 +312,13 @@ ClaimsView: TypeAlias = GroupView[Book]
 ClaimsDecision: TypeAlias = Decision[Record]
 ClaimsPost: TypeAlias = Post[Record]
 ClaimsAnswer: TypeAlias = Answer[Record]
+
+
+def claim_number(number: str) -> int:
+    """Return the number that a setl_id or mdtrt_id is; 0, which none has, where it is none."""
+    if _NUMBER.fullmatch(number) is None:
+        return 0
+    return int(number) if int(number) <= _NUMBER_MAX else 0
 
 
 def request_key(institution_no: int, terminal_no: int, msgid: str) -> RequestKey:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cardserver.catalogue.list_import import load_catalogue
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.registry_filing import app as filing_app
@@ -22,7 +23,13 @@ from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
 from cardserver.registry import import_files
 from cardserver.registry.administration_store import AdministrationError, CardChange
-from cardserver.registry.import_store import LOADERS, FileResult, files_of, load_file
+from cardserver.registry.import_store import (
+    CATALOGUE_FILE,
+    LOADERS,
+    FileResult,
+    files_of,
+    load_file,
+)
 from cardserver.registry.opening_balances_store import load_balances
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.registry_store import Registry
@@ -111,7 +118,11 @@ async def _import(config: Config, directory: Path) -> list[FileResult]:
                 def advance(done: int, task: object = task) -> None:
                     progress.update(task, completed=done)  # type: ignore[arg-type]
 
-                if name == import_files.BALANCES.name:
+                if name == CATALOGUE_FILE:
+                    result = await load_catalogue(
+                        database, path, acting_user(), SystemClock(), advance
+                    )
+                elif name == import_files.BALANCES.name:
                     result = await load_balances(
                         database, path, advance, clock=SystemClock(), timezone=config.timezone
                     )

@@ -8,15 +8,21 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
+from cardserver.catalogue import tables as catalogue_tables
+from cardserver.checks import tables as checks_tables
 from cardserver.claims import tables as claims_tables
 from cardserver.registry import tables as registry_tables
+from cardserver.visits import tables as visits_tables
 from ledger import tables as ledger_tables
 from ledger.database_store import Database
 
 METADATAS: tuple[MetaData, ...] = (
     ledger_tables.metadata,
     registry_tables.metadata,
+    catalogue_tables.metadata,
     claims_tables.metadata,
+    visits_tables.metadata,
+    checks_tables.metadata,
 )
 
 

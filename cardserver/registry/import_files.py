@@ -323,19 +323,6 @@ OPERATORS = FileSpec(
         "state": _one_of(1, 2),
     },
 )
-CATALOGUE = FileSpec(
-    "catalogue",
-    {
-        "item": _code(r"[!-~]{1,40}", "1 to 40 ASCII characters"),
-        "begins": _date,
-        "ends": _date,
-        "name": _text(200),
-        "item_class": _one_of(1, 2, 3),
-        "self_pay_ratio_e4": _integer(0, RATIO_E4_MAX),
-        "price_limit_microyuan": _optional(_integer(0, 10**15)),
-    },
-    _ends_first(1, 2),
-)
 PERSONS = FileSpec(
     "persons",
     {

@@ -12,7 +12,6 @@ from cardserver.registry.values import (
     Card,
     CardNumber,
     CardState,
-    CatalogueItem,
     IDNumber,
     Institution,
     InstitutionKind,
@@ -94,11 +93,6 @@ _COUNT_FAILURE = plain(
     " WHERE operator_no = ?1 RETURNING state",
 )
 
-_CATALOGUE_TEXT = (
-    "SELECT item, begins, ends, name, item_class, self_pay_ratio_e4, price_limit_microyuan"
-    " FROM catalogue_item ORDER BY item, begins"
-)
-_CATALOGUE = plain("read the catalogue", postgresql=_CATALOGUE_TEXT, sqlite=_CATALOGUE_TEXT)
 # Of one name and first day, only what was activated last applies.
 _POLICIES_TEXT = (
     "SELECT text FROM policy p WHERE NOT EXISTS (SELECT 1 FROM policy q"
@@ -257,13 +251,6 @@ class Registry:
         return await self._database.transact(script)
 
     # --- rules as data -----------------------------------------------------------------------
-
-    async def catalogue(self) -> dict[str, list[CatalogueItem]]:
-        """Read the whole catalogue: the versions of each item by their first day."""
-        items: dict[str, list[CatalogueItem]] = {}
-        for row in await self._database.fetch(_CATALOGUE()):
-            items.setdefault(row[0], []).append(CatalogueItem(*row))
-        return items
 
     async def policies(self) -> list[str]:
         """Read the text of every policy that applies, at whatever time of care."""

@@ -185,19 +185,6 @@ sign_on = Table(
 )
 Index("sign_on_terminal", sign_on.c.terminal_no)
 
-catalogue_item = Table(
-    "catalogue_item",
-    metadata,
-    Column("item", String(40), nullable=False),  # med_list_codg
-    Column("begins", Integer, nullable=False),
-    Column("ends", Integer, nullable=False),
-    Column("name", String(200), nullable=False),
-    Column("item_class", SmallInteger, nullable=False),  # 1 A, 2 B, 3 C
-    Column("self_pay_ratio_e4", Integer, nullable=False),
-    Column("price_limit_microyuan", BigInteger),
-    PrimaryKeyConstraint("item", "begins"),
-)
-
 # Rules as activated: the text itself, so that every worker decides alike and for ever.
 policy = Table(
     "policy",

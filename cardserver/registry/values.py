@@ -234,16 +234,3 @@ class SignOn:
     begins_time_ms: int
     ends_time_ms: int
     wants_stages: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueItem:
-    """One item of the catalogue on a date: class 1 甲, 2 乙, 3 丙."""
-
-    item: str
-    begins: int
-    ends: int
-    name: str
-    item_class: int
-    self_pay_ratio_e4: int
-    price_limit_microyuan: int | None

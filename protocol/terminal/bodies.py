@@ -22,12 +22,15 @@ REQUEST_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.CARD_OPEN: messages.CardOpen,
         MessageType.MEMBER_QUERY: messages.MemberQuery,
         MessageType.ELIGIBILITY: messages.Eligibility,
+        MessageType.ACCUMULATORS: messages.Accumulators,
         MessageType.PREVIEW: messages.Preview,
         MessageType.SETTLE: messages.Settle,
         MessageType.CANCEL: messages.Cancel,
         MessageType.REVERSE: messages.Reverse,
         MessageType.STATUS: messages.Status,
         MessageType.PRINT_ACK: messages.PrintAck,
+        MessageType.EXPLAIN: messages.Explain,
+        MessageType.REFUND: messages.Refund,
         MessageType.REGISTER: messages.Register,
         MessageType.ADMIT: messages.Admit,
         MessageType.DISCHARGE: messages.Discharge,
@@ -47,12 +50,15 @@ REPLY_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.CARD_OPEN: messages.CardOpened,
         MessageType.MEMBER_QUERY: messages.MemberFound,
         MessageType.ELIGIBILITY: messages.EligibilityFound,
+        MessageType.ACCUMULATORS: messages.AccumulatorsFound,
         MessageType.PREVIEW: messages.Previewed,
         MessageType.SETTLE: messages.Settled,
         MessageType.CANCEL: messages.Settled,
         MessageType.REVERSE: messages.Reversed,
         MessageType.STATUS: messages.StatusFound,
         MessageType.PRINT_ACK: messages.PrintAcked,
+        MessageType.EXPLAIN: messages.Explained,
+        MessageType.REFUND: messages.Refunded,
         MessageType.REGISTER: messages.Registered,
         MessageType.ADMIT: messages.Registered,
         MessageType.DISCHARGE: messages.VisitChanged,
@@ -70,6 +76,7 @@ STORED_TYPES: Final = frozenset(
         MessageType.CANCEL,
         MessageType.REVERSE,
         MessageType.PRINT_ACK,
+        MessageType.REFUND,
         MessageType.REGISTER,
         MessageType.ADMIT,
         MessageType.DISCHARGE,
@@ -79,7 +86,10 @@ STORED_TYPES: Final = frozenset(
         MessageType.LINES_CANCEL,
     }
 )
-"""The types whose outcome is kept by `msgid`; the others change no money and are answered anew."""
+"""The types whose outcome is kept by `msgid`; the others change no money and are answered anew.
+
+A REFUND that doesn't commit, and a PREVIEW, are answered anew too.
+"""
 
 NIL: Final = ENCODER.encode(None)
 
@@ -90,6 +100,7 @@ _REPLY_DECODERS: Final[Mapping[int, Decoder[Struct]]] = {
     type_.value: Decoder(body) for type_, body in REPLY_BODIES.items()
 }
 _PREVIEWED_DECODER: Final[Decoder[Struct]] = Decoder(messages.Previewed)
+_CHECK_REFUSED_DECODER: Final[Decoder[Struct]] = Decoder(messages.CheckRefused)
 
 
 def encode_body(body: Struct | None) -> Raw:
@@ -127,9 +138,11 @@ def decode_reply_body(type_: int, code: int, body: Raw | bytes) -> Struct | None
     Raises:
         RemoteProtocolError: As for requests.
     """
-    if code == ResponseCode.SPLIT_CHANGED:
+    if code == ResponseCode.CHECK_REFUSED and type_ in {MessageType.PREVIEW, MessageType.SETTLE}:
+        return decode(_CHECK_REFUSED_DECODER, bytes(body))
+    if code == ResponseCode.SPLIT_CHANGED and type_ != MessageType.REFUND:
         return decode(_PREVIEWED_DECODER, bytes(body))
-    if code != ResponseCode.APPROVED:
+    if code not in {ResponseCode.APPROVED, ResponseCode.SPLIT_CHANGED}:
         return None
     decoder = _REPLY_DECODERS.get(type_)
     if decoder is None:

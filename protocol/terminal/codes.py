@@ -225,6 +225,9 @@ class ResponseCode(IntEnum):
     SPLIT_CHANGED = (
         503, Retry.CORRECT, "费用分割已变化，请重新确认", "the split differs from the one shown",
     )
+    CHECK_REFUSED = (
+        504, Retry.CORRECT, "医保智能审核不通过", "a check at the counter refuses the bill",
+    )
 
     TOMBSTONED = (
         600, Retry.CORRECT, "该交易已被冲正，不再受理", "this msgid was reversed before it arrived",
@@ -237,6 +240,13 @@ class ResponseCode(IntEnum):
     )
     BALANCE_INSUFFICIENT = (
         605, Retry.CORRECT, "个人账户余额不足", "the personal account does not suffice",
+    )
+    LINE_NOT_REFUNDABLE = (
+        606, Retry.CORRECT, "明细不可退",
+        "a line is not in the bill, or less of it is left than is given back",
+    )
+    REFUND_NOT_POSSIBLE = (
+        607, Retry.CORRECT, "无法部分退费，请改用撤销", "what remains can't be decided: use CANCEL",
     )
 
     SYSTEM_ERROR = 900, Retry.ASK_STATUS, "系统错误，结果未知", "system error, outcome unknown"

@@ -19,8 +19,11 @@ PROTOCOL_VERSION = 1
 CHALLENGES_MAX = 4
 STEPS_MAX = 64
 LINES_MAX = 2000
+FINDINGS_MAX = 64
 VISIT_LINES_MAX = 500
 """Of one message: about 60 KiB, so that the answer fits a frame too."""
+REFUND_LINES_MAX = 200
+"""Of one REFUND: who gives everything back sends a CANCEL."""
 
 Fen = Annotated[int, Meta(ge=-(10**13), le=10**13)]
 UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -50,12 +53,15 @@ class MessageType(IntEnum):
     CARD_OPEN = 10
     MEMBER_QUERY = 11
     ELIGIBILITY = 12
+    ACCUMULATORS = 13
     PREVIEW = 20
     SETTLE = 21
     CANCEL = 22
     REVERSE = 23
     STATUS = 24
     PRINT_ACK = 25
+    EXPLAIN = 26
+    REFUND = 27
     REGISTER = 30
     ADMIT = 31
     DISCHARGE = 32
@@ -678,6 +684,48 @@ class EligibilityFound(Struct, frozen=True, array_like=True):
     ends: dt.date | None
 
 
+class Accumulators(Struct, frozen=True, array_like=True):
+    """ACCUMULATORS (5206): what has a person used in a year?
+
+    Attributes:
+        psn_no: The person; empty for the card session's.
+        year: The year of care; 0 for the running one.
+    """
+
+    psn_no: Code
+    year: Annotated[int, Meta(ge=0, le=9999)] = 0
+
+
+class VisitCount(Struct, frozen=True, array_like=True):
+    """How often a person was treated in a year, under one insurance.
+
+    Attributes:
+        insutype: As in Insurance.
+        med_type: 11 outpatient, 21 inpatient, 41 pharmacy ...
+        visits: Settlements that stand; those of one visit or stay count once.
+    """
+
+    insutype: Code
+    med_type: Code
+    visits: UInt32
+
+
+class AccumulatorsFound(Struct, frozen=True, array_like=True):
+    """ACCUMULATORS's reply.
+
+    Attributes:
+        psn_no: The person.
+        year: The year.
+        accumulators: What was used of each kind of care, and of each supplementary layer.
+        visits: How often the person was treated.
+    """
+
+    psn_no: Code
+    year: UInt32
+    accumulators: Annotated[tuple[Accumulator, ...], Meta(max_length=64)]
+    visits: Annotated[tuple[VisitCount, ...], Meta(max_length=64)]
+
+
 # --- money -----------------------------------------------------------------------------------
 
 
@@ -745,11 +793,19 @@ class CardException(Struct, frozen=True, array_like=True):
 
 
 class Preview(Struct, frozen=True, array_like=True):
-    """PREVIEW (2101, 2206, 2303): as SETTLE, and nothing is committed."""
+    """PREVIEW (2101, 2206, 2303): as SETTLE, and nothing is committed.
+
+    Attributes:
+        bill: The bill.
+        exception: In place of a card session.
+        wants_explanation: Whether the reply should explain each step.
+        override: As in Settle.
+    """
 
     bill: Bill
     exception: CardException | None = None
     wants_explanation: bool = True
+    override: Text = ""
 
 
 class Layer(Struct, frozen=True, array_like=True):
@@ -839,6 +895,36 @@ class ExplanationStep(Struct, frozen=True, array_like=True):
     field: Code
 
 
+class CheckFinding(Struct, frozen=True, array_like=True):
+    """What a check at the counter found.
+
+    Attributes:
+        rule: The rule's name.
+        text_zh: Why, in Chinese, with the figures of this case.
+        text_en: The same in English.
+        line: The bill's line, from 1; 0 for the bill as a whole.
+    """
+
+    rule: Code
+    text_zh: Text
+    text_en: Text
+    line: UInt32
+
+
+class CheckRefused(Struct, frozen=True, array_like=True):
+    """PREVIEW's and SETTLE's reply with CHECK_REFUSED.
+
+    Attributes:
+        refusals: What refuses the bill, the reason named in the envelope first.
+        warnings: What would only warn.
+        override: The role of the operator who may let all of the refusals pass; empty for nobody.
+    """
+
+    refusals: Annotated[tuple[CheckFinding, ...], Meta(min_length=1, max_length=FINDINGS_MAX)]
+    warnings: Annotated[tuple[CheckFinding, ...], Meta(max_length=FINDINGS_MAX)] = ()
+    override: Code = ""
+
+
 class Previewed(Struct, frozen=True, array_like=True):
     """PREVIEW's reply, and SETTLE's with SPLIT_CHANGED.
 
@@ -848,6 +934,8 @@ class Previewed(Struct, frozen=True, array_like=True):
         line_splits: The lines', in their order.
         balance_after_fen: What the personal account would hold.
         explanation: Step by step, when asked for and where it fits the frame.
+        warnings: What the checks at the counter found, refusals that are overridden too; with
+            SPLIT_CHANGED none.
     """
 
     psn_no: Code
@@ -855,6 +943,7 @@ class Previewed(Struct, frozen=True, array_like=True):
     line_splits: Annotated[tuple[LineSplit, ...], Meta(max_length=LINES_MAX)]
     balance_after_fen: Fen
     explanation: Annotated[tuple[ExplanationStep, ...], Meta(max_length=1000)] = ()
+    warnings: Annotated[tuple[CheckFinding, ...], Meta(max_length=FINDINGS_MAX)] = ()
 
 
 class Settle(Struct, frozen=True, array_like=True):
@@ -866,6 +955,7 @@ class Settle(Struct, frozen=True, array_like=True):
         account_pay_fen: What they were shown that their accounts pay, mutual aid included.
         cash_fen: What they were shown to pay themselves.
         exception: In place of a card session.
+        override: Why a supervisor lets pass what checks at the counter refuse; else empty.
     """
 
     bill: Bill
@@ -873,6 +963,7 @@ class Settle(Struct, frozen=True, array_like=True):
     account_pay_fen: Fen
     cash_fen: Fen
     exception: CardException | None = None
+    override: Text = ""
 
 
 class Settled(Struct, frozen=True, array_like=True):
@@ -885,6 +976,7 @@ class Settled(Struct, frozen=True, array_like=True):
         balance_after_fen: What the personal account holds now.
         settled_time_ms: The centre's time (setl_time).
         cancels: For CANCEL the settlement undone; else empty.
+        warnings: As in Previewed.
     """
 
     setl_id: Code
@@ -893,6 +985,7 @@ class Settled(Struct, frozen=True, array_like=True):
     balance_after_fen: Fen
     settled_time_ms: TimeMs
     cancels: Code = ""
+    warnings: Annotated[tuple[CheckFinding, ...], Meta(max_length=FINDINGS_MAX)] = ()
 
 
 class Cancel(Struct, frozen=True, array_like=True):
@@ -1012,6 +1105,151 @@ class PrintAcked(Struct, frozen=True, array_like=True):
     """
 
     copies: UInt32
+
+
+class Explain(Struct, frozen=True, array_like=True):
+    """EXPLAIN: how did a settlement come to what it is?
+
+    Attributes:
+        setl_id: The settlement, of the asking institution.
+        first_line: Index of the first line wanted.
+        first_step: Index of the first step wanted.
+    """
+
+    setl_id: Code
+    first_line: UInt32 = 0
+    first_step: UInt32 = 0
+
+
+@unique
+class ExplainResult(IntEnum):
+    """Whether a settlement can be explained."""
+
+    EXPLAINED = 0
+    UNDOING = 1
+    """It undoes another one; that one is to be explained, and this is its exact negative."""
+    NOT_REPRODUCED = 2
+    """What was kept of it gives another split, so nothing is explained: tell the fund."""
+    FACTS_NOT_KEPT = 3
+    """It is older than the keeping of facts."""
+    POLICY_NOT_KNOWN = 4
+    """The policy version that decided is no longer at hand."""
+
+
+class Explained(Struct, frozen=True, array_like=True):
+    """EXPLAIN's reply.
+
+    Attributes:
+        setl_id: The settlement.
+        result: An `ExplainResult`; steps come with EXPLAINED only.
+        policy: Name, first day and hash of the policy version that decided.
+        care_date: The day whose rules applied.
+        undoes: The settlement that this one undoes; else empty.
+        undone_by: The settlement that undid this one; else empty.
+        replaces: The settlement that this one is what remained of, after a refund; else empty.
+        split: As settled.
+        lines: The bill's, from `first_line` on, as many as fit.
+        line_splits: Theirs.
+        next_line: Index of the first line that did not come along; 0 when there is none.
+        explanation: The steps, from `first_step` on, as many as fit.
+        next_step: Index of the first step that did not come along; 0 when there is none.
+    """
+
+    setl_id: Code
+    result: ExplainResult
+    policy: Text
+    care_date: dt.date
+    undoes: Code
+    undone_by: Code
+    replaces: Code
+    split: Split
+    lines: Annotated[tuple[Line, ...], Meta(max_length=LINES_MAX)]
+    line_splits: Annotated[tuple[LineSplit, ...], Meta(max_length=LINES_MAX)]
+    next_line: UInt32
+    explanation: Annotated[tuple[ExplanationStep, ...], Meta(max_length=1000)]
+    next_step: UInt32
+
+
+class RefundLine(Struct, frozen=True, array_like=True):
+    """How much of one line is given back.
+
+    Attributes:
+        line: Its number in the settlement's bill, from 1.
+        quantity_e4: How much, in ten-thousandths.
+    """
+
+    line: Annotated[int, Meta(ge=1, le=LINES_MAX)]
+    quantity_e4: Annotated[int, Meta(ge=1, le=10**10)]
+
+
+class Refund(Struct, frozen=True, array_like=True):
+    """REFUND: lines of a settlement are given back; what remains is settled anew.
+
+    Attributes:
+        setl_id: The settlement, of the asking institution.
+        lines: What is given back.
+        reason: Why, for the audit.
+        commits: Whether to do it; without it the reply shows what it would be, and nothing is kept.
+        fund_pay_fen: What the patient was shown that the funds take back.
+        account_pay_fen: What they were shown that their accounts get back, mutual aid included.
+        cash_fen: What they were shown to get back at the counter.
+    """
+
+    setl_id: Code
+    lines: Annotated[tuple[RefundLine, ...], Meta(min_length=1, max_length=REFUND_LINES_MAX)]
+    reason: Text
+    commits: bool
+    fund_pay_fen: Fen = 0
+    account_pay_fen: Fen = 0
+    cash_fen: Fen = 0
+
+
+class RefundedLine(Struct, frozen=True, array_like=True):
+    """One line given back.
+
+    Attributes:
+        line: Its number in the bill of the settlement refunded.
+        item: The catalogue's code.
+        name: As printed on the receipt.
+        price_microyuan: Unit price.
+        quantity_e4: What was given back.
+        gross_fen: What the line was worth less what its rest is worth; so that a line given back
+            bit by bit comes to what it was sold for.
+    """
+
+    line: UInt32
+    item: Code
+    name: Text
+    price_microyuan: Microyuan
+    quantity_e4: Annotated[int, Meta(ge=1, le=10**10)]
+    gross_fen: Fen
+
+
+class Refunded(Struct, frozen=True, array_like=True):
+    """REFUND's reply, also with SPLIT_CHANGED.
+
+    Attributes:
+        refunds: The settlement refunded.
+        undo_setl_id: The settlement that undid it, its exact negative; empty where nothing was
+            committed.
+        setl_id: The settlement of what remains; empty where nothing remains or was committed.
+        psn_no: The person.
+        given_back: The split of the settlement refunded less that of what remains.
+        remaining: The split of what remains; nil when nothing does.
+        lines: The lines given back.
+        balance_after_fen: What the personal account holds afterwards.
+        settled_time_ms: The centre's time.
+    """
+
+    refunds: Code
+    undo_setl_id: Code
+    setl_id: Code
+    psn_no: Code
+    given_back: Split
+    remaining: Split | None
+    lines: Annotated[tuple[RefundedLine, ...], Meta(max_length=REFUND_LINES_MAX)]
+    balance_after_fen: Fen
+    settled_time_ms: TimeMs
 
 
 # --- visits ----------------------------------------------------------------------------------

@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 
 from msgspec import msgpack
 
+from cardserver.catalogue.catalogue import Catalogue
+from cardserver.catalogue.values import CatalogueRow
 from cardserver.claims.claims_store import preview
 from cardserver.claims.settlement import settle_work
 from cardserver.claims.undoing import cancel_work, print_ack_work, reverse_work
 from cardserver.claims.values import Attempt, ClaimsWriter, Presented, Rules
 from cardserver.registry import tables as registry
-from cardserver.registry.values import CatalogueItem
 from ledger.accounts import Account
 from ledger.bulk_store import insert
 from ledger.calendar import Clock, business_date
@@ -56,11 +57,11 @@ class TestClock:
         return self.monotonic
 
 
-CATALOGUE = {
-    "A1": [CatalogueItem("A1", 20200101, 99991231, "甲类药", 1, 0, None)],
-    "B1": [CatalogueItem("B1", 20200101, 99991231, "乙类药", 2, 1000, None)],
-    "L1": [CatalogueItem("L1", 20200101, 99991231, "限价材料", 1, 0, 100_000_000)],
-}
+CATALOGUE = Catalogue.of([
+    CatalogueRow("A1", 20200101, 99991231, "甲类药", 1, 0),
+    CatalogueRow("B1", 20200101, 99991231, "乙类药", 2, 1000),
+    CatalogueRow("L1", 20200101, 99991231, "限价材料", 1, 0, 100_000_000),
+])  # fmt: skip
 
 
 def person_row(number: int, *, family: int = 0, birth: int = 19810101, dead: int | None = None

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cardserver.catalogue.list_import import load_catalogue
 from cardserver.registry.import_store import LOADERS, FileResult, files_of, load_file
 from cardserver.registry.opening_balances_store import load_balances
+from cardserver.registry.values import Actor
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
 from simulators.population.city import MADE_UP_REGION, City
@@ -52,7 +54,11 @@ def load_folder() -> LoadFolder:
         results = {}
         for name in files_of(directory):
             path = directory / f"{name}.csv"
-            if name == "balances":
+            if name == "catalogue":
+                results[name] = await load_catalogue(
+                    database, path, Actor("tester", 0), SystemClock(), lambda _done: None
+                )
+            elif name == "balances":
                 results[name] = await load_balances(
                     database,
                     path,

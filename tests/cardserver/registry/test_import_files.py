@@ -11,7 +11,7 @@ from cardserver.registry.import_files import FileSpec, NumberedRow, Rejection, r
 
 SPECS = (
     import_files.EMPLOYERS, import_files.INSTITUTIONS, import_files.OPERATORS,
-    import_files.CATALOGUE, import_files.PERSONS, import_files.FAMILIES, import_files.INSURANCES,
+    import_files.PERSONS, import_files.FAMILIES, import_files.INSURANCES,
     import_files.CARDS, import_files.BALANCES,
 )  # fmt: skip
 CARD = (
@@ -53,8 +53,6 @@ def parse(spec: FileSpec, column: str, text: str) -> object:
         (import_files.INSTITUTIONS, "level", ["0", "3"], ["4", ""]),
         (import_files.OPERATORS, "role", ["cashier"], ["admin", "", "Cashier"]),
         (import_files.OPERATORS, "password_hash", ["!"], ["", "secret", "$2b$12$abc"]),
-        (import_files.CATALOGUE, "self_pay_ratio_e4", ["0", "10000"], ["10001", "5%"]),
-        (import_files.CATALOGUE, "price_limit_microyuan", ["", "0"], ["-1", "x"]),
         (import_files.BALANCES, "balance_fen", ["1"], ["0", "-1", "1.5", ""]),
     ],
 )  # fmt: skip

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cardserver.catalogue.catalogue import Catalogue
+from cardserver.catalogue.catalogue_store import catch_up
 from cardserver.registry import administration_store as administration
 from cardserver.registry.administration_store import AdministrationError, CardChange
 from cardserver.registry.import_store import FileResult
@@ -150,12 +152,16 @@ async def test_reads_of_one_moment_get_each_their_own(
 # --- rules as data ------------------------------------------------------------------------------
 
 
-async def test_the_catalogue_by_item(registry: Registry, made_up_village: Path) -> None:
-    catalogue = await registry.catalogue()
+async def test_the_catalogue_by_item(
+    registry: Registry, database: Database, made_up_village: Path
+) -> None:
+    assert registry  # loaded
+    catalogue = await catch_up(database, Catalogue())
     written = rows(made_up_village, "catalogue")
     assert len(catalogue) == len(written)
     for row in written:
-        (item,) = catalogue[row["item"]]
+        item = catalogue.find(row["item"], level=3, day=DAY)
+        assert item is not None
         assert item.name == row["name"]
         assert item.price_limit_microyuan == (int(row["price_limit_microyuan"] or 0) or None)
 

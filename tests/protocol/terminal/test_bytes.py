@@ -123,9 +123,21 @@ def test_a_changed_split_carries_the_new_one(structs: StructStrategy, data: st.D
     assert decode_reply_body(MessageType.SETTLE, ResponseCode.SPLIT_CHANGED, body) == new
 
 
+@pytest.mark.parametrize("type_", [MessageType.PREVIEW, MessageType.SETTLE])
+@given(data=st.data())
+def test_what_checks_refuse_comes_with_the_reasons(
+    structs: StructStrategy, type_: MessageType, data: st.DataObject
+) -> None:
+    found = data.draw(structs(messages.CheckRefused))
+    assert decode_reply_body(type_, ResponseCode.CHECK_REFUSED, encode_body(found)) == found
+
+
 @pytest.mark.parametrize(
     "code",
-    sorted(set(ResponseCode) - {ResponseCode.APPROVED, ResponseCode.SPLIT_CHANGED}),
+    sorted(
+        set(ResponseCode)
+        - {ResponseCode.APPROVED, ResponseCode.SPLIT_CHANGED, ResponseCode.CHECK_REFUSED}
+    ),
 )
 def test_other_refusals_carry_nothing(code: ResponseCode) -> None:
     assert decode_reply_body(MessageType.SETTLE, code, NIL) is None

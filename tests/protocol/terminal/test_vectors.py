@@ -146,7 +146,7 @@ def test_every_envelope_and_body_has_a_vector() -> None:
     assert kinds == {"Request", "Reply", "Relay", "Relayed", "Goodbye"}
     bodies = {vector.body for vector in VECTORS if vector.kind in {"Request", "Reply"}}
     named = {body.__name__ for body in (*REQUEST_BODIES.values(), *REPLY_BODIES.values())}
-    assert bodies == named | {"nil"}
+    assert bodies == named | {"nil", "CheckRefused"}
 
 
 @each
@@ -212,7 +212,9 @@ def test_what_a_vector_says_holds_together(vector: Vector) -> None:
     if isinstance(message, Request):
         assert msgid.parse(message.msgid).institution == "H11010100001"
     if isinstance(message, Reply) and message.code == ResponseCode.SPLIT_CHANGED:
-        assert vector.body == "Previewed"
+        assert vector.body in {"Previewed", "Refunded"}
+    if isinstance(message, Reply) and message.code == ResponseCode.CHECK_REFUSED:
+        assert vector.body == "CheckRefused"
     if isinstance(message, Reply) and message.duplicate:
         assert any(vector.body == REPLY_BODIES[type_].__name__ for type_ in STORED_TYPES)
     for split in splits_of(message, vector):
@@ -232,6 +234,9 @@ def test_what_a_vector_says_holds_together(vector: Vector) -> None:
 def splits_of(message: Message, vector: Vector) -> list[messages.Split]:
     if isinstance(message, Reply) and vector.body in {"Previewed", "Settled"}:
         return [Decoder(getattr(messages, vector.body)).decode(message.body).split]
+    if isinstance(message, Reply) and vector.body == "Refunded":
+        refunded = Decoder(messages.Refunded).decode(message.body)
+        return [refunded.given_back, *([refunded.remaining] if refunded.remaining else [])]
     return []
 
 

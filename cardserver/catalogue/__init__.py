@@ -1,0 +1,1 @@
+"""What the fund pays for: drugs, services and consumables, their classes, ratios and limits."""

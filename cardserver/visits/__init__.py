@@ -1,0 +1,1 @@
+"""Visits: outpatient registrations and inpatient stays with their lines, until they are settled."""
