@@ -110,7 +110,7 @@ _FIND_PRINTS = select(tables.print_ack, ("copy", "is_printed"), ("entry_no",))
 _FIND_ACCUMULATORS = select(
     tables.accumulator, ("insutype", "scheme", *_AMOUNTS), ("person_no", "year")
 )
-_INSERT_CLAIMS = insert(tables.claim, _CLAIM)
+_INSERT_CLAIMS = insert(tables.claim, _CLAIM, is_sealed=True)
 _PUT_ACCUMULATORS = put(tables.accumulator, set=_AMOUNTS, by=_ACCUMULATOR)
 _INSERT_PRINTS = insert(tables.print_ack, ("entry_no", "copy", "is_printed", "recorded_time_ms"))
 # For `GroupWriter.append_later`.

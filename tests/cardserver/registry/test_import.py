@@ -11,7 +11,7 @@ from cardserver.registry.import_files import ImportFileError
 from cardserver.registry.import_store import FileResult, files_of
 from ledger.bulk_store import plain
 from ledger.database_store import Database
-from ledger.ledger_store import digest
+from ledger.sealing import ENTRY, seal
 
 LoadFolder = Callable[[Database, Path], Awaitable[dict[str, FileResult]]]
 
@@ -132,15 +132,15 @@ async def test_opening_entries_are_sealed_and_the_slot_is_given_back(
     )
     entries = await query(database, f"SELECT {COLUMNS['entry']} FROM entry ORDER BY entry_no")
     assert (owner, sequence) == ("", len(entries))
-    seal = bytes(32)
+    sealed = bytes(32)
     for entry in entries:
         postings = await query(
             database,
             f"SELECT {COLUMNS['posting']} FROM posting WHERE entry_no = {entry[0]} ORDER BY line",
         )
         assert int(str(entry[0])) >> 40 == slot
-        seal = digest(seal, [entry], postings)
-    assert seal == bytes(head)  # type: ignore[call-overload]
+        sealed, _ = seal(sealed, {ENTRY: [(entry, postings)]})
+    assert sealed == bytes(head)  # type: ignore[call-overload]
 
 
 async def test_rows_with_mistakes_are_named_and_the_others_stand(
