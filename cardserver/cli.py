@@ -16,6 +16,7 @@ from cardserver.commands.replay import replay
 from cardserver.commands.resolve import resolve
 from cardserver.commands.revocation import app as revocation_app
 from cardserver.commands.serve import serve
+from cardserver.commands.verify import verify_ledger
 
 app = typer.Typer(
     help="A medical-insurance fund's card transaction centre. 医疗保障基金卡交易中心",
@@ -29,6 +30,7 @@ app.command("adjudicate")(adjudicate)
 app.command("claim")(claim)
 app.command("resolve")(resolve)
 app.command("trial-balance")(trial_balance)
+app.command("verify-ledger")(verify_ledger)
 card_app.command("read")(read_card)
 policy_app.command("replay")(replay)
 app.add_typer(registry_app, name="registry")

@@ -14,7 +14,7 @@ from ledger.bulk_store import Query, Row, add, insert, plain, put, select, toget
 from ledger.database_store import Database
 from ledger.entries import Draft, Posting, entry_number
 from ledger.scripts import Script
-from ledger.sealing import ENTRY, seal
+from ledger.sealing import seal
 from ledger.store_errors import StoreError
 
 # A number of our own for PostgreSQL's advisory lock on the running day and period: groups hold it
@@ -115,8 +115,11 @@ _INSERT_ENTRIES = insert(
     tables.entry,
     ("entry_no", "person_no", "kind", "period", "business_date", "institution_no",
      "clearing_type", "undoes", "recorded_time_ms"),
+    is_sealed=True,
 )  # fmt: skip
-_INSERT_POSTINGS = insert(tables.posting, ("entry_no", "line", "account", "owner", "amount_fen"))
+_INSERT_POSTINGS = insert(
+    tables.posting, ("entry_no", "line", "account", "owner", "amount_fen"), is_sealed=True
+)
 _ADD_TOTALS = add(
     tables.period_total,
     sums=("debit_fen", "credit_fen", "count"),
@@ -235,22 +238,18 @@ def entry_queries(
     assert entries or sealed
     first = slot.sequence + 1
     last = slot.sequence + max(len(entries), 1)
-    rows = _rows(entries, when)
-    covered: dict[str, Sequence[object]] = {ENTRY: rows} if rows else {}
-    for query in sealed:
-        covered[query.statement.sealed_table] = query.rows
-    head, checks = seal(slot.chain_head, covered)
+    entry_rows, posting_rows = _rows(entries, when)
     queries: list[Query] = []
     if entries:
         assert entries[0].entry_no == entry_number(slot=slot.slot, sequence=first)
         assert entries[-1].entry_no == entry_number(slot=slot.slot, sequence=last)
-        queries.append(_INSERT_ENTRIES([entry for entry, _ in rows]))
-    posting_rows = [posting for _, postings in rows for posting in postings]
+        queries.append(_INSERT_ENTRIES(entry_rows))
     if posting_rows:
-        queries += [
-            _INSERT_POSTINGS(posting_rows),
-            _ADD_TOTALS(_totals(slot.slot, entries, when)),
-        ]
+        queries.append(_INSERT_POSTINGS(posting_rows))
+    covered = {query.statement.sealed_table: query.rows for query in (*queries, *sealed)}
+    head, checks = seal(slot.chain_head, covered)
+    if posting_rows:
+        queries.append(_ADD_TOTALS(_totals(slot.slot, entries, when)))
     queries += [
         _INSERT_SEALS([(slot.slot, last, first, head, checks)]),
         _ADVANCE_SLOT([(last, head, lease_until_ms, slot.slot, slot.owner, slot.sequence)]),
@@ -303,18 +302,18 @@ async def balances(database: Database, persons: Iterable[int]) -> dict[int, int]
     return held
 
 
-def _rows(entries: Sequence[PostedEntry], when: GroupTime) -> list[tuple[Row, list[Row]]]:
-    """Return each entry's row with those of its postings."""
-    return [
-        (
-            (
-                number, draft.person_no, draft.kind, when.period, when.business_date,
-                draft.institution_no, draft.clearing_type, draft.undoes, when.recorded_time_ms,
-            ),
-            [(number, line, *posting) for line, posting in enumerate(draft.postings, 1)],
+def _rows(entries: Sequence[PostedEntry], when: GroupTime) -> tuple[list[Row], list[Row]]:
+    entry_rows: list[Row] = []
+    posting_rows: list[Row] = []
+    for number, draft in entries:
+        entry_rows.append((
+            number, draft.person_no, draft.kind, when.period, when.business_date,
+            draft.institution_no, draft.clearing_type, draft.undoes, when.recorded_time_ms,
+        ))  # fmt: skip
+        posting_rows.extend(
+            (number, line, *posting) for line, posting in enumerate(draft.postings, 1)
         )
-        for number, draft in entries
-    ]  # fmt: skip
+    return entry_rows, posting_rows
 
 
 def _totals(slot: int, entries: Sequence[PostedEntry], when: GroupTime) -> list[Row]:

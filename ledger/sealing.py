@@ -8,8 +8,8 @@ A group's seal is SHA-256 over
 
 `checks` is a MessagePack map, by table's name, of the CRC-32 (big-endian) of each of its rows. It
 guards nothing, as the hash does that; it lets a row that was changed be named. A row is an array of
-all columns in the schema's order; an entry's is `[entry, [posting, ...]]`. That a statement's rows
-are sealed is said where it is made (`insert(..., is_sealed=True)`).
+all columns in the schema's order. That a statement's rows are sealed is said where it is made
+(`insert(..., is_sealed=True)`).
 
 Not here: who recomputes it all (`verify_chain.py`).
 """
@@ -21,8 +21,7 @@ from zlib import crc32
 
 from msgspec import DecodeError, msgpack
 
-ENTRY = "entry"  # its rows are `[entry, [posting, ...]]`
-CHECK_SIZE = 4
+_CHECK_SIZE = 4
 
 _ENCODER = msgpack.Encoder()
 _DECODER = msgpack.Decoder(dict[str, bytes])
@@ -55,11 +54,6 @@ def seal_of_entries(
     return hashlib.sha256(previous + _ENCODER.encode((entries, postings))).digest()
 
 
-def check_of(row: object) -> int:
-    """Return a row's check."""
-    return crc32(_ENCODER.encode(row))
-
-
 def decode_checks(checks: bytes) -> dict[str, list[int]]:
     """Return the checks of each table's rows; nothing where they are not to be read."""
     try:
@@ -68,8 +62,8 @@ def decode_checks(checks: bytes) -> dict[str, list[int]]:
         return {}
     return {
         table: [
-            int.from_bytes(joined[start : start + CHECK_SIZE], "big")
-            for start in range(0, len(joined), CHECK_SIZE)
+            int.from_bytes(joined[start : start + _CHECK_SIZE], "big")
+            for start in range(0, len(joined), _CHECK_SIZE)
         ]
         for table, joined in by_table.items()
     }

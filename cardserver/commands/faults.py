@@ -12,10 +12,12 @@ from cardserver.benefits.policy import PolicyError
 from cardserver.cards.keystore import KeyStoreError
 from cardserver.cards.trust_anchors import TrustAnchorError
 from cardserver.config import ConfigError
+from cardserver.digest_keys import DigestKeyError
 from cardserver.key_files import KeyFileError
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.import_files import ImportFileError
 from cardserver.registry.passwords import PasswordError
+from ledger.digest import DigestError
 from ledger.store_errors import StoreError
 from protocol.card.errors import AlgorithmUnsupportedError
 from protocol.terminal.errors import RemoteProtocolError
@@ -29,6 +31,8 @@ _EXPECTED = (
     AlgorithmUnsupportedError,
     AuthorityError,
     ConfigError,
+    DigestError,
+    DigestKeyError,
     ImportFileError,
     KeyFileError,
     KeyStoreError,

@@ -47,11 +47,8 @@ async def first_broken_seal(database: Database) -> tuple[object, object] | None:
         numbers = {(slot << 40) + sequence for sequence in range(first, last + 1)}
         rows = {
             "claim": [row for row in claims if row[0] in numbers],
-            "entry": [
-                (row, [posting for posting in postings if posting[0] == row[0]])
-                for row in entries
-                if row[0] in numbers
-            ],
+            "entry": [row for row in entries if row[0] in numbers],
+            "posting": [row for row in postings if row[0] in numbers],
             "request": [row for row in requests if row[-1] in numbers],
         }
         encoded = {table: [msgpack.encode(row) for row in found] for table, found in rows.items()}

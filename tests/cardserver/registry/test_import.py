@@ -11,7 +11,7 @@ from cardserver.registry.import_files import ImportFileError
 from cardserver.registry.import_store import FileResult, files_of
 from ledger.bulk_store import plain
 from ledger.database_store import Database
-from ledger.sealing import ENTRY, seal
+from ledger.sealing import seal
 
 LoadFolder = Callable[[Database, Path], Awaitable[dict[str, FileResult]]]
 
@@ -139,7 +139,7 @@ async def test_opening_entries_are_sealed_and_the_slot_is_given_back(
             f"SELECT {COLUMNS['posting']} FROM posting WHERE entry_no = {entry[0]} ORDER BY line",
         )
         assert int(str(entry[0])) >> 40 == slot
-        sealed, _ = seal(sealed, {ENTRY: [(entry, postings)]})
+        sealed, _ = seal(sealed, {"entry": [entry], "posting": postings})
     assert sealed == bytes(head)  # type: ignore[call-overload]
 
 

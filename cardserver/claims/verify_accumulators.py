@@ -1,0 +1,106 @@
+"""Accumulators recomputed: what was taken over plus what every claim moved, in a file of our own.
+
+The sums of a city do not belong into memory: they are written into a temporary SQLite file, which
+sorts and compares. Not here: reading the claims (`verify_claims.py`).
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cardserver.claims.accumulators_store import AMOUNTS, KEY
+from ledger.bulk_store import Row
+from ledger.verify_findings import NAMED_MAX, Difference, Findings, key_of
+
+_COLUMNS = ", ".join((*KEY, *AMOUNTS))
+_MARKS = ", ".join("?" * (len(KEY) + len(AMOUNTS)))
+_SUMS = ", ".join(f"sum({amount}) AS {amount}" for amount in AMOUNTS)
+_KEYS = ", ".join(KEY)
+
+
+class Workbook:
+    """Amounts by accumulator, in a file.
+
+    Args:
+        path: Of the file; made if it is new.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # What is here can be recomputed: it need not outlive a crash.
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = OFF")
+        self._connection.execute("PRAGMA synchronous = OFF")
+        for table in ("moved", "kept"):
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({_COLUMNS})")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def move(self, rows: Iterable[Row]) -> None:
+        """Add what was taken over or what claims moved: key and amounts."""
+        self._insert("moved", rows)
+
+    def keep(self, rows: Iterable[Row]) -> None:
+        """Take in accumulators as the database has them."""
+        self._insert("kept", rows)
+
+    def take(self, path: Path) -> None:
+        """Take in what another process wrote down."""
+        self._connection.execute("ATTACH ? AS other", (str(path),))
+        self._connection.execute("INSERT INTO moved SELECT * FROM other.moved")
+        self._connection.execute("DETACH other")
+
+    def check(self, *, from_year: int = 0) -> Findings:
+        """Compare the sums with what is kept, of a year and those after it."""
+        keys = ", ".join(f"coalesce(k.{one}, r.{one})" for one in KEY)
+        same_key = " AND ".join(f"k.{one} = r.{one}" for one in KEY)
+        differ = " OR ".join(f"k.{one} IS NOT r.{one}" for one in AMOUNTS)
+        stored = ", ".join(f"k.{one}" for one in AMOUNTS)
+        recomputed = ", ".join(f"r.{one}" for one in AMOUNTS)
+        rows = self._connection.execute(
+            f"""
+            SELECT {keys}, {stored}, {recomputed}, count(*) OVER ()
+            FROM (SELECT * FROM kept WHERE year >= ?1) k FULL OUTER JOIN (
+                SELECT {_KEYS}, {_SUMS} FROM moved WHERE year >= ?1 GROUP BY {_KEYS}
+            ) r ON {same_key}
+            WHERE {differ} ORDER BY 1, 2, 3, 4 LIMIT {NAMED_MAX}
+            """,  # noqa: S608 - names of our own
+            (from_year,),
+        ).fetchall()
+        findings = Findings()
+        findings.add(_difference(row) for row in rows)
+        if rows:
+            findings.count = rows[0][-1]
+        (kept,) = self._connection.execute("SELECT count(*) FROM kept").fetchone()
+        findings.read("accumulator", kept)
+        return findings
+
+    def _insert(self, table: str, rows: Iterable[Row]) -> None:
+        self._connection.execute("BEGIN")
+        self._connection.executemany(
+            f"INSERT INTO {table} ({_COLUMNS}) VALUES ({_MARKS})",  # noqa: S608 - names of our own
+            rows,
+        )
+        self._connection.execute("COMMIT")
+
+
+def _difference(row: Sequence[object]) -> Difference:
+    key = dict(zip(KEY, row, strict=False))
+    stored = row[len(KEY) : len(KEY) + len(AMOUNTS)]
+    recomputed = row[len(KEY) + len(AMOUNTS) : -1]
+    changed = [index for index in range(len(AMOUNTS)) if stored[index] != recomputed[index]]
+    return Difference(
+        "accumulator",
+        key_of(**key),
+        ", ".join(AMOUNTS[index] for index in changed),
+        _words(stored, changed),
+        _words(recomputed, changed),
+    )
+
+
+def _words(amounts: Sequence[object], changed: Sequence[int]) -> str:
+    if amounts[0] is None:
+        return "no such row"
+    return ", ".join(str(amounts[index]) for index in changed)
