@@ -6,6 +6,7 @@ from cardserver.commands.adjudicate import adjudicate
 from cardserver.commands.card_read import read_card
 from cardserver.commands.catalogue import app as catalogue_app
 from cardserver.commands.claim import claim
+from cardserver.commands.digest import app as digest_app
 from cardserver.commands.init import enrol_terminal, init
 from cardserver.commands.keys import app as keys_app
 from cardserver.commands.ledger import trial_balance
@@ -38,4 +39,5 @@ app.add_typer(card_app, name="card")
 app.add_typer(keys_app, name="keys")
 app.add_typer(revocation_app, name="revocation")
 app.add_typer(policy_app, name="policy")
+app.add_typer(digest_app, name="digest")
 app.add_typer(catalogue_app, name="catalogue")
