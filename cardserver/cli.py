@@ -3,6 +3,7 @@
 import typer
 
 from cardserver.commands.adjudicate import adjudicate
+from cardserver.commands.balances import app as balances_app
 from cardserver.commands.card_read import read_card
 from cardserver.commands.catalogue import app as catalogue_app
 from cardserver.commands.claim import claim
@@ -40,4 +41,5 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(revocation_app, name="revocation")
 app.add_typer(policy_app, name="policy")
 app.add_typer(digest_app, name="digest")
+app.add_typer(balances_app, name="balances")
 app.add_typer(catalogue_app, name="catalogue")

@@ -7,7 +7,7 @@ Nothing is locked: a closed period doesn't change any more, and settlements go o
 
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -19,7 +19,6 @@ from ledger.bulk_store import Row, insert, plain
 from ledger.calendar import Clock
 from ledger.database_store import Database
 from ledger.entries import SEQUENCE_BITS
-from ledger.store_errors import StoreError
 from ledger.tables import balance_snapshot, balance_snapshot_period, balance_snapshot_slot
 from ledger.verify_findings import NAMED_MAX, Difference, Findings, key_of
 
@@ -73,47 +72,52 @@ class AsOf:
     time_ms: int | None = None
 
 
-class NoSuchPeriodError(StoreError):
-    """A snapshot was asked for of a period that is not closed."""
-
-
 def balances_as_of(
-    connection: Connection, wanted: AsOf, *, account: int | None = None, owner: int | None = None
+    connection: Connection,
+    wanted: AsOf,
+    *,
+    accounts: Collection[int] = (),
+    owner: int | None = None,
 ) -> Iterator[Balance]:
-    """Return balances by account and owner, those of zero left out; for `Database.report`."""
-    parameters: dict[str, int] = {}
-    base = _base(connection, wanted)
-    narrow = ""
-    if account is not None:
-        narrow += " AND account = :account"
-        parameters["account"] = account
-    if owner is not None:
-        narrow += " AND owner = :owner"
-        parameters["owner"] = owner
-    limits = [f"e.period > {base}"]
-    if wanted.period is not None:
-        limits.append("e.period <= :period")
-        parameters["period"] = wanted.period
-    if wanted.time_ms is not None:
-        limits.append("e.recorded_time_ms <= :time_ms")
-        parameters["time_ms"] = wanted.time_ms
+    """Return balances by account and owner, those of zero left out; for `Database.report`.
+
+    Args:
+        connection: In one snapshot.
+        wanted: Of when.
+        accounts: Which ones; none: all.
+        owner: Whose; None: everybody's.
+    """
+    postings, parameters = _postings(connection, wanted, accounts, owner)
     rows = connection.execution_options(yield_per=_ROWS_READ).execute(
         text(
             f"""
-            SELECT account, owner, CAST(sum(fen) AS BIGINT) FROM (
-                SELECT account, owner, balance_fen AS fen FROM balance_snapshot
-                WHERE period = {base}{narrow}
-                UNION ALL
-                SELECT p.account, p.owner, p.amount_fen FROM entry e
-                JOIN posting p ON p.entry_no = e.entry_no
-                WHERE ({_since(connection, base)}) AND {" AND ".join(limits)}{narrow}
-            ) b GROUP BY account, owner HAVING sum(fen) <> 0 ORDER BY account, owner
+            SELECT account, owner, CAST(sum(fen) AS BIGINT) FROM ({postings}) b
+            GROUP BY account, owner HAVING sum(fen) <> 0 ORDER BY account, owner
             """  # noqa: S608 - numbers of our own
         ),
         parameters,
     )
     for number, of_owner, fen in rows:
         yield Balance(number, of_owner, fen * ACCOUNTS[number].side)
+
+
+def sums_as_of(
+    connection: Connection, wanted: AsOf, *, accounts: Collection[int] = ()
+) -> list[Balance]:
+    """Return each account's balance, with the count of owners that hold something as `owner`."""
+    postings, parameters = _postings(connection, wanted, accounts, None)
+    rows = connection.execute(
+        text(
+            f"""
+            SELECT account, count(*), CAST(sum(held) AS BIGINT) FROM (
+                SELECT account, owner, sum(fen) AS held FROM ({postings}) b
+                GROUP BY account, owner HAVING sum(fen) <> 0
+            ) o GROUP BY account ORDER BY account
+            """  # noqa: S608 - numbers of our own
+        ),
+        parameters,
+    )
+    return [Balance(number, owners, fen * ACCOUNTS[number].side) for number, owners, fen in rows]
 
 
 async def make_snapshots(
@@ -233,6 +237,36 @@ def _check_snapshot(connection: Connection, base: int, period: int) -> Findings:
     if rows:
         findings.count = rows[0][-1]
     return findings
+
+
+def _postings(
+    connection: Connection, wanted: AsOf, accounts: Collection[int], owner: int | None
+) -> tuple[str, dict[str, int]]:
+    """Return a query of the last snapshot's balances and the postings since; its parameters."""
+    parameters: dict[str, int] = {}
+    base = _base(connection, wanted)
+    narrow = ""
+    if accounts:
+        narrow += f" AND account IN ({', '.join(str(int(one)) for one in sorted(accounts))})"
+    if owner is not None:
+        narrow += " AND owner = :owner"
+        parameters["owner"] = owner
+    limits = [f"e.period > {base}"]
+    if wanted.period is not None:
+        limits.append("e.period <= :period")
+        parameters["period"] = wanted.period
+    if wanted.time_ms is not None:
+        limits.append("e.recorded_time_ms <= :time_ms")
+        parameters["time_ms"] = wanted.time_ms
+    query = f"""
+        SELECT account, owner, balance_fen AS fen FROM balance_snapshot
+        WHERE period = {base}{narrow}
+        UNION ALL
+        SELECT p.account, p.owner, p.amount_fen FROM entry e
+        JOIN posting p ON p.entry_no = e.entry_no
+        WHERE ({_since(connection, base)}) AND {" AND ".join(limits)}{narrow}
+    """  # noqa: S608 - numbers of our own
+    return query, parameters
 
 
 def _base(connection: Connection, wanted: AsOf) -> int:
