@@ -3,6 +3,7 @@
 import typer
 
 from cardserver.commands.adjudicate import adjudicate
+from cardserver.commands.backup import backup, restore
 from cardserver.commands.balances import app as balances_app
 from cardserver.commands.card_read import read_card
 from cardserver.commands.catalogue import app as catalogue_app
@@ -33,6 +34,8 @@ app.command("claim")(claim)
 app.command("resolve")(resolve)
 app.command("trial-balance")(trial_balance)
 app.command("verify-ledger")(verify_ledger)
+app.command("backup")(backup)
+app.command("restore")(restore)
 card_app.command("read")(read_card)
 policy_app.command("replay")(replay)
 app.add_typer(registry_app, name="registry")

@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from cardserver.authority import AuthorityError
+from cardserver.backup import BackupError
 from cardserver.benefits.policy import PolicyError
 from cardserver.cards.keystore import KeyStoreError
 from cardserver.cards.trust_anchors import TrustAnchorError
@@ -30,6 +31,7 @@ _EXPECTED = (
     AdministrationError,
     AlgorithmUnsupportedError,
     AuthorityError,
+    BackupError,
     ConfigError,
     DigestError,
     DigestKeyError,
