@@ -182,6 +182,7 @@ def check_snapshots(connection: Connection, *, from_period: int = 0) -> Findings
         if period >= from_period:
             findings.take(_check_snapshot(connection, base, period))
         base = period
+    findings.add(_check_ends(connection))
     known = ", ".join(map(str, periods)) or "0"
     strange = connection.execute(
         text(
@@ -200,6 +201,30 @@ def check_snapshots(connection: Connection, *, from_period: int = 0) -> Findings
         for period, account, owner, balance_fen in strange
     )  # fmt: skip
     return findings
+
+
+def _check_ends(connection: Connection) -> Iterator[Difference]:
+    """See that behind no slot's end of a snapshot there are entries of a later period."""
+    rows = connection.execute(
+        text("SELECT period, slot, sequence FROM balance_snapshot_slot ORDER BY period, slot")
+    ).fetchall()
+    for period, slot, sequence in rows:
+        base = slot << SEQUENCE_BITS
+        first_later = connection.execute(
+            text(
+                "SELECT min(entry_no) FROM entry"
+                " WHERE entry_no > :base AND entry_no <= :end AND period > :period"
+            ),
+            {"base": base, "end": base + sequence, "period": period},
+        ).scalar()
+        if first_later is not None:
+            yield Difference(
+                "balance_snapshot_slot",
+                key_of(period=period, slot=slot),
+                "sequence",
+                str(sequence),
+                f"below {first_later - base}",
+            )
 
 
 def _check_snapshot(connection: Connection, base: int, period: int) -> Findings:

@@ -135,7 +135,7 @@ def insert(
         postgresql=f"{head} SELECT * FROM {source}{tail}",
         sqlite=f"{head} VALUES ({_marks(columns)}){tail}",
         has_result=ignore_existing,
-        sealed_table=table.name if is_sealed else "",
+        sealed_table=str(table.name) if is_sealed else "",
     )
 
 

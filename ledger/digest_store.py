@@ -5,7 +5,7 @@ from sqlalchemy import BigInteger, Connection, cast, func, select
 from ledger.digest import FORMAT, AccountSum, Digest, SlotEnd
 from ledger.entries import SEQUENCE_BITS
 from ledger.tables import entry, period_total, seal, writer_slot
-from ledger.verify_findings import Difference, Findings, key_of
+from ledger.verify_findings import Difference, Findings, blob, key_of
 
 
 def read_digest(
@@ -40,14 +40,14 @@ def check_digest(connection: Connection, digest: Digest) -> Findings:
                 seal.c.slot == slot.slot, seal.c.last_sequence == slot.sequence
             )
         ).first()
-        if row is None or bytes(row[0]).hex() != slot.seal:
+        if row is None or blob(row[0]).hex() != slot.seal:
             findings.add(
                 [
                     Difference(
                         "seal",
                         key_of(slot=slot.slot, last_sequence=slot.sequence),
                         f"digest of {digest.day}",
-                        "no such row" if row is None else bytes(row[0]).hex(),
+                        "no such row" if row is None else blob(row[0]).hex(),
                         slot.seal,
                     )
                 ]
@@ -102,7 +102,7 @@ def _seal_from(connection: Connection, slot: int, sequence: int) -> SlotEnd | No
         .order_by(seal.c.last_sequence)
         .limit(1)
     ).first()
-    return None if row is None else SlotEnd(slot, row[0], bytes(row[1]).hex())
+    return None if row is None else SlotEnd(slot, row[0], blob(row[1]).hex())
 
 
 def _totals(connection: Connection, day: int) -> tuple[AccountSum, ...]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from ledger.accounts import Account, Side
 from ledger.entries import SEQUENCE_BITS
 from ledger.verify_chain import SealedTable
-from ledger.verify_findings import NAMED_MAX, Difference, Findings, key_of
+from ledger.verify_findings import NAMED_MAX, Difference, Findings, blob, key_of
 
 _NUMBER_MAX = 2**63 - 1
 _OF_SIDE = {side: [a.value for a in Account if a.is_limited and a.side is side] for side in Side}
@@ -32,7 +32,7 @@ def read_heads(connection: Connection) -> list[Head]:
     rows = connection.execute(
         text("SELECT slot, sequence, chain_head FROM writer_slot ORDER BY slot")
     )
-    return [Head(slot, sequence, bytes(digest)) for slot, sequence, digest in rows]
+    return [Head(slot, sequence, blob(digest)) for slot, sequence, digest in rows]
 
 
 def check_heads(connection: Connection, heads: Sequence[Head]) -> Findings:
@@ -50,7 +50,7 @@ def check_heads(connection: Connection, heads: Sequence[Head]) -> Findings:
             ),
             {"slot": slot},
         ).fetchone()
-        sequence, digest = (0, bytes(32)) if last is None else (last[0], bytes(last[1]))
+        sequence, digest = (0, bytes(32)) if last is None else (last[0], blob(last[1]))
         key = key_of(slot=slot)
         if slot not in known:
             findings.add([Difference("writer_slot", key, "row", "no such row", "a slot")])

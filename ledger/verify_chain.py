@@ -16,7 +16,7 @@ from ledger.bulk_store import Row, Statement, plain
 from ledger.database_store import Database
 from ledger.entries import SEQUENCE_BITS
 from ledger.sealing import decode_checks, seal, seal_of_entries
-from ledger.verify_findings import Difference, Findings, key_of
+from ledger.verify_findings import Difference, Findings, blob, key_of
 
 # Rows of so many entries are in memory at once; an entry has at most a thousand postings or so.
 _SEQUENCES_MAX = 512
@@ -121,6 +121,12 @@ class _Seal:
     digest: bytes
     checks: bytes
 
+    @property
+    def begins(self) -> int:
+        """Where it begins by what it covers, whatever its row says."""
+        entries = decode_checks(self.checks).get(_ENTRY, [])
+        return self.last_sequence - max(len(entries), 1) + 1 if self.checks else self.first_sequence
+
 
 _SEALS = plain(
     "verify seals",
@@ -187,7 +193,7 @@ async def cut(
         found = await database.fetch(_NEXT_SEAL([(slot, after + size, last)]))
         end, digest = found[0] if found else (last, b"")
         pieces.append(Piece(slot, after, previous, end))
-        after, previous = end, bytes(digest)
+        after, previous = end, blob(digest)
     return pieces
 
 
@@ -206,7 +212,7 @@ async def begin_at(database: Database, slot: int, *, last: int, period: int) -> 
         else:
             high = middle
     before = await database.fetch(_SEAL_BEFORE([(slot, low)]))
-    return (before[0][0], bytes(before[0][1])) if before else (0, bytes(32))
+    return (before[0][0], blob(before[0][1])) if before else (0, bytes(32))
 
 
 async def check_piece(
@@ -233,9 +239,7 @@ async def check_piece(
             findings.add([_missing_seals(piece.slot, after, piece.last)])
             break
         findings.read("seal", len(rows))
-        for seals in _batches(
-            [_Seal(row[0], row[1], bytes(row[2]), _bytes(row[3])) for row in rows]
-        ):
+        for seals in _batches([_Seal(row[0], row[1], blob(row[2]), blob(row[3])) for row in rows]):
             base = piece.slot << SEQUENCE_BITS
             numbers = (base + after + 1, base + seals[-1].last_sequence)
             found = {table.name: await _read(database, table, numbers) for table in tables}
@@ -279,14 +283,17 @@ def _group(
     groups: list[SealedGroup] = []
     number_of: dict[int, SealedGroup] = {}
     for one in seals:
-        group = SealedGroup(base + after + 1, base + one.last_sequence)
+        # What lies before a seal's own beginning was covered by one that is missing.
+        group = SealedGroup(base + max(after + 1, one.begins), base + one.last_sequence)
         groups.append(group)
         number_of.update(dict.fromkeys(range(group.first, group.last + 1), group))
         after = one.last_sequence
     for table in tables:
         place = table.columns.index(table.by)
         for row in found[table.name]:
-            number_of[row[place]].rows.setdefault(table.name, []).append(row)
+            group_or_none = number_of.get(row[place])
+            if group_or_none is not None:
+                group_or_none.rows.setdefault(table.name, []).append(row)
     return groups
 
 
@@ -300,22 +307,31 @@ def _check_seal(
 ) -> Iterator[Difference]:
     key = key_of(slot=slot, last_sequence=stored.last_sequence)
     yield from _check_entries(group)
-    if stored.first_sequence != after + 1:
-        # A seal is missing before this one, or says wrongly where it begins.
-        yield Difference("seal", key, "first_sequence", str(stored.first_sequence), str(after + 1))
+    if stored.begins > after + 1:
+        yield _missing_seals(slot, after, stored.begins - 1)
+    if stored.first_sequence != stored.begins or stored.begins <= after:
+        begins = str(max(stored.begins, after + 1))
+        yield Difference("seal", key, "first_sequence", str(stored.first_sequence), begins)
     if not stored.checks:
         digest = seal_of_entries(previous, group.rows.get(_ENTRY, []), group.rows.get(_POSTING, []))
         if digest != stored.digest:
             yield Difference("seal", key, "digest", stored.digest.hex(), digest.hex())
         return
     digest, checks = seal(previous, group.rows)
-    if digest == stored.digest and checks == stored.checks:
-        return
-    named = list(_changed_rows(key, decode_checks(stored.checks), decode_checks(checks), group,
-                               {table.name: table for table in tables}))  # fmt: skip
-    yield from named
-    if not named:
-        yield Difference("seal", key, "digest", stored.digest.hex(), digest.hex())
+    if checks == stored.checks:
+        # Of a seal whose predecessor is missing, its rows' checks are all that can be compared.
+        if digest != stored.digest and stored.begins <= after + 1:
+            yield Difference("seal", key, "digest", stored.digest.hex(), digest.hex())
+    elif digest == stored.digest:
+        yield Difference("seal", key, "checks", stored.checks.hex(), checks.hex())
+    else:
+        sealed, found = decode_checks(stored.checks), decode_checks(checks)
+        named = list(
+            _changed_rows(key, sealed, found, group, {table.name: table for table in tables})
+        )
+        yield from named
+        if not named:
+            yield Difference("seal", key, "digest", stored.digest.hex(), digest.hex())
 
 
 def _changed_rows(
@@ -377,8 +393,3 @@ def _missing_seals(slot: int, after: int, last: int) -> Difference:
         "seal", key_of(slot=slot, last_sequence=last), "row", "no such row",
         f"a seal of {after + 1} to {last}",
     )  # fmt: skip
-
-
-def _bytes(value: object) -> bytes:
-    """Take a column that was filled by a default, which SQLite keeps as text, for what it is."""
-    return value if isinstance(value, bytes) else b""

@@ -68,3 +68,10 @@ class Findings:
 def key_of(**columns: object) -> str:
     """Write a key as people read it."""
     return " ".join(f"{name}={value}" for name, value in columns.items())
+
+
+def blob(value: object) -> bytes:
+    """Take a column of bytes for what it is, also where a hand or a default put text into it."""
+    if isinstance(value, str):
+        return value.encode()
+    return value if isinstance(value, bytes) else b""

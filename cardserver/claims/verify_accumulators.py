@@ -27,8 +27,9 @@ class Workbook:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # What is here can be recomputed: it need not outlive a crash.
-        self._connection = sqlite3.connect(path, isolation_level=None)
+        # What is here can be recomputed: it need not outlive a crash. A report fills it from the
+        # thread that it runs in, while nobody else does.
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = OFF")
         self._connection.execute("PRAGMA synchronous = OFF")
         for table in ("moved", "kept"):

@@ -23,8 +23,8 @@ from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType
 
 CLAIM = SealedTable(
-    tables.claim.name,
-    tuple(column.name for column in tables.claim.columns),
+    str(tables.claim.name),
+    tuple(str(column.name) for column in tables.claim.columns),
     by="entry_no",
     key=("entry_no",),
     order=("entry_no",),

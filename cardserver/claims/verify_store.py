@@ -78,6 +78,6 @@ def check_books(
     findings.take(check_snapshots(connection, from_period=from_period))
     for table in (account_balance, period_total, balance_snapshot):
         count = connection.execute(select(func.count()).select_from(table)).scalar_one()
-        findings.read(table.name, count)
+        findings.read(str(table.name), count)
     copy_accumulators(connection, workbook)
     return Books(tuple(heads), findings)
