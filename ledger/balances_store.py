@@ -231,20 +231,20 @@ def _check_snapshot(connection: Connection, base: int, period: int) -> Findings:
     rows = connection.execute(
         text(
             f"""
-            SELECT coalesce(k.account, r.account), coalesce(k.owner, r.owner), k.balance_fen, r.fen,
-                   count(*) OVER ()
-            FROM (SELECT * FROM balance_snapshot WHERE period = {period}) k FULL OUTER JOIN (
-                SELECT account, owner, CAST(sum(fen) AS BIGINT) AS fen FROM (
-                    SELECT account, owner, balance_fen AS fen FROM balance_snapshot
-                    WHERE period = {base}
-                    UNION ALL
-                    SELECT p.account, p.owner, p.amount_fen FROM entry e
-                    JOIN posting p ON p.entry_no = e.entry_no
-                    WHERE e.period > {base} AND e.period <= {period}
-                ) b GROUP BY account, owner HAVING sum(fen) <> 0
-            ) r ON k.account = r.account AND k.owner = r.owner
-            WHERE k.balance_fen IS NULL OR r.fen IS NULL OR k.balance_fen <> r.fen
-            ORDER BY 1, 2 LIMIT {NAMED_MAX}
+            SELECT account, owner, sum(stored), sum(fen), max(is_kept), count(*) OVER ()
+            FROM (
+                SELECT account, owner, balance_fen AS stored, 0 AS fen, 1 AS is_kept
+                FROM balance_snapshot WHERE period = {period}
+                UNION ALL
+                SELECT account, owner, 0, balance_fen, 0
+                FROM balance_snapshot WHERE period = {base}
+                UNION ALL
+                SELECT p.account, p.owner, 0, p.amount_fen, 0 FROM entry e
+                JOIN posting p ON p.entry_no = e.entry_no
+                WHERE e.period > {base} AND e.period <= {period}
+            ) b GROUP BY account, owner
+            HAVING sum(stored) <> sum(fen) OR (max(is_kept) = 1 AND sum(fen) = 0)
+            ORDER BY account, owner LIMIT {NAMED_MAX}
             """  # noqa: S608 - numbers of our own
         )
     ).fetchall()
@@ -254,10 +254,10 @@ def _check_snapshot(connection: Connection, base: int, period: int) -> Findings:
             "balance_snapshot",
             key_of(period=period, account=account, owner=owner),
             "balance_fen",
-            "no such row" if stored is None else str(stored),
-            "no such row" if recomputed is None else str(recomputed),
+            str(stored) if is_kept else "no such row",
+            str(recomputed) if recomputed else "no such row",
         )
-        for account, owner, stored, recomputed, _ in rows
+        for account, owner, stored, recomputed, is_kept, _ in rows
     )
     if rows:
         findings.count = rows[0][-1]

@@ -14,7 +14,6 @@ from ledger.verify_findings import NAMED_MAX, Difference, Findings, key_of
 
 _COLUMNS = ", ".join((*KEY, *AMOUNTS))
 _MARKS = ", ".join("?" * (len(KEY) + len(AMOUNTS)))
-_SUMS = ", ".join(f"sum({amount}) AS {amount}" for amount in AMOUNTS)
 _KEYS = ", ".join(KEY)
 
 
@@ -55,18 +54,24 @@ class Workbook:
 
     def check(self, *, from_year: int = 0) -> Findings:
         """Compare the sums with what is kept, of a year and those after it."""
-        keys = ", ".join(f"coalesce(k.{one}, r.{one})" for one in KEY)
-        same_key = " AND ".join(f"k.{one} = r.{one}" for one in KEY)
-        differ = " OR ".join(f"k.{one} IS NOT r.{one}" for one in AMOUNTS)
-        stored = ", ".join(f"k.{one}" for one in AMOUNTS)
-        recomputed = ", ".join(f"r.{one}" for one in AMOUNTS)
+        zeros = ", ".join("0" * len(AMOUNTS))
+        kept = ", ".join(f"{amount} AS k_{amount}" for amount in AMOUNTS)
+        made = ", ".join(f"0 AS r_{amount}" for amount in AMOUNTS)
+        stored = ", ".join(f"sum(k_{amount})" for amount in AMOUNTS)
+        recomputed = ", ".join(f"sum(r_{amount})" for amount in AMOUNTS)
+        differ = " OR ".join(f"sum(k_{amount}) <> sum(r_{amount})" for amount in AMOUNTS)
+        # One sort of both, and no join: SQLite would make a full one row by row.
         rows = self._connection.execute(
             f"""
-            SELECT {keys}, {stored}, {recomputed}, count(*) OVER ()
-            FROM (SELECT * FROM kept WHERE year >= ?1) k FULL OUTER JOIN (
-                SELECT {_KEYS}, {_SUMS} FROM moved WHERE year >= ?1 GROUP BY {_KEYS}
-            ) r ON {same_key}
-            WHERE {differ} ORDER BY 1, 2, 3, 4 LIMIT {NAMED_MAX}
+            SELECT {_KEYS}, {stored}, {recomputed}, max(is_kept), max(is_made), count(*) OVER ()
+            FROM (
+                SELECT {_KEYS}, {kept}, {made}, 1 AS is_kept, 0 AS is_made FROM kept
+                WHERE year >= ?1
+                UNION ALL
+                SELECT {_KEYS}, {zeros}, {", ".join(AMOUNTS)}, 0, 1 FROM moved WHERE year >= ?1
+            ) GROUP BY {_KEYS}
+            HAVING max(is_kept) = 0 OR max(is_made) = 0 OR {differ}
+            ORDER BY {_KEYS} LIMIT {NAMED_MAX}
             """,  # noqa: S608 - names of our own
             (from_year,),
         ).fetchall()
@@ -74,8 +79,8 @@ class Workbook:
         findings.add(_difference(row) for row in rows)
         if rows:
             findings.count = rows[0][-1]
-        (kept,) = self._connection.execute("SELECT count(*) FROM kept").fetchone()
-        findings.read("accumulator", kept)
+        (count,) = self._connection.execute("SELECT count(*) FROM kept").fetchone()
+        findings.read("accumulator", count)
         return findings
 
     def _insert(self, table: str, rows: Iterable[Row]) -> None:
@@ -90,18 +95,15 @@ class Workbook:
 def _difference(row: Sequence[object]) -> Difference:
     key = dict(zip(KEY, row, strict=False))
     stored = row[len(KEY) : len(KEY) + len(AMOUNTS)]
-    recomputed = row[len(KEY) + len(AMOUNTS) : -1]
+    recomputed = row[len(KEY) + len(AMOUNTS) : len(KEY) + 2 * len(AMOUNTS)]
+    is_kept, is_made, _ = row[-3:]
     changed = [index for index in range(len(AMOUNTS)) if stored[index] != recomputed[index]]
+    if not (is_kept and is_made):
+        changed = list(range(len(AMOUNTS)))
     return Difference(
         "accumulator",
         key_of(**key),
         ", ".join(AMOUNTS[index] for index in changed),
-        _words(stored, changed),
-        _words(recomputed, changed),
+        ", ".join(str(stored[index]) for index in changed) if is_kept else "no such row",
+        ", ".join(str(recomputed[index]) for index in changed) if is_made else "no such row",
     )
-
-
-def _words(amounts: Sequence[object], changed: Sequence[int]) -> str:
-    if amounts[0] is None:
-        return "no such row"
-    return ", ".join(str(amounts[index]) for index in changed)
