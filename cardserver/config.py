@@ -232,6 +232,20 @@ class Observe(Section, frozen=True):
     clock_skew_max_ms: Positive = 60_000
 
 
+class DigestSection(Section, frozen=True):
+    """What signs the ledger's digests; in a file or in a token, or nothing does.
+
+    Attributes:
+        key_file: Holds an Ed25519 key, PEM, readable by its owner only.
+        token: A PKCS #11 token that holds a P-256 key.
+        key_label: The key's label in the token.
+    """
+
+    key_file: str = ""
+    token: Token | None = None
+    key_label: Annotated[str, Meta(min_length=1, max_length=60)] = "cardserver digest"
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -242,6 +256,7 @@ class Config(Section, frozen=True):
     sign_on: SignOn = SignOn()
     readers: Readers = Readers()
     observe: Observe = Observe()
+    digest: DigestSection = DigestSection()
     exceptions: tuple[CardException, ...] = ()
     directory: str = ""
 
@@ -300,6 +315,10 @@ def load_config(path: Path) -> Config:
         raise ConfigError(
             f"{path}: root keys are in files (keys_directory, keys_passphrase_file) or in a token,"
             " one of the two - at `$.cards`"
+        )
+    if config.digest.key_file and config.digest.token is not None:
+        raise ConfigError(
+            f"{path}: digests are signed by a file's key or a token's - at `$.digest`"
         )
     unverified = config.cards.unverified
     if (unverified.may == "settle") is not bool(unverified.care):

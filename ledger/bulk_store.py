@@ -35,11 +35,12 @@ class Statement:
         name: What it does to which table, for errors and logs.
         postgresql: Text with one array parameter a column, or as given to `plain`.
         sqlite: Text with one parameter a column; runs once a row.
-        sqlite_many: Text with one parameter, a JSON array of whole-number keys; or empty.
+        sqlite_many: Text with one parameter, a JSON array of keys, each an array; or empty.
         is_plain: Parameters are those of the text itself: at most one row.
         has_result: Whether rows come back.
         key_count: For a `select` by key, how many leading columns of a result are its key.
         parts: For statements put `together`, which; the rows of a query are then each part's.
+        sealed_table: The table's name, where its group's seal covers the rows; or empty.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Statement:
     is_plain: bool = False
     key_count: int = 0
     parts: tuple["Statement", ...] = ()
+    sealed_table: str = ""
 
     def __call__(self, rows: Sequence[Row] = ()) -> Query:
         """Return the query of this statement for these rows.
@@ -78,13 +80,13 @@ def select(
     wanted = ", ".join(f"t.{_quoted(column)}" for column in [*by, *columns])
     tail = f" ORDER BY {_each('t.{}', by)} FOR NO KEY UPDATE OF t" if lock else ""
     sqlite_many = ""
+    if all(isinstance(table.c[column].type, Integer | String) for column in by):
+        matches = " AND ".join(
+            f"t.{_quoted(column)} = k.value->>{index}" for index, column in enumerate(by)
+        )
+        sqlite_many = f"SELECT {wanted} FROM json_each(?) k CROSS JOIN {name} t ON {matches}"
     if len(by) == 1:
         key = table.c[by[0]]
-        if isinstance(key.type, Integer):
-            sqlite_many = (
-                f"SELECT {wanted} FROM json_each(?) k"
-                f" CROSS JOIN {name} t ON t.{_quoted(key.name)} = k.value"
-            )
         postgresql = (
             f"SELECT {wanted} FROM {name} t"
             f" WHERE t.{_quoted(key.name)} = ANY($1::{_type_name(key.type)}[]){tail}"
@@ -109,11 +111,19 @@ def select(
     )
 
 
-def insert(table: Table, columns: Sequence[str], *, ignore_existing: bool = False) -> Statement:
+def insert(
+    table: Table,
+    columns: Sequence[str],
+    *,
+    ignore_existing: bool = False,
+    is_sealed: bool = False,
+) -> Statement:
     """Add rows; with `ignore_existing` those whose key exists are left alone.
 
-    The result is then the primary keys of the rows that were added.
+    The result is then the primary keys of the rows that were added. Rows that a group's seal shall
+    cover (`is_sealed`) are never changed, and hold every column in the table's order.
     """
+    assert not is_sealed or list(columns) == [column.name for column in table.columns]
     tail = ""
     if ignore_existing:
         keys = [column.name for column in table.primary_key.columns]
@@ -125,6 +135,7 @@ def insert(table: Table, columns: Sequence[str], *, ignore_existing: bool = Fals
         postgresql=f"{head} SELECT * FROM {source}{tail}",
         sqlite=f"{head} VALUES ({_marks(columns)}){tail}",
         has_result=ignore_existing,
+        sealed_table=str(table.name) if is_sealed else "",
     )
 
 

@@ -211,19 +211,25 @@ class Group(Generic[N, B, R]):
 
     def _write(self, view: GroupView[B]) -> Script[Slot]:
         moved = {key: view.balances[key] for key in self._moved}
-        queries = [*self.later, *balance_queries(moved), *request_queries(self._stored)]
+        slot = self.slot
+        seal_no = slot.seal_no(len(self._entries))
+        queries = [
+            *self.later,
+            *balance_queries(moved),
+            *request_queries(self._stored, seal_no=seal_no),
+        ]
         if self._decided:
             queries += self.participant.write(view.book, self._decided)
-        slot = self.slot
-        if self._entries:
+        sealed = [query for query in queries if query.statement.sealed_table]
+        if self._entries or sealed:
             lease_until_ms = view.when.recorded_time_ms + self.lease_ms
             posting, slot = entry_queries(
-                slot, self._entries, view.when, lease_until_ms=lease_until_ms
+                slot, self._entries, view.when, lease_until_ms=lease_until_ms, sealed=sealed
             )
             queries += posting
         if queries:
             advanced = yield together(queries)
-            if self._entries and not advanced:
+            if slot is not self.slot and not advanced:
                 raise SlotLostError(f"slot {slot.slot} is no longer ours")
         return slot
 

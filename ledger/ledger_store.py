@@ -4,12 +4,9 @@ Scripts and statements only; they decide nothing. Not here: how they are run
 (`database_store.py`), in which order a group runs them (`writer.py`).
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-
-from msgspec import msgpack
 
 from ledger import tables
 from ledger.accounts import Account
@@ -17,6 +14,7 @@ from ledger.bulk_store import Query, Row, add, insert, plain, put, select, toget
 from ledger.database_store import Database
 from ledger.entries import Draft, Posting, entry_number
 from ledger.scripts import Script
+from ledger.sealing import seal
 from ledger.store_errors import StoreError
 
 # A number of our own for PostgreSQL's advisory lock on the running day and period: groups hold it
@@ -72,6 +70,10 @@ class Slot:
     sequence: int
     chain_head: bytes
 
+    def seal_no(self, entries_count: int) -> int:
+        """Return the number of the next seal, which is that of its last entry."""
+        return entry_number(slot=self.slot, sequence=self.sequence + max(entries_count, 1))
+
 
 @dataclass(frozen=True, slots=True)
 class GroupTime:
@@ -86,7 +88,7 @@ _KEY = ("month", "institution_no", "terminal_no", "msgid")
 _STORED = StoredRequest._fields
 
 FIND_REQUESTS = select(tables.request, columns=_STORED, by=_KEY)
-_INSERT_REQUESTS = insert(tables.request, (*_KEY, *_STORED))
+_INSERT_REQUESTS = insert(tables.request, (*_KEY, *_STORED, "seal_no"), is_sealed=True)
 FIND_BALANCES = select(tables.account_balance, ("account", "balance_fen"), ("owner",))
 PUT_BALANCES = put(tables.account_balance, set=("balance_fen",), by=("owner", "account"))
 OPEN_BALANCES = insert(
@@ -113,14 +115,17 @@ _INSERT_ENTRIES = insert(
     tables.entry,
     ("entry_no", "person_no", "kind", "period", "business_date", "institution_no",
      "clearing_type", "undoes", "recorded_time_ms"),
+    is_sealed=True,
 )  # fmt: skip
-_INSERT_POSTINGS = insert(tables.posting, ("entry_no", "line", "account", "owner", "amount_fen"))
+_INSERT_POSTINGS = insert(
+    tables.posting, ("entry_no", "line", "account", "owner", "amount_fen"), is_sealed=True
+)
 _ADD_TOTALS = add(
     tables.period_total,
     sums=("debit_fen", "credit_fen", "count"),
     by=("slot", "business_date", "period", "account", "institution_no", "clearing_type", "kind"),
 )
-_INSERT_SEALS = insert(tables.seal, ("slot", "last_sequence", "first_sequence", "digest"))
+_INSERT_SEALS = insert(tables.seal, ("slot", "last_sequence", "first_sequence", "digest", "checks"))
 _ADVANCE_SLOT = update(
     tables.writer_slot,
     set=("sequence", "chain_head", "lease_until_ms"),
@@ -166,9 +171,16 @@ def read_requests(keys: Iterable[RequestKey]) -> Script[dict[RequestKey, StoredR
     return {RequestKey(*row[:4]): StoredRequest(*row[4:]) for row in rows}
 
 
-def request_queries(stored: dict[RequestKey, StoredRequest]) -> list[Query]:
-    """Store outcomes in key order; a key that is taken breaks the transaction."""
-    return [_INSERT_REQUESTS([(*key, *stored[key]) for key in sorted(stored)])] if stored else []
+def request_queries(stored: dict[RequestKey, StoredRequest], *, seal_no: int) -> list[Query]:
+    """Store outcomes in key order; a key that is taken breaks the transaction.
+
+    Args:
+        stored: By key.
+        seal_no: `Slot.seal_no` of their group.
+    """
+    if not stored:
+        return []
+    return [_INSERT_REQUESTS([(*key, *stored[key], seal_no) for key in sorted(stored)])]
 
 
 def read_balances(owners: Iterable[int]) -> Script[dict[tuple[int, int], int]]:
@@ -207,27 +219,42 @@ def make_draft(entry: Row, postings: Iterable[Row]) -> Draft:
 
 
 def entry_queries(
-    slot: Slot, entries: Sequence[PostedEntry], when: GroupTime, *, lease_until_ms: int
+    slot: Slot,
+    entries: Sequence[PostedEntry],
+    when: GroupTime,
+    *,
+    lease_until_ms: int,
+    sealed: Sequence[Query] = (),
 ) -> tuple[list[Query], Slot]:
     """Store entries numbered from the slot's next on, with totals and seal; advance the slot.
 
     The last query returns a row if the slot is still ours; else the transaction must not commit.
+
+    Args:
+        slot: The writer's.
+        entries: Numbered from the slot's next on; none where a group only stored outcomes, whose
+            seal then takes a number without an entry.
+        when: The group's time.
+        lease_until_ms: Until when the slot is leased on.
+        sealed: The group's other queries whose rows the seal covers.
     """
-    assert entries
-    entry_rows, posting_rows = _rows(entries, when)
+    assert entries or sealed
     first = slot.sequence + 1
-    last = slot.sequence + len(entries)
-    assert entries[0].entry_no == entry_number(slot=slot.slot, sequence=first)
-    assert entries[-1].entry_no == entry_number(slot=slot.slot, sequence=last)
-    head = digest(slot.chain_head, entry_rows, posting_rows)
-    queries = [_INSERT_ENTRIES(entry_rows)]
+    last = slot.sequence + max(len(entries), 1)
+    entry_rows, posting_rows = _rows(entries, when)
+    queries: list[Query] = []
+    if entries:
+        assert entries[0].entry_no == entry_number(slot=slot.slot, sequence=first)
+        assert entries[-1].entry_no == entry_number(slot=slot.slot, sequence=last)
+        queries.append(_INSERT_ENTRIES(entry_rows))
     if posting_rows:
-        queries += [
-            _INSERT_POSTINGS(posting_rows),
-            _ADD_TOTALS(_totals(slot.slot, entries, when)),
-        ]
+        queries.append(_INSERT_POSTINGS(posting_rows))
+    covered = {query.statement.sealed_table: query.rows for query in (*queries, *sealed)}
+    head, checks = seal(slot.chain_head, covered)
+    if posting_rows:
+        queries.append(_ADD_TOTALS(_totals(slot.slot, entries, when)))
     queries += [
-        _INSERT_SEALS([(slot.slot, last, first, head)]),
+        _INSERT_SEALS([(slot.slot, last, first, head, checks)]),
         _ADVANCE_SLOT([(last, head, lease_until_ms, slot.slot, slot.owner, slot.sequence)]),
     ]
     return queries, Slot(slot.slot, slot.owner, last, head)
@@ -268,17 +295,6 @@ def lease_slot(owner: str, *, now_ms: int, lease_until_ms: int) -> Script[Slot]:
 def release_slot(slot: Slot) -> Script[None]:
     """Leave the slot to the next writer."""
     yield _RELEASE_SLOT([("", 0, slot.slot, slot.owner)])
-
-
-def digest(previous: bytes, entry_rows: Sequence[Row], posting_rows: Sequence[Row]) -> bytes:
-    """Return the seal of a group's entries and postings, in number order.
-
-    SHA-256 over the previous seal and the MessagePack encoding of
-    `[[entry_no, person_no, kind, period, business_date, institution_no, clearing_type, undoes,
-    recorded_time_ms], ...]` and `[[entry_no, line, account, owner, amount_fen], ...]`.
-    """
-    material = msgpack.encode((entry_rows, posting_rows))
-    return hashlib.sha256(previous + material).digest()
 
 
 async def balances(database: Database, persons: Iterable[int]) -> dict[int, int]:

@@ -36,8 +36,10 @@ request = Table(
     Column("entry_no", BigInteger),
     Column("business_date", Integer),  # YYYYMMDD
     Column("recorded_time_ms", BigInteger),
+    Column("seal_no", BigInteger, nullable=False),  # of the seal that covers it, as entry numbers
     PrimaryKeyConstraint("month", "institution_no", "terminal_no", "msgid"),
 )
+Index("request_seal", request.c.seal_no)
 
 # One permanent entry; its postings add up to zero.
 entry = Table(
@@ -115,7 +117,7 @@ writer_slot = Table(
     Column("chain_head", LargeBinary(32), nullable=False),
 )
 
-# One seal a group: SHA-256 over the previous seal and the group's entries and postings.
+# One seal a group: SHA-256 over the previous seal and the rows that the group added.
 seal = Table(
     "seal",
     metadata,
@@ -123,6 +125,9 @@ seal = Table(
     Column("last_sequence", BigInteger, nullable=False),
     Column("first_sequence", BigInteger, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
+    # MessagePack: by table the CRC-32 of each row, so that the one that was changed can be named;
+    # empty in seals of entries and postings only, as they once were.
+    Column("checks", LargeBinary, nullable=False),
     PrimaryKeyConstraint("slot", "last_sequence"),
 )
 
@@ -132,4 +137,34 @@ period = Table(
     Column("period", Integer, primary_key=True, autoincrement=False),  # YYYYMM
     Column("is_closed", SmallInteger, nullable=False),
     Column("closed_time_ms", BigInteger),
+)
+
+# What each account held at the end of a closed period, zero left out: folded forward from the
+# snapshot before, so that a balance of a moment needs no scan of all history.
+balance_snapshot = Table(
+    "balance_snapshot",
+    metadata,
+    Column("period", Integer, nullable=False),  # YYYYMM
+    Column("account", SmallInteger, nullable=False),
+    Column("owner", BigInteger, nullable=False),
+    Column("balance_fen", BigInteger, nullable=False),  # signed: debit positive, credit negative
+    PrimaryKeyConstraint("period", "account", "owner"),
+)
+
+# Up to where each slot's entries are all of the snapshot's period or before.
+balance_snapshot_slot = Table(
+    "balance_snapshot_slot",
+    metadata,
+    Column("period", Integer, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    PrimaryKeyConstraint("period", "slot"),
+)
+
+# A snapshot that is whole; rows without it are of one that was broken off.
+balance_snapshot_period = Table(
+    "balance_snapshot_period",
+    metadata,
+    Column("period", Integer, primary_key=True, autoincrement=False),
+    Column("made_time_ms", BigInteger, nullable=False),
 )

@@ -96,6 +96,7 @@ class AuditedRun:
 async def read_books(city: City) -> Books:
     """Have the centre's own command sum up its ledger."""
     printed = await command(
-        "cardserver", "trial-balance", "--config", str(city.config_file), "--json", check=False
-    )
+        "cardserver", "trial-balance", "--config", str(city.config_file), "--json",
+        check=False, within=city.within,
+    )  # fmt: skip
     return msgspec.json.decode(printed.output, type=Books)

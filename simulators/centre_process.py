@@ -9,6 +9,7 @@ import json
 import secrets
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +32,22 @@ class Commanded:
     status: int
 
 
-async def command(program: str, *arguments: str, check: bool = True) -> Commanded:
+async def command(
+    program: str, *arguments: str, check: bool = True, within: Sequence[str] = ()
+) -> Commanded:
     """Run one of the project's console commands to its end.
+
+    Args:
+        program: Its name.
+        arguments: Its arguments.
+        check: Whether another exit status than 0 is an error.
+        within: What its command line begins with, as of a `SmallDisk`.
 
     Raises:
         CommandError: It exited with another status than 0, and `check` asks for that.
     """
     process = await asyncio.create_subprocess_exec(
+        *within,
         str(Path(sys.executable).with_name(program)),
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
@@ -63,11 +73,13 @@ class City:
         directory: The centre's folder, from `cardserver init`.
         population: The city's CSV files, from `cardsim population`.
         password_file: Password of all its operators.
+        within: What the command line of a program begins with that is to see its database.
     """
 
     directory: Path
     population: Path
     password_file: Path
+    within: tuple[str, ...] = ()
 
     @property
     def config_file(self) -> Path:
@@ -136,12 +148,21 @@ class CentreProcess:
         observe_port: Where its pages are.
     """
 
-    def __init__(self, config_file: Path, *, workers: int = 1) -> None:
-        """Prepare to run the centre that `config_file` describes."""
+    def __init__(
+        self,
+        config_file: Path,
+        *,
+        workers: int = 1,
+        within: Sequence[str] = (),
+        name: str = "serve",
+    ) -> None:
+        """Prepare to run the centre that `config_file` describes, beside others by another name."""
         self._config_file = config_file
+        self._within = within
         self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
-        self.log_file = config_file.with_name("serve.log")
+        self._ready_file = config_file.with_name(f"{name}.json")
+        self.log_file = config_file.with_name(f"{name}.log")
         self.port = 0
         self.observe_port = 0
 
@@ -157,7 +178,7 @@ class CentreProcess:
         Raises:
             CommandError: It ended instead.
         """
-        ready = self._config_file.with_name("ready.json")
+        ready = self._ready_file
         files = (
             [ready]
             if self._workers == 1
@@ -195,6 +216,7 @@ class CentreProcess:
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
                 [
+                    *self._within,
                     str(Path(sys.executable).with_name("cardserver")),
                     "serve", "--config", str(self._config_file), "--port", str(self.port),
                     "--observe-port", "0", "--workers", str(self._workers),

@@ -30,7 +30,7 @@ BARE_IGNORE = re.compile(r"#\s*type:\s*ignore(?!\[)")
 
 FILES_OF_LIBRARY = {
     "smartcard": re.compile(r"terminals/readers/pcsc\.py"),
-    "pkcs11": re.compile(r"cardserver/cards/pkcs11_keystore\.py"),
+    "pkcs11": re.compile(r"cardserver/(cards/pkcs11_keystore|digest_token)\.py"),
     "uvloop": re.compile(r"cardserver/app\.py"),
     "prometheus_client": re.compile(r"cardserver/observe/metrics\.py"),
     "sqlalchemy": re.compile(r"(.*/)?(tables|\w+_store)\.py|cardserver/migrations/.*"),

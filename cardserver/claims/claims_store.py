@@ -80,7 +80,9 @@ _FIND_PAYERS = Statement(
     "select payers",
     postgresql=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no = ANY($1::bigint[])",
     sqlite=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no = ?",
-    sqlite_many=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no IN (SELECT value FROM json_each(?))",
+    sqlite_many=(
+        f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no IN (SELECT value->>0 FROM json_each(?))"
+    ),
     has_result=True,
     key_count=1,
 )
@@ -95,6 +97,7 @@ _FIND_PLACES = Statement(
     "select places",
     postgresql=f"{_PLACE}= ANY($1::integer[])",
     sqlite=f"{_PLACE}= ?",
+    sqlite_many=f"{_PLACE}IN (SELECT value->>0 FROM json_each(?))",
     has_result=True,
     key_count=1,
 )
@@ -113,7 +116,7 @@ _FIND_PRINTS = select(tables.print_ack, ("copy", "is_printed"), ("entry_no",))
 _FIND_ACCUMULATORS = select(
     tables.accumulator, ("insutype", "scheme", *_AMOUNTS), ("person_no", "year")
 )
-_INSERT_CLAIMS = insert(tables.claim, _CLAIM)
+_INSERT_CLAIMS = insert(tables.claim, _CLAIM, is_sealed=True)
 _PUT_ACCUMULATORS = put(tables.accumulator, set=_AMOUNTS, by=_ACCUMULATOR)
 _INSERT_PRINTS = insert(tables.print_ack, ("entry_no", "copy", "is_printed", "recorded_time_ms"))
 # For `GroupWriter.append_later`.

@@ -8,15 +8,18 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from cardserver.authority import AuthorityError
+from cardserver.backup import BackupError
 from cardserver.benefits.policy import PolicyError
 from cardserver.cards.keystore import KeyStoreError
 from cardserver.cards.trust_anchors import TrustAnchorError
 from cardserver.checks.rule_book import RulesError
 from cardserver.config import ConfigError
+from cardserver.digest_keys import DigestKeyError
 from cardserver.key_files import KeyFileError
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.import_files import ImportFileError
 from cardserver.registry.passwords import PasswordError
+from ledger.digest import DigestError
 from ledger.store_errors import StoreError
 from protocol.card.errors import AlgorithmUnsupportedError
 from protocol.terminal.errors import RemoteProtocolError
@@ -29,7 +32,10 @@ _EXPECTED = (
     AdministrationError,
     AlgorithmUnsupportedError,
     AuthorityError,
+    BackupError,
     ConfigError,
+    DigestError,
+    DigestKeyError,
     ImportFileError,
     KeyFileError,
     KeyStoreError,

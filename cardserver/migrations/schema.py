@@ -53,6 +53,17 @@ def is_current(connection: Connection) -> bool:
     return MigrationContext.configure(connection).get_current_revision() == newest
 
 
+def revision_of(connection: Connection) -> str:
+    """Return the revision of a database's schema; empty where there is none."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def is_known(revision: str) -> bool:
+    """Tell whether this program has the steps from a revision to the newest."""
+    steps = ScriptDirectory.from_config(_config()).walk_revisions()
+    return any(step.revision == revision for step in steps)
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))

@@ -12,7 +12,7 @@ from cardserver.registry.import_plan import files_of
 from cardserver.registry.import_store import FileResult
 from ledger.bulk_store import plain
 from ledger.database_store import Database
-from ledger.ledger_store import digest
+from ledger.sealing import seal
 
 LoadFolder = Callable[[Database, Path], Awaitable[dict[str, FileResult]]]
 
@@ -133,15 +133,15 @@ async def test_opening_entries_are_sealed_and_the_slot_is_given_back(
     )
     entries = await query(database, f"SELECT {COLUMNS['entry']} FROM entry ORDER BY entry_no")
     assert (owner, sequence) == ("", len(entries))
-    seal = bytes(32)
+    sealed = bytes(32)
     for entry in entries:
         postings = await query(
             database,
             f"SELECT {COLUMNS['posting']} FROM posting WHERE entry_no = {entry[0]} ORDER BY line",
         )
         assert int(str(entry[0])) >> 40 == slot
-        seal = digest(seal, [entry], postings)
-    assert seal == bytes(head)  # type: ignore[call-overload]
+        sealed, _ = seal(sealed, {"entry": [entry], "posting": postings})
+    assert sealed == bytes(head)  # type: ignore[call-overload]
 
 
 async def test_rows_with_mistakes_are_named_and_the_others_stand(

@@ -1,0 +1,98 @@
+"""Copy a PostgreSQL database with its own tools, `pg_dump` and `pg_restore`, while a centre writes.
+
+A dump in the custom format, not a base backup: it needs no right beyond reading the centre's own
+tables, holds this one database, goes back into any later PostgreSQL on any machine, and is checked
+row by row when restored. What it can't do is go on from the last backup to any moment after it:
+that is what archiving the cluster's WAL is for, beside this.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from cardserver.backup import BackupError
+
+_TABLE = re.compile(r"(dumping contents of|processing data for) table")
+_LINES_KEPT = 20
+
+Progress = Callable[[int], None]
+
+
+def dump(
+    environment: Mapping[str, str], target: Path, *, snapshot: str, on_table: Progress
+) -> None:
+    """Dump a database as a snapshot that another connection holds sees it.
+
+    Raises:
+        BackupError: `pg_dump` is missing or failed; says what it said.
+    """
+    target.touch(mode=0o600, exist_ok=False)
+    _run(
+        "pg_dump",
+        ["--format=custom", "--no-owner", "--no-privileges", "--verbose",
+         f"--snapshot={snapshot}", f"--file={target}"],
+        environment,
+        on_table,
+    )  # fmt: skip
+    descriptor = os.open(target, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load(environment: Mapping[str, str], source: Path, *, on_table: Progress) -> None:
+    """Replace a database's tables by a dump's: all or nothing, in one transaction.
+
+    Raises:
+        BackupError: `pg_restore` is missing or failed; nothing was changed.
+    """
+    _run(
+        "pg_restore",
+        ["--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction",
+         "--exit-on-error", "--verbose", f"--dbname={environment['PGDATABASE']}", str(source)],
+        environment,
+        on_table,
+    )  # fmt: skip
+
+
+def _run(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str], on_table: Progress
+) -> None:
+    said: list[str] = []
+    tables = 0
+    process = subprocess.Popen(  # noqa: S603 - PostgreSQL's own program, no shell
+        [_find(program), *arguments],
+        env={**os.environ, **environment, "LC_MESSAGES": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said = [*said[-_LINES_KEPT:], line.rstrip()]
+            if _TABLE.search(line):
+                tables += 1
+                on_table(tables)
+    if process.returncode:
+        faults = [line for line in said if "error" in line.lower()] or said
+        raise BackupError(f"{program} failed: {'; '.join(faults[-3:])}")
+
+
+def _find(program: str) -> str:
+    """Find PostgreSQL's program: on the path, or the newest where Debian puts them."""
+    found = shutil.which(program)
+    if found is None:
+        installed = sorted(
+            Path("/usr/lib/postgresql").glob(f"*/bin/{program}"),
+            key=lambda path: float(path.parent.parent.name),
+        )
+        if not installed:
+            raise BackupError(f"{program} is not installed: it comes with PostgreSQL's client")
+        found = str(installed[-1])
+    return found

@@ -1,0 +1,405 @@
+"""Claims compared with their entries, their requests and the replies that were stored. Pure.
+
+What a claim says must be what its entry posted and what the institution was answered. Not here:
+reading them (`ledger/verify_chain.py`), the accumulators that they moved
+(`verify_accumulators.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec import DecodeError, Raw, Struct, msgpack
+from msgspec.structs import asdict
+
+from cardserver.benefits import values as benefits
+from cardserver.benefits.adjudication import negated
+from cardserver.claims import tables
+from cardserver.claims.accounting import settlement_entry
+from ledger.entries import EntryKind, UnbalancedEntryError
+from ledger.group import TOMBSTONE_TYPE
+from ledger.verify_chain import SealedGroup, SealedTable
+from ledger.verify_findings import Difference, key_of
+from protocol.terminal.codes import ResponseCode
+from protocol.terminal.messages import MessageType
+
+CLAIM = SealedTable(
+    str(tables.claim.name),
+    tuple(str(column.name) for column in tables.claim.columns),
+    by="entry_no",
+    key=("entry_no",),
+    order=("entry_no",),
+)
+KINDS_OF_CLAIMS = frozenset(
+    {EntryKind.SETTLEMENT, EntryKind.CANCELLATION, EntryKind.REVERSAL, EntryKind.REFUND}
+)
+_Amounts = tuple[int, int, int, int, int]
+
+
+class ClaimRow(NamedTuple):
+    """A row of claims, its columns in the schema's order."""
+
+    entry_no: int
+    person_no: int
+    institution_no: int
+    terminal_no: int
+    msgid: str
+    operator_no: int
+    type: int
+    insutype: str
+    med_type: str
+    business_date: int
+    care_date: int
+    undoes: int | None
+    total_fen: int
+    fund_pay_fen: int
+    account_pay_fen: int
+    mutual_aid_fen: int
+    cash_fen: int
+    policy: str
+    card_no: int
+    proof: int
+    exception: str
+    list_version: int
+    detail: bytes
+
+
+class EntryRow(NamedTuple):
+    """A row of entries."""
+
+    entry_no: int
+    person_no: int
+    kind: int
+    period: int
+    business_date: int
+    institution_no: int
+    clearing_type: int
+    undoes: int | None
+    recorded_time_ms: int
+
+
+class RequestRow(NamedTuple):
+    """A row of stored outcomes."""
+
+    month: int
+    institution_no: int
+    terminal_no: int
+    msgid: str
+    type: int
+    request_hash: bytes
+    code: int
+    body: bytes
+    entry_no: int | None
+    business_date: int
+    recorded_time_ms: int
+    seal_no: int
+
+
+class _Layer(benefits.Layer, frozen=True, array_like=True):
+    """As stored, and as on the wire."""
+
+
+class _Split(benefits.Split, frozen=True, array_like=True):
+    """As stored, and as on the wire."""
+
+    layers: tuple[_Layer, ...]
+
+
+class Kept(Struct, frozen=True, array_like=True):
+    """What of a claim's detail is compared; `claim_detail.py` says what there is."""
+
+    bill: Raw
+    split: _Split
+    line_splits: Raw
+    amounts: _Amounts
+    scheme: str
+    year: int
+    payer_person_no: int = 0
+    reason: str = ""
+    layers: tuple[tuple[str, _Amounts], ...] = ()
+
+    def moved(self) -> Iterator[tuple[str, _Amounts]]:
+        """Return what rows of accumulators were moved by."""
+        yield self.scheme, self.amounts
+        yield from self.layers
+
+
+class _Settled(Struct, frozen=True, array_like=True):
+    setl_id: str
+    psn_no: str
+    split: _Split
+    balance_after_fen: int
+    settled_time_ms: int
+    cancels: str = ""
+
+
+class _Reversed(Struct, frozen=True, array_like=True):
+    result: int
+    setl_id: str
+    undo_setl_id: str
+    balance_after_fen: int
+
+
+_KEPT = msgpack.Decoder(Kept)
+_SETTLED = msgpack.Decoder(_Settled)
+_REVERSED = msgpack.Decoder(_Reversed)
+
+
+def decode_kept(claim: ClaimRow) -> Kept | None:
+    """Read what a claim's detail says; None where it can't be read."""
+    try:
+        return _KEPT.decode(claim.detail)
+    except DecodeError:
+        return None
+
+
+def originals_of(groups: Iterable[SealedGroup]) -> set[int]:
+    """Return the numbers of the claims that these groups' claims undo."""
+    place = CLAIM.columns.index("undoes")
+    return {
+        row[place]
+        for group in groups
+        for row in group.rows.get(CLAIM.name, ())
+        if row[place] is not None
+    }
+
+
+def check_group(
+    group: SealedGroup, kept: Mapping[int, Kept | None], originals: Mapping[int, ClaimRow]
+) -> Iterator[Difference]:
+    """Compare a group's claims with all that was written with them.
+
+    Args:
+        group: Its rows.
+        kept: What its claims' details say, by number.
+        originals: The claims that its claims undo.
+    """
+    entries = {row[0]: EntryRow(*row) for row in group.rows.get("entry", ())}
+    claims = {row[0]: ClaimRow(*row) for row in group.rows.get(CLAIM.name, ())}
+    requests = [RequestRow(*row) for row in group.rows.get("request", ())]
+    postings: dict[int, list[tuple[int, int, int]]] = {}
+    for number, _, account, owner, amount_fen in group.rows.get("posting", ()):
+        postings.setdefault(number, []).append((account, owner, amount_fen))
+    for number, entry in entries.items():
+        if entry.kind in KINDS_OF_CLAIMS and number not in claims:
+            key = key_of(entry_no=number)
+            yield Difference(CLAIM.name, key, "row", "no such row", "a claim of this entry")
+    for number, claim in claims.items():
+        key = key_of(entry_no=number)
+        entry_or_none = entries.get(number)
+        if entry_or_none is None:
+            yield Difference(CLAIM.name, key, "entry", "no such entry", "an entry")
+            continue
+        yield from _compare(CLAIM.name, key, _claim_by_entry(claim, entry_or_none))
+        detail = kept[number]
+        if detail is None:
+            yield Difference(CLAIM.name, key, "detail", "not to be read", "a claim's detail")
+            continue
+        yield from _check_detail(claim, detail)
+        yield from _check_postings(claim, detail, postings.get(number, []))
+        if claim.undoes is not None:
+            yield from _check_undoing(claim, detail, originals.get(claim.undoes))
+    yield from _check_requests(requests, entries, claims, kept)
+
+
+_Facts = Iterable[tuple[str, object, object]]
+
+
+def _compare(table: str, key: str, facts: _Facts) -> Iterator[Difference]:
+    for what, stored, recomputed in facts:
+        if stored != recomputed:
+            yield Difference(table, key, what, str(stored), str(recomputed))
+
+
+def _claim_by_entry(claim: ClaimRow, entry: EntryRow) -> _Facts:
+    return (
+        ("person_no", claim.person_no, entry.person_no),
+        ("institution_no", claim.institution_no, entry.institution_no),
+        ("business_date", claim.business_date, entry.business_date),
+        ("undoes", claim.undoes, entry.undoes),
+        ("med_type", claim.med_type, str(entry.clearing_type)),
+    )
+
+
+def _check_detail(claim: ClaimRow, detail: Kept) -> Iterator[Difference]:
+    """Compare a claim's columns with its detail, and the detail's sums with each other."""
+    split, key = detail.split, key_of(entry_no=claim.entry_no)
+    person_fen = split.account_pay_fen + split.mutual_aid_fen + split.cash_fen
+    yield from _compare(
+        CLAIM.name,
+        key,
+        (
+            ("total_fen", claim.total_fen, split.total_fen),
+            ("fund_pay_fen", claim.fund_pay_fen, split.fund_pay_fen),
+            ("account_pay_fen", claim.account_pay_fen, split.account_pay_fen),
+            ("mutual_aid_fen", claim.mutual_aid_fen, split.mutual_aid_fen),
+            ("cash_fen", claim.cash_fen, split.cash_fen),
+            (
+                "detail: total",
+                split.total_fen,
+                split.fully_own_fen
+                + split.over_limit_fen
+                + split.pre_self_pay_fen
+                + split.in_scope_fen,
+            ),
+            (
+                "detail: who pays",
+                split.total_fen,
+                split.fund_pay_fen + split.person_part_fen + split.hospital_part_fen,
+            ),
+            ("detail: the person's part", split.person_part_fen, person_fen),
+            (
+                "detail: layers",
+                split.fund_pay_fen,
+                sum(layer.paid_fen for layer in split.layers),
+            ),
+        ),
+    )
+
+
+def _check_postings(
+    claim: ClaimRow, detail: Kept, found: Sequence[tuple[int, int, int]]
+) -> Iterator[Difference]:
+    """Compare an entry's postings with those that the claim's split makes."""
+    key = key_of(entry_no=claim.entry_no)
+    try:
+        wanted = settlement_entry(
+            detail.split,
+            person_no=claim.person_no,
+            payer_person_no=detail.payer_person_no,
+            institution_no=claim.institution_no,
+            insutype=claim.insutype,
+            clearing_type=0,  # of the entry's head, not of its postings
+        ).postings
+    except (UnbalancedEntryError, ValueError) as error:
+        yield Difference(CLAIM.name, key, "detail", str(error), "a split that can be posted")
+        return
+    if list(wanted) == list(found):
+        return
+    for line in range(max(len(wanted), len(found))):
+        stored = found[line] if line < len(found) else None
+        recomputed = tuple(wanted[line]) if line < len(wanted) else None
+        if stored != recomputed:
+            yield Difference(
+                "posting",
+                key_of(entry_no=claim.entry_no, line=line + 1),
+                "account, owner, amount_fen",
+                "no such row" if stored is None else ", ".join(map(str, stored)),
+                "no such row" if recomputed is None else ", ".join(map(str, recomputed)),
+            )
+
+
+def _check_undoing(
+    claim: ClaimRow, detail: Kept, original: ClaimRow | None
+) -> Iterator[Difference]:
+    key = key_of(entry_no=claim.entry_no)
+    undone = None if original is None else decode_kept(original)
+    if original is None or undone is None:
+        yield Difference(CLAIM.name, key, "undoes", str(claim.undoes), "a claim that can be read")
+        return
+    given_back = [(row, tuple(-one for one in amounts)) for row, amounts in undone.moved()]
+    yield from _compare(
+        CLAIM.name,
+        key,
+        (
+            ("person_no", claim.person_no, original.person_no),
+            ("insutype", claim.insutype, original.insutype),
+            ("med_type", claim.med_type, original.med_type),
+            ("care_date", claim.care_date, original.care_date),
+            ("policy", claim.policy, original.policy),
+            ("detail: split", _words(detail.split), _words(negated(undone.split))),
+            ("detail: moved", list(detail.moved()), given_back),
+            ("detail: year", detail.year, undone.year),
+            ("detail: payer", detail.payer_person_no, undone.payer_person_no),
+        ),
+    )
+
+
+def _check_requests(
+    requests: Sequence[RequestRow],
+    entries: Mapping[int, EntryRow],
+    claims: Mapping[int, ClaimRow],
+    kept: Mapping[int, Kept | None],
+) -> Iterator[Difference]:
+    asked = {(one.institution_no, one.terminal_no, one.msgid) for one in requests if one.entry_no}
+    for claim in claims.values():
+        key = (claim.institution_no, claim.terminal_no, claim.msgid)
+        if key not in asked:
+            yield Difference(
+                "request",
+                key_of(institution_no=key[0], terminal_no=key[1], msgid=key[2]),
+                "row", "no such row", f"the outcome of claim {claim.entry_no}",
+            )  # fmt: skip
+    for request in requests:
+        key_text = key_of(
+            month=request.month,
+            institution_no=request.institution_no,
+            terminal_no=request.terminal_no,
+            msgid=request.msgid,
+        )
+        if request.entry_no is None:
+            is_tombstone = request.type == TOMBSTONE_TYPE
+            yield from _compare(
+                "request",
+                key_text,
+                (
+                    ("month", str(request.month), request.msgid[12:18]),
+                    (
+                        "code of a tombstone",
+                        request.code == ResponseCode.TOMBSTONED,
+                        is_tombstone,
+                    ),
+                ),
+            )
+            continue
+        entry = entries.get(request.entry_no)
+        if entry is None:
+            yield Difference("request", key_text, "entry_no", str(request.entry_no), "an entry")
+            continue
+        yield from _compare("request", key_text, _request_by_entry(request, entry))
+        claim_or_none, detail = claims.get(request.entry_no), kept.get(request.entry_no)
+        if claim_or_none is not None and detail is not None:
+            yield from _compare(
+                "request", key_text, _reply_by_claim(request, claim_or_none, detail)
+            )
+
+
+def _request_by_entry(request: RequestRow, entry: EntryRow) -> _Facts:
+    return (
+        ("month", str(request.month), request.msgid[12:18]),
+        ("code", request.code, int(ResponseCode.APPROVED)),
+        ("institution_no", request.institution_no, entry.institution_no),
+        ("business_date", request.business_date, entry.business_date),
+        ("recorded_time_ms", request.recorded_time_ms, entry.recorded_time_ms),
+    )
+
+
+def _reply_by_claim(request: RequestRow, claim: ClaimRow, detail: Kept) -> _Facts:
+    facts: list[tuple[str, object, object]] = [
+        ("type", request.type, claim.type),
+        ("terminal_no", request.terminal_no, claim.terminal_no),
+        ("msgid", request.msgid, claim.msgid),
+    ]
+    try:
+        if request.type in {MessageType.SETTLE, MessageType.CANCEL}:
+            settled = _SETTLED.decode(request.body)
+            facts += [
+                ("body: setl_id", settled.setl_id, str(claim.entry_no)),
+                ("body: psn_no", settled.psn_no, str(claim.person_no)),
+                ("body: split", settled.split, detail.split),
+                ("body: settled_time_ms", settled.settled_time_ms, request.recorded_time_ms),
+                ("body: cancels", settled.cancels, str(claim.undoes or "")),
+            ]
+        elif request.type == MessageType.REVERSE:
+            reversed_ = _REVERSED.decode(request.body)
+            facts += [
+                ("body: setl_id", reversed_.setl_id, str(claim.undoes or "")),
+                ("body: undo_setl_id", reversed_.undo_setl_id, str(claim.entry_no)),
+            ]
+    except DecodeError:
+        facts.append(("body", "not to be read", "the reply that the claim makes"))
+    return facts
+
+
+def _words(split: benefits.Split) -> dict[str, object]:
+    """Return a split's amounts by name, whatever type it has."""
+    return {**asdict(split), "layers": [(one.field, one.paid_fen) for one in split.layers]}

@@ -1,0 +1,83 @@
+"""What a verification reads of claims in one snapshot, and the claims that others undo."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from cardserver.claims import tables
+from cardserver.claims.accumulators_store import AMOUNTS, KEY
+from cardserver.claims.verify_accumulators import Workbook
+from cardserver.claims.verify_claims import CLAIM, ClaimRow
+from ledger.balances_store import check_snapshots
+from ledger.bulk_store import select as select_by
+from ledger.database_store import Database
+from ledger.digest import Digest
+from ledger.digest_store import check_digest
+from ledger.tables import account_balance, balance_snapshot, period_total
+from ledger.verify_books_store import (
+    Head,
+    check_balances,
+    check_heads,
+    check_outside,
+    check_totals,
+    check_undoing,
+    read_heads,
+)
+from ledger.verify_chain import LEDGER_TABLES
+from ledger.verify_findings import Findings
+
+_ROWS_MAX = 5_000
+_FIND_CLAIMS = select_by(
+    tables.claim, [name for name in CLAIM.columns if name != "entry_no"], ("entry_no",)
+)
+
+
+def copy_accumulators(connection: Connection, workbook: Workbook) -> None:
+    """Write down the accumulators, and what of them was taken over."""
+    for table, take in (
+        (tables.accumulator, workbook.keep),
+        (tables.opening_accumulator, workbook.move),
+    ):
+        rows = connection.execution_options(yield_per=_ROWS_MAX).execute(
+            select(*(table.c[column] for column in (*KEY, *AMOUNTS)))
+        )
+        for some in rows.partitions():
+            take(tuple(row) for row in some)
+
+
+async def read_claims(database: Database, numbers: Collection[int]) -> dict[int, ClaimRow]:
+    """Read claims by number."""
+    if not numbers:
+        return {}
+    rows = await database.fetch(_FIND_CLAIMS([(number,) for number in sorted(numbers)]))
+    return {row[0]: ClaimRow(*row) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What was found beside the chains, and up to where these are to be checked."""
+
+    heads: tuple[Head, ...]
+    findings: Findings
+
+
+def check_books(
+    connection: Connection, workbook: Workbook, digests: Sequence[Digest], *, from_period: int
+) -> Books:
+    """Recompute all that is kept beside the entries, in the snapshot of `Database.report`."""
+    findings = Findings()
+    heads = read_heads(connection)
+    findings.take(check_heads(connection, heads))
+    for digest in sorted(digests, key=lambda one: (one.day, one.made_time_ms)):
+        findings.take(check_digest(connection, digest))
+    findings.take(check_outside(connection, heads, (*LEDGER_TABLES, CLAIM)))
+    findings.take(check_undoing(connection))
+    findings.take(check_balances(connection))
+    findings.take(check_totals(connection, from_period=from_period))
+    findings.take(check_snapshots(connection, from_period=from_period))
+    for table in (account_balance, period_total, balance_snapshot):
+        count = connection.execute(select(func.count()).select_from(table)).scalar_one()
+        findings.read(str(table.name), count)
+    copy_accumulators(connection, workbook)
+    return Books(tuple(heads), findings)
