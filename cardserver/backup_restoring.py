@@ -21,6 +21,7 @@ from cardserver.registry.values import Actor
 from cardserver.verification import Verified, Wish, verify
 from ledger.bulk_store import Query
 from ledger.database_store import Database
+from ledger.ledger_store import FREE_SLOTS
 
 _VERIFY = "verify 校验"
 
@@ -118,12 +119,12 @@ async def _restore_file(
 
 
 async def _verify(url: str, password: str, wish: Wish, note: Query, tell: Tell) -> Verified:
-    """Verify what was restored; note the restore in its audit where the ledger is as written."""
+    """Verify what was restored; where it is as written, note the restore, and free its slots."""
     await migrate(url, password)
     verified = await verify(url, password, wish, lambda done, total: tell(_VERIFY, done, total))
     if not verified.findings.count:
         database = Database.open(url, password)
         await database.start()
-        await database.execute(note)
+        await database.execute(note, FREE_SLOTS())
         await database.close()
     return verified

@@ -143,6 +143,12 @@ _FREE_SLOT = plain(
         " OR lease_until_ms < ?2 ORDER BY (owner = ?1) DESC, slot LIMIT 1"
     ),
 )
+# For a copy of a database: the writers that held its slots are those of the original.
+FREE_SLOTS = plain(
+    "free all slots",
+    postgresql="UPDATE writer_slot SET owner = '', lease_until_ms = 0",
+    sqlite="UPDATE writer_slot SET owner = '', lease_until_ms = 0",
+)
 _LAST_SLOT = plain(
     "last slot",
     postgresql="SELECT max(slot) FROM writer_slot",

@@ -130,8 +130,10 @@ def _add(run: ImportRun, rows: list[NumberedRow]) -> Script[_Batch]:
         number = row.values[0]
         if number in batch.present or number in run.merged or number in numbers:
             continue
-        if fresh.setdefault(_identity(row), row) is row:
-            numbers.add(number)
+        # Also where the document is another row's: what later rows say of this number then waits
+        # until it is known whose number it is.
+        numbers.add(number)
+        fresh.setdefault(_identity(row), row)
     if not fresh:
         return batch
     taken = yield ADD_IDENTITIES(

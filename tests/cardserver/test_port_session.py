@@ -1,6 +1,7 @@
 """Who may do what once admitted: sign-on, operators, attempts, card sessions, deadlines."""
 
 import asyncio
+import datetime as dt
 import hmac
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from cardserver.cards.session_token import CardSession, CardSessions
 from cardserver.commands.database import acting_user, open_database
 from cardserver.registry import administration_store as administration
 from cardserver.registry.registry_store import Registry
+from protocol.terminal import messages
 from protocol.terminal.bodies import decode_reply_body
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import (
@@ -41,6 +43,7 @@ from protocol.terminal.messages import (
 from simulators.raw_terminal import Credentials, RawTerminal
 from tests.cardserver.desk import HOSPITAL, OTHER_HOSPITAL, Desk, Reader, open_card, settle_of
 
+LINE = messages.VisitLine("1", dt.date(2026, 11, 21), "D1", "", 10_000, 10_000, 1)
 THIRD_HOSPITAL = "H11019900003"  # its operators are locked here, one after the other
 
 
@@ -79,6 +82,18 @@ def bodies(desk: Desk) -> dict[MessageType, Struct]:
         MessageType.REVERSE: Reverse("SESSION", msgid, ""),
         MessageType.STATUS: Status("SESSION", msgid),
         MessageType.PRINT_ACK: PrintAck("1", is_printed=True),
+        MessageType.ACCUMULATORS: messages.Accumulators("1"),
+        MessageType.EXPLAIN: messages.Explain("1"),
+        MessageType.REFUND: messages.Refund("1", (messages.RefundLine(1, 1),), "", commits=True),
+        MessageType.REGISTER: messages.Register("310", "11", None, "R1"),
+        MessageType.ADMIT: messages.Admit("310", "21", None, "A1"),
+        MessageType.DISCHARGE: messages.Discharge("1", None),
+        MessageType.VISIT_CANCEL: messages.VisitCancel("1", ""),
+        MessageType.DISCHARGE_CANCEL: messages.DischargeCancel("1", ""),
+        MessageType.LINES: messages.Lines("1", (LINE,)),
+        MessageType.LINES_CANCEL: messages.LinesCancel("1", ("1",), ""),
+        MessageType.VISIT_QUERY: messages.VisitQuery("1"),
+        MessageType.LIST_DOWNLOAD: messages.ListDownload("revocations", 0, b"", 0),
     }
 
 

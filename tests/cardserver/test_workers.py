@@ -64,7 +64,7 @@ def worker_pids(desk: Desk) -> list[int]:
 
 
 def ready(desk: Desk, index: int) -> dict[str, int]:
-    file = desk.city.config_file.with_name(f"ready.json.{index}")
+    file = desk.city.config_file.with_name(f"serve.json.{index}")
     content: dict[str, int] = json.loads(file.read_bytes())
     return content
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cardserver.claims.claims_store import accumulators
@@ -274,11 +274,21 @@ some_person = st.fixed_dictionaries(
 )
 
 
+ONE_NAMED = {"name": "王小明", "sex": "1", "birth_date": "19900101"}
+
+
 @pytest.mark.parametrize("updates", [False, True])
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(some_person, min_size=1, max_size=12))
+@example(
+    [
+        {"person_no": "2", "id_number": "E12345678", "id_type": "08", **ONE_NAMED},
+        {"person_no": "1", "id_number": "E12345678", "id_type": "08", **ONE_NAMED},
+        {"person_no": "1", "id_number": "110199900101003", "id_type": "01", **ONE_NAMED},
+    ]
+)
 async def test_whatever_the_rows_nobody_is_there_twice_and_loading_again_adds_nobody(
     database: Database,
     tmp_path: Path,
