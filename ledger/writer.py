@@ -1,9 +1,8 @@
 """The posting writer: requests that wait together share one commit.
 
 One a process. There is no timer: it takes what queued while the last commit was under way, up to a
-limit. On PostgreSQL it has several lanes, each with a slot and a connection, so that one group is
-decided while the server works on another. Lanes are tasks of their own, which no request's
-cancellation reaches. Not here: what a group does (`group.py`).
+limit. It is a task of its own, which no request's cancellation reaches. Not here: what a group
+does (`group.py`).
 """
 
 import asyncio
@@ -12,7 +11,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic
 
 from ledger.bulk_store import Row, Statement
@@ -53,20 +52,6 @@ class _Waiting(Generic[N, B, R]):
     is_unknown: bool = False
 
 
-@dataclass(slots=True)
-class _Lane:
-    """Who works on one group at a time.
-
-    Attributes:
-        owner: Names it among all processes; a lease must not be ours by chance.
-        slot: Its numbered place at the database, once leased.
-    """
-
-    owner: str = field(default_factory=lambda: secrets.token_hex(16))
-    slot: Slot | None = None
-    is_busy: bool = False
-
-
 class GroupWriter(Generic[N, B, R]):
     """Posts what requests decide.
 
@@ -75,7 +60,6 @@ class GroupWriter(Generic[N, B, R]):
         participant: Who reads and writes beside the ledger.
         clock: The world's time.
         timezone: Whose local day is the business date.
-        lanes: Groups that may be under way at once; SQLite's one writing connection serves one.
         queue_max: Requests that may wait; above, they are told BUSY.
         group_max: Requests that share a commit.
         lease_ms: For how long a slot stays ours without a group.
@@ -89,13 +73,11 @@ class GroupWriter(Generic[N, B, R]):
         *,
         clock: Clock,
         timezone: dt.tzinfo,
-        lanes: int = 1,
         queue_max: int = 2048,
         group_max: int = 128,
         lease_ms: int = 30_000,
         flush_after_s: float = 1.0,
     ) -> None:
-        assert lanes == 1 or database.dialect != "sqlite", "SQLite has one writing connection"
         self._database = database
         self._participant = participant
         self._clock = clock
@@ -104,14 +86,16 @@ class GroupWriter(Generic[N, B, R]):
         self._group_max = group_max
         self._lease_ms = lease_ms
         self._flush_after_s = flush_after_s
-        self._lanes = [_Lane() for _ in range(lanes)]
+        # Names this writer among all processes; a lease must not be ours by chance.
+        self._owner = secrets.token_hex(16)
+        self._slot: Slot | None = None
         self._queue: deque[_Waiting[N, B, R]] = deque()
         self._in_progress: dict[RequestKey, int] = {}
         self._later: dict[Statement, list[Row]] = {}
         self._later_count = 0
         self._wake = asyncio.Event()
         self._is_stopping = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting_count(self) -> int:
@@ -123,22 +107,18 @@ class GroupWriter(Generic[N, B, R]):
         return key in self._in_progress
 
     async def start(self) -> None:
-        """Lease the slots and begin."""
-        assert not self._tasks
-        for lane in self._lanes:
-            await self._lease(lane)
-        self._tasks = [
-            asyncio.create_task(self._run(lane), name=f"posting writer, lane {number}")
-            for number, lane in enumerate(self._lanes)
-        ]
+        """Lease a slot and begin."""
+        assert self._task is None
+        await self._lease()
+        self._task = asyncio.create_task(self._run(), name="posting writer")
 
     async def stop(self) -> None:
-        """Take no more, post what waits, release the slots."""
+        """Take no more, post what waits, release the slot."""
         self._is_stopping = True
         self._wake.set()
-        if self._tasks:
-            await asyncio.shield(asyncio.gather(*self._tasks))
-            self._tasks = []
+        if self._task is not None:
+            await asyncio.shield(self._task)
+            self._task = None
 
     async def submit(self, work: Work[N, B, R]) -> Outcome | NotTaken:
         """Have one request decided and its outcome made durable.
@@ -149,7 +129,7 @@ class GroupWriter(Generic[N, B, R]):
             StoreError: Nothing was recorded.
             CommitUnknownError: It may be recorded or not; ask for it later.
         """
-        if self._is_stopping or not self._tasks:
+        if self._is_stopping or self._task is None:
             return NotTaken.STOPPING
         if len(self._queue) >= self._queue_max:
             return NotTaken.BUSY
@@ -169,20 +149,18 @@ class GroupWriter(Generic[N, B, R]):
             self._later_count += 1
             self._wake.set()
 
-    # --- the lanes -------------------------------------------------------------------------
+    # --- the task --------------------------------------------------------------------------
 
-    async def _run(self, lane: _Lane) -> None:
+    async def _run(self) -> None:
         while True:
             await self._until_there_is_work()
             if self._queue:
-                lane.is_busy = True
-                await self._serve(lane, self._take())
-                lane.is_busy = False
+                await self._serve(self._take())
             elif self._later:
                 await self._flush()
             elif self._is_stopping:
                 break
-        await self._release(lane)
+        await self._release()
 
     async def _until_there_is_work(self) -> None:
         flush_at = time.monotonic() + self._flush_after_s
@@ -196,16 +174,10 @@ class GroupWriter(Generic[N, B, R]):
                 return
 
     def _take(self) -> list[_Waiting[N, B, R]]:
-        """Take a group; those whose time has passed are told so, and end here.
-
-        Lanes that are free take their share of what waits, so that each has something to do while
-        the database works for another.
-        """
+        """Take a group; those whose time has passed are told so, and end here."""
         now_ms = self._clock.monotonic_ms()
-        takers = 1 + sum(not lane.is_busy for lane in self._lanes)
-        share = min(self._group_max, -(-len(self._queue) // takers))
         group: list[_Waiting[N, B, R]] = []
-        while self._queue and len(group) < share:
+        while self._queue and len(group) < self._group_max:
             waiting = self._queue.popleft()
             if waiting.work.deadline_ms < now_ms:
                 self._answer(waiting, NotTaken.DEADLINE_PASSED)
@@ -213,7 +185,7 @@ class GroupWriter(Generic[N, B, R]):
                 group.append(waiting)
         return group
 
-    async def _serve(self, lane: _Lane, group: Sequence[_Waiting[N, B, R]]) -> None:
+    async def _serve(self, group: Sequence[_Waiting[N, B, R]]) -> None:
         """Answer every request of the group, come what may."""
         if not group:
             return
@@ -221,9 +193,9 @@ class GroupWriter(Generic[N, B, R]):
         attempts = 0
         while True:
             try:
-                await self._commit(lane, group)
+                await self._commit(group)
             except (CommitUnknownError, StoreUnavailableError) as error:
-                lane.slot = None
+                self._slot = None
                 if isinstance(error, CommitUnknownError):
                     # The next attempt finds what was recorded, or records it.
                     for waiting in group:
@@ -233,10 +205,10 @@ class GroupWriter(Generic[N, B, R]):
                     return
                 await asyncio.sleep(_PAUSE_S)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is someone's answer
-                lane.slot = None
+                self._slot = None
                 attempts += 1
                 if attempts == _ATTEMPTS_MAX or not isinstance(error, StoreError):
-                    await self._serve_singly(lane, group, error)
+                    await self._serve_singly(group, error)
                     return
             else:
                 return
@@ -247,18 +219,16 @@ class GroupWriter(Generic[N, B, R]):
             return waited_s < _UNKNOWN_MAX_S
         return waited_s < _AWAY_MAX_S and not self._is_stopping
 
-    async def _serve_singly(
-        self, lane: _Lane, group: Sequence[_Waiting[N, B, R]], error: Exception
-    ) -> None:
+    async def _serve_singly(self, group: Sequence[_Waiting[N, B, R]], error: Exception) -> None:
         """Let the request fail whose fault it is, and no other."""
         if len(group) == 1:
             self._fail(group, error)
             return
         for waiting in group:
-            await self._serve(lane, [waiting])
+            await self._serve([waiting])
 
-    async def _commit(self, lane: _Lane, group: Sequence[_Waiting[N, B, R]]) -> None:
-        slot = lane.slot or await self._lease(lane)
+    async def _commit(self, group: Sequence[_Waiting[N, B, R]]) -> None:
+        slot = self._slot or await self._lease()
         began_ns = time.perf_counter_ns()
         later = [statement(rows) for statement, rows in self._later.items()]
 
@@ -276,7 +246,7 @@ class GroupWriter(Generic[N, B, R]):
         self._later, self._later_count = {}, 0
         result = await self._database.transact(script)
         ended_ns = time.perf_counter_ns()
-        lane.slot = result.slot
+        self._slot = result.slot
         for waiting, outcome, (decided_ns, done_ns) in zip(
             group, result.outcomes, result.decided_ns, strict=True
         ):
@@ -299,16 +269,16 @@ class GroupWriter(Generic[N, B, R]):
             # They may be lost, as `append_later` says; whoever posts next meets the fault itself.
             return
 
-    async def _lease(self, lane: _Lane) -> Slot:
+    async def _lease(self) -> Slot:
         """Take a slot, ours again if it is still ours."""
         now_ms = self._clock.now_ms()
-        lane.slot = await self._database.transact(
-            lambda: lease_slot(lane.owner, now_ms=now_ms, lease_until_ms=now_ms + self._lease_ms)
+        self._slot = await self._database.transact(
+            lambda: lease_slot(self._owner, now_ms=now_ms, lease_until_ms=now_ms + self._lease_ms)
         )
-        return lane.slot
+        return self._slot
 
-    async def _release(self, lane: _Lane) -> None:
-        slot, lane.slot = lane.slot, None
+    async def _release(self) -> None:
+        slot, self._slot = self._slot, None
         if slot is not None:
             try:
                 await self._database.transact(lambda: release_slot(slot))
