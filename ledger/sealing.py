@@ -58,7 +58,7 @@ def decode_checks(checks: bytes) -> dict[str, list[int]]:
     """Return the checks of each table's rows; nothing where they are not to be read."""
     try:
         by_table = _DECODER.decode(checks)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         return {}
     return {
         table: [

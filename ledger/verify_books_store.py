@@ -83,13 +83,15 @@ def check_outside(
     gaps: list[tuple[int, int]] = []
     begins = -_NUMBER_MAX
     for head in heads:
-        gaps.append((begins, (head.slot << SEQUENCE_BITS)))
+        gaps.append((begins, min(head.slot << SEQUENCE_BITS, _NUMBER_MAX)))
         begins = (head.slot << SEQUENCE_BITS) + head.sequence + 1
     gaps.append((begins, _NUMBER_MAX))
     has_old = _has_old_seals(connection)
     for table in tables:
         names = ", ".join(f'"{column}"' for column in table.columns)
         for first, last in gaps:
+            if first > _NUMBER_MAX:  # beyond a slot whose own number was changed
+                continue
             rows = connection.execute(
                 text(
                     f'SELECT {names} FROM "{table.name}"'  # noqa: S608 - the schema's own names

@@ -80,14 +80,16 @@ class PersonLoader:
             return
         batch = await database.transact(lambda: _add(run, rows))
         left: list[NumberedRow] = []
+        waiting: set[int] = set()  # whose rows are taken in their order from here on
         for row in rows:
             number = row.values[0]
             if number in batch.added:
                 batch.added.discard(number)
                 result.added += 1
-            elif batch.present.get(number) == row.values:
+            elif number not in waiting and batch.present.get(number) == row.values:
                 result.unchanged += 1
             else:
+                waiting.add(number)
                 left.append(row)
         if left:
             await self._sort_out(database, run, left, result)
@@ -108,7 +110,7 @@ class PersonLoader:
             holder = holders.get(_identity(row), 0)
             kept = run.merged.get(number, 0)
             if kept and kept == holder:
-                result.unchanged += 1
+                _count_again(row, present[holder], result)
             elif kept:
                 reason = f"this person was merged into {kept}, who has another number"
                 result.reject(Rejection(result.file, row.line, "id_number", reason))
@@ -217,15 +219,7 @@ async def _merge(
         result.reject(Rejection(result.file, row.line, "", CLASH))
         return
     values, kept = row.values, holder[0]
-    differing = [name for name, at in _SAME if values[at] != holder[at]]
-    if plain_name(values[NAME]) != plain_name(holder[NAME]):
-        differing.insert(0, "name")
-    if differing:
-        reason = (
-            f"this number is that of person {kept}, of whom the registry has another"
-            f" {' and '.join(differing)}"
-        )
-        result.reject(Rejection(result.file, row.line, "id_number", reason))
+    if _is_rejected(row, holder, result):
         return
     change = change_row(
         run.actor,
@@ -243,6 +237,26 @@ async def _merge(
     await database.transact(script)
     run.merged[values[0]] = kept
     result.merged += 1
+
+
+def _count_again(row: NumberedRow, holder: Row, result: FileResult) -> None:
+    """Count a row of a number that is known to be a further one of the holder's."""
+    if not _is_rejected(row, holder, result):
+        result.unchanged += 1
+
+
+def _is_rejected(row: NumberedRow, holder: Row, result: FileResult) -> bool:
+    """Reject a row with the holder's document that tells of somebody else."""
+    differing = [name for name, at in _SAME if row.values[at] != holder[at]]
+    if plain_name(row.values[NAME]) != plain_name(holder[NAME]):
+        differing.insert(0, "name")
+    if differing:
+        reason = (
+            f"this number is that of person {holder[0]}, of whom the registry has another"
+            f" {' and '.join(differing)}"
+        )
+        result.reject(Rejection(result.file, row.line, "id_number", reason))
+    return bool(differing)
 
 
 def _identity(row: NumberedRow) -> Row:

@@ -284,6 +284,13 @@ ONE_NAMED = {"name": "王小明", "sex": "1", "birth_date": "19900101"}
 @given(st.lists(some_person, min_size=1, max_size=12))
 @example(
     [
+        {"person_no": "1", "id_number": "E12345678", "id_type": "08", **ONE_NAMED},
+        {"person_no": "2", "id_number": "E12345678", "id_type": "08", **ONE_NAMED, "sex": "2"},
+        {"person_no": "2", "id_number": "E12345678", "id_type": "08", **ONE_NAMED},
+    ]
+)
+@example(
+    [
         {"person_no": "2", "id_number": "E12345678", "id_type": "08", **ONE_NAMED},
         {"person_no": "1", "id_number": "E12345678", "id_type": "08", **ONE_NAMED},
         {"person_no": "1", "id_number": "110199900101003", "id_type": "01", **ONE_NAMED},
@@ -315,8 +322,9 @@ async def test_whatever_the_rows_nobody_is_there_twice_and_loading_again_adds_no
     assert not {row[0] for row in persons} & set((await merged(database)).keys())
     before = [await everything(database)]
     second = (await load_folder(database, tmp_path / "people", updates=updates))["persons"]
-    assert (second.added, second.merged) == (0, 0)
-    if not updates:
+    assert second.added == 0
+    if not updates:  # with them, rows that contradict each other change a person back and forth
+        assert second.merged == 0
         before.append(await everything(database))
         assert before[0] == before[1]
         assert second.rejected == first.rejected
