@@ -22,7 +22,7 @@ from ledger.bulk_store import Row
 from ledger.database_store import Database
 from ledger.digest import Digest
 from ledger.verify_chain import LEDGER_TABLES, Piece, SealedGroup, begin_at, check_piece, cut
-from ledger.verify_findings import Difference, Findings
+from ledger.verify_findings import BEFORE_ALL, Difference, Findings
 
 _PIECE_SIZE = 10_000
 _JANUARY = 1
@@ -127,6 +127,8 @@ class _Done:
 
 def _from_year(from_period: int) -> int:
     """Return from which year on accumulators can be recomputed: all their claims are read."""
+    if not from_period:
+        return BEFORE_ALL
     year, month = divmod(from_period, 100)
     return year if month <= _JANUARY else year + 1
 

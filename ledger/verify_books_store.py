@@ -75,6 +75,11 @@ def check_heads(connection: Connection, heads: Sequence[Head]) -> Findings:
     return findings
 
 
+def _in_range(number: int) -> int:
+    """Keep what a damaged slot or sequence gives within the numbers of a database."""
+    return max(-_NUMBER_MAX, min(number, _NUMBER_MAX))
+
+
 def check_outside(
     connection: Connection, heads: Sequence[Head], tables: Sequence[SealedTable]
 ) -> Findings:
@@ -83,15 +88,14 @@ def check_outside(
     gaps: list[tuple[int, int]] = []
     begins = -_NUMBER_MAX
     for head in heads:
-        gaps.append((begins, min(head.slot << SEQUENCE_BITS, _NUMBER_MAX)))
-        begins = (head.slot << SEQUENCE_BITS) + head.sequence + 1
+        first = head.slot << SEQUENCE_BITS
+        gaps.append((begins, _in_range(first)))
+        begins = _in_range(first + head.sequence + 1)
     gaps.append((begins, _NUMBER_MAX))
     has_old = _has_old_seals(connection)
     for table in tables:
         names = ", ".join(f'"{column}"' for column in table.columns)
         for first, last in gaps:
-            if first > _NUMBER_MAX:  # beyond a slot whose own number was changed
-                continue
             rows = connection.execute(
                 text(
                     f'SELECT {names} FROM "{table.name}"'  # noqa: S608 - the schema's own names

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+# A period or year before all others, also those that a damaged row has.
+BEFORE_ALL = -(2**63 - 1)
 NAMED_MAX = 100
 
 

@@ -25,7 +25,7 @@ from ledger.verify_books_store import (
     read_heads,
 )
 from ledger.verify_chain import LEDGER_TABLES
-from ledger.verify_findings import Findings
+from ledger.verify_findings import BEFORE_ALL, Findings
 
 _ROWS_MAX = 5_000
 _FIND_CLAIMS = select_by(
@@ -74,8 +74,9 @@ def check_books(
     findings.take(check_outside(connection, heads, (*LEDGER_TABLES, CLAIM)))
     findings.take(check_undoing(connection))
     findings.take(check_balances(connection))
-    findings.take(check_totals(connection, from_period=from_period))
-    findings.take(check_snapshots(connection, from_period=from_period))
+    first = from_period or BEFORE_ALL
+    findings.take(check_totals(connection, from_period=first))
+    findings.take(check_snapshots(connection, from_period=first))
     for table in (account_balance, period_total, balance_snapshot):
         count = connection.execute(select(func.count()).select_from(table)).scalar_one()
         findings.read(str(table.name), count)
