@@ -8,8 +8,12 @@ kind=${1:-run}
 # pcscd and its virtual reader; what pyscard is built with.
 packages=(pcscd vsmartcard-vpcd libpcsclite1 libpcsclite-dev swig gcc python3-dev python3-venv
     fonts-wqy-microhei)
-# The tests' real parts: a database server, a smart card tool, a key token, a system-call trace.
-if [ "$kind" = test ]; then packages+=(postgresql opensc softhsm2 strace util-linux); fi
+# The tests' real parts: a database server, a smart card tool, a key token, a system-call trace,
+# a message broker, promtool, a browser, a reader of PDF files.
+if [ "$kind" = test ]; then
+    packages+=(postgresql opensc softhsm2 strace util-linux mosquitto prometheus chromium
+        poppler-utils)
+fi
 
 missing=()
 for package in "${packages[@]}"; do

@@ -32,6 +32,22 @@ class EntryKind(IntEnum):
     """A visit begins: without postings, so that it has a number and is sealed."""
     MERGE = 7
     """Two records turned out to be one person: the balance of one goes to the other."""
+    CONTRIBUTION = 10
+    """An employer's or a person's payment, divided into pool and personal account."""
+    ALLOTMENT = 11
+    """What a personal account is given each month by rule."""
+    INTEREST = 12
+    """A year's interest on a personal account."""
+    CLEARING = 20
+    """A month's applied amount of an institution: to be paid, withheld as deposit, deducted."""
+    PAYMENT = 21
+    """A payment that the bank confirmed."""
+    PAYMENT_RETURNED = 22
+    """A payment that the bank returned: owed again."""
+    DEPOSIT_RELEASED = 23
+    """A deposit that was withheld is owed again."""
+    REVIEW_DEDUCTION = 24
+    """What review took from an institution, or, undoing that, gave back."""
 
 
 class Posting(NamedTuple):

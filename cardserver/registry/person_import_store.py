@@ -120,6 +120,7 @@ class PersonLoader:
                 result.unchanged += 1
             elif await _differ(database, run, row, present[number], holder, result):
                 present[number] = row.values
+                holders[_identity(row)] = number
 
 
 def _add(run: ImportRun, rows: list[NumberedRow]) -> Script[_Batch]:

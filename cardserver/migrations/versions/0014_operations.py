@@ -1,0 +1,10 @@
+"""Tables of operations."""
+
+revision = "0014"
+down_revision = "0013"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make them."""
