@@ -153,7 +153,7 @@ def decide_settlement(
     )
     if isinstance(passed, Answer):
         return passed
-    return _post(attempt, presented, done, passed)
+    return post_settled(attempt, presented, done, passed)
 
 
 def adjudicate_bill(
@@ -315,7 +315,10 @@ def split_message(split: benefits.Split) -> messages.Split:
     )
 
 
-def _post(attempt: Attempt, presented: Presented, done: Adjudicated, passed: Passed) -> ClaimsPost:
+def post_settled(
+    attempt: Attempt, presented: Presented, done: Adjudicated, passed: Passed
+) -> ClaimsPost:
+    """Post a bill as it was divided and tried."""
     adjudication, bill, visit = done.adjudication, done.bill, done.visit
     split = adjudication.split
     draft = settlement_entry(
