@@ -270,6 +270,7 @@ class Worker:
         port = section.port + self._options.index if section.port else 0
         pages = ObservePages(
             centre.metrics,
+            centre.recent,
             lambda: "draining" if centre.is_draining else "",
             host=section.host,
             port=port,

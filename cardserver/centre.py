@@ -20,6 +20,7 @@ from cardserver.claims.settled_store import Archive
 from cardserver.claims.values import ClaimsWriter, Rules
 from cardserver.config import Config
 from cardserver.observe.metrics import Metrics
+from cardserver.observe.recent import Recent
 from cardserver.observe.stages import StageClock
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Operator
@@ -48,6 +49,7 @@ class Centre:
     attached_readers: Mapping[str, AttachedReader]
     revocations: Revocations
     anchors: TrustAnchors = field(default_factory=TrustAnchors)
+    recent: Recent = field(default_factory=Recent)
     is_draining: bool = False
     _proving: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 

@@ -83,6 +83,8 @@ HANDLERS: Mapping[MessageType, Handler] = {
     MessageType.REFUND: Handler(refund),
 }
 
+_OF_CARDS = frozenset({MessageType.CARD_OPEN, MessageType.PREVIEW, MessageType.SETTLE})
+
 
 class Dispatcher:
     """Serves the requests of all sessions of one worker."""
@@ -226,12 +228,27 @@ class Dispatcher:
             name = "unknown"
         if request.type in STORED_TYPES:
             self._note_stages(session, request, answer, clock)
+        total_ns = time.perf_counter_ns() - clock.started_ns
         self._centre.metrics.answered(
             name,
             answer.code.value,
-            time.perf_counter_ns() - clock.started_ns,
+            total_ns,
             clock.nanoseconds,
             is_duplicate=answer.is_duplicate,
+        )
+        self._centre.recent.note(
+            time_ms=self._centre.clock.now_ms(),
+            message_type=request.type,
+            code=answer.code.value,
+            is_duplicate=answer.is_duplicate,
+            institution=session.institution.code,
+            terminal=session.terminal.code,
+            msgid=request.msgid,
+            card=session.card_profile if request.type in _OF_CARDS else "",
+            total_us=total_ns // 1000,
+            felt_ms=request.felt_ms,
+            nanoseconds=clock.nanoseconds,
+            detail=answer.detail_en,
         )
         log.info(
             "answered",

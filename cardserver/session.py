@@ -80,6 +80,7 @@ class TerminalSession:
         self.terminal = terminal
         self.challenges = challenges
         self.sign_on: SignedOnOperator | None = None
+        self.card_profile = ""  # of the card opened last
         self._link = link
         self._serve = serve
         self._tasks = tasks

@@ -155,6 +155,7 @@ async def _with_person(exchange: Exchange, opened: OpenedCard) -> Answer:
             nonce=centre.random_bytes(_NONCE_SIZE),
         )
     )
+    session.card_profile = opened.card.profile
     return Answer(
         ResponseCode.APPROVED,
         CardOpened(

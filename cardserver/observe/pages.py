@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz` and `/readyz` over HTTP, for Prometheus and whoever restarts workers."""
+"""`/metrics`, `/recent`, `/healthz`, `/readyz`: for Prometheus, the console, restarters."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -7,7 +7,9 @@ from typing import Self
 from aiohttp import web
 
 from cardserver.observe.metrics import Metrics
+from cardserver.observe.recent import Recent
 
+_NUMBER_LENGTH_MAX = 18
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -15,10 +17,17 @@ class ObservePages:
     """The small HTTP server of one worker."""
 
     def __init__(
-        self, metrics: Metrics, unready: Callable[[], str], *, host: str, port: int
+        self,
+        metrics: Metrics,
+        recent: Recent,
+        unready: Callable[[], str],
+        *,
+        host: str,
+        port: int,
     ) -> None:
         """Serve `metrics`; `unready` says in words why not to send work here, or nothing."""
         self._metrics = metrics
+        self._recent = recent
         self._unready = unready
         self._host = host
         self._port = port
@@ -26,6 +35,7 @@ class ObservePages:
         application.add_routes(
             [
                 web.get("/metrics", self._show_metrics),
+                web.get("/recent", self._show_recent),
                 web.get("/healthz", self._show_health),
                 web.get("/readyz", self._show_readiness),
             ]
@@ -52,6 +62,14 @@ class ObservePages:
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": _TEXT})
+
+    async def _show_recent(self, request: web.Request) -> web.Response:
+        """Requests answered from a number on, as `recent.RecentPage`."""
+        start = request.query.get("from", "0")
+        if not (start.isascii() and start.isdecimal() and len(start) <= _NUMBER_LENGTH_MAX):
+            return web.Response(text="`from` is a number of requests\n", status=400)
+        page = self._recent.page(int(start), request.query.get("life", ""))
+        return web.Response(body=page, content_type="application/msgpack")
 
     async def _show_health(self, _request: web.Request) -> web.Response:
         """Alive: the loop turns."""

@@ -275,7 +275,7 @@ async def open_card(client: TerminalClient, card: SimulatedCard) -> bytes:
 def _page(url: str) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(url, timeout=10) as response:
-            return response.status, response.read().decode()
+            return response.status, response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()

@@ -4,6 +4,7 @@ import csv
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from protocol.card.profiles import social_security_card
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import (
     Cancel,
@@ -97,14 +98,19 @@ async def test_a_whole_session_moves_counters_and_says_nothing_of_persons(desk: 
         )
         assert after.get(key, 0) > before.get(key, 0), stage
     _, page = await desk.page("/metrics")
+    _, recent = await desk.page("/recent")
     log = desk.log()
     assert settled.msgid in log
+    assert settled.msgid in recent
+    assert social_security_card.PROFILE in recent
     for what, texts in private_texts(desk).items():
         for text in texts:
             assert text not in page, what
+            assert text not in recent, what
             assert text not in log, what
     for secret in ("a wrong password of theirs", repr(token), token.hex(), card.holder_number[6:]):
         assert secret not in log
+        assert secret not in recent
     assert "Traceback" not in log
 
 
