@@ -16,6 +16,7 @@ from cardserver.benefits.adjudication import negated
 from cardserver.claims import tables
 from cardserver.claims.accounting import settlement_entry
 from ledger.entries import EntryKind, UnbalancedEntryError
+from ledger.fund_acts import ACT_MIN, DONE
 from ledger.group import TOMBSTONE_TYPE
 from ledger.verify_chain import SealedGroup, SealedTable
 from ledger.verify_findings import Difference, key_of
@@ -336,6 +337,11 @@ def _check_requests(
             terminal_no=request.terminal_no,
             msgid=request.msgid,
         )
+        if request.type >= ACT_MIN:
+            yield from _compare(
+                "request", key_text, _act(request, entries.get(request.entry_no or 0))
+            )
+            continue
         if request.entry_no is None:
             is_tombstone = request.type == TOMBSTONE_TYPE
             yield from _compare(
@@ -371,6 +377,22 @@ def _request_by_entry(request: RequestRow, entry: EntryRow) -> _Facts:
         ("business_date", request.business_date, entry.business_date),
         ("recorded_time_ms", request.recorded_time_ms, entry.recorded_time_ms),
     )
+
+
+def _act(request: RequestRow, entry: EntryRow | None) -> _Facts:
+    """Compare an outcome of the fund's own acts with its first entry, if it has any."""
+    facts: list[tuple[str, object, object]] = [
+        ("institution_no", request.institution_no, 0),
+        ("terminal_no", request.terminal_no, 0),
+        ("msgid", request.msgid.partition("-")[0], str(request.type)),
+        ("code", request.code, DONE),
+    ]
+    if request.entry_no is not None:
+        found = None if entry is None else (entry.business_date, entry.recorded_time_ms)
+        facts.append(
+            ("entry_no", (request.business_date, request.recorded_time_ms), found or "an entry")
+        )
+    return facts
 
 
 def _reply_by_claim(request: RequestRow, claim: ClaimRow, detail: Kept) -> _Facts:

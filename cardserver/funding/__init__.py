@@ -1,0 +1,1 @@
+"""Contributions, allotments, interest: what fills personal accounts and the pool."""
