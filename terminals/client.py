@@ -111,6 +111,10 @@ class SignOnState:
     frame_size_max: int
 
 
+Felt = Callable[[MessageType, float, bool], None]
+"""Is told what a request was, how many milliseconds the cashier waited, and whether for an answer.
+"""
+
 FirstAnswers = Callable[[int, bytes, tuple[bytes, ...]], None]
 """Is told the number of an opening batch, the card's ATR and its answers."""
 
@@ -166,6 +170,7 @@ class TerminalClient:
         now_ms: The terminal's wall clock; decides nothing but msgids and `sent_time_ms`.
         jitter: Numbers from 0 to 1 that spread back-off pauses.
         lists: Who keeps the lists; without one no list is held.
+        on_felt: Told of each request that a cashier waited for.
     """
 
     def __init__(
@@ -177,6 +182,7 @@ class TerminalClient:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         jitter: Callable[[], float] = random.random,
         lists: ListKeeper | None = None,
+        on_felt: Felt | None = None,
     ) -> None:
         self.config: Final = config
         self._connector = connector or tls_connector(config)
@@ -199,6 +205,8 @@ class TerminalClient:
         self._password = ""
         self._lists = lists
         self._felt_ms = 0
+        self._on_felt = on_felt
+        self._clock_offset_ms = 0
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -218,6 +226,11 @@ class TerminalClient:
     def sign_on_state(self) -> SignOnState | None:
         """The sign-on in use, to be kept for the next process."""
         return self._sign_on
+
+    @property
+    def clock_offset_ms(self) -> int:
+        """By how much the centre's clock was ahead of this one when it last replied."""
+        return self._clock_offset_ms
 
     @property
     def challenges_held(self) -> int:
@@ -478,6 +491,7 @@ class TerminalClient:
                 answer = await self._send(sending, max(time_left_ms, 1))
             except ClientError as fault:
                 if is_last or not _may_be_repeated(sending, fault):
+                    self._tell_felt(sending.type, (clock() - started) * 1000, is_answered=False)
                     raise
                 await self._pause(sends, time_left_ms)
                 continue
@@ -495,9 +509,11 @@ class TerminalClient:
                 self.drop()
             await self._pause(sends, time_left_ms)
         if answer is None:
+            self._tell_felt(sending.type, (clock() - started) * 1000, is_answered=False)
             raise NotSentError(f"the centre was not reached within {time_limit_ms} ms")
         took_ms = (clock() - started) * 1000
         self._felt_ms = min(round(took_ms), _UINT32_MAX)
+        self._tell_felt(sending.type, took_ms, is_answered=True)
         return replace(answer, took_ms=took_ms, sends=sends)
 
     async def _send(self, sending: _Sending, time_left_ms: int) -> Answer:
@@ -519,6 +535,7 @@ class TerminalClient:
             deadline = started + (time_left_ms + REPLY_GRACE_MS) / 1000
             reply = await self._reply_of(link, exchange, sending, deadline)
         took_ms = (loop.time() - started) * 1000
+        self._clock_offset_ms = reply.centre_time_ms - self._now_ms()
         if link is self._link:
             self._wallet.add(reply.challenges)
         if self._lists is not None:
@@ -644,6 +661,10 @@ class TerminalClient:
             body=sending.body,
             felt_ms=self._felt_ms,
         )
+
+    def _tell_felt(self, type_: MessageType, took_ms: float, *, is_answered: bool) -> None:
+        if self._on_felt is not None:
+            self._on_felt(type_, took_ms, is_answered)
 
     async def _pause(self, sends: int, time_left_ms: int) -> None:
         limits = self.config.limits

@@ -1,0 +1,1 @@
+"""What terminals and centre say over the message broker: health and news, never money."""
