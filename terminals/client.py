@@ -111,7 +111,7 @@ class SignOnState:
     frame_size_max: int
 
 
-Felt = Callable[[MessageType, float, bool], None]
+FeltListener = Callable[[MessageType, float, bool], None]
 """Is told what a request was, how many milliseconds the cashier waited, and whether for an answer.
 """
 
@@ -182,7 +182,7 @@ class TerminalClient:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         jitter: Callable[[], float] = random.random,
         lists: ListKeeper | None = None,
-        on_felt: Felt | None = None,
+        on_felt: FeltListener | None = None,
     ) -> None:
         self.config: Final = config
         self._connector = connector or tls_connector(config)
