@@ -79,8 +79,8 @@ class ActType(IntEnum):
     """A difference of a day, resolved."""
 
 
-class ActRefusedError(Exception):
-    """A stored outcome under an act's key is of an act with other content; nothing was done."""
+class ActReusedError(Exception):
+    """The key of an act was used before for other content; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ class FundActs:
         """Have an act done, once and for all; it is durable on return.
 
         Raises:
-            ActRefusedError: The key was used before for other content.
+            ActReusedError: The key was used before for other content.
             StoreError: Nothing was recorded.
             CommitUnknownError: It may be recorded or not; post it again to find out.
         """
@@ -274,7 +274,7 @@ class FundActs:
         finally:
             await self._leave(act.subject, len(act.persons))
         if outcome is NotTaken.MSGID_REUSED:
-            raise ActRefusedError(f"{act.key.request_key.msgid} was done with other content")
+            raise ActReusedError(f"{act.key.request_key.msgid} was done with other content")
         if isinstance(outcome, NotTaken):
             raise StoreError(outcome.value)
         return ActOutcome(

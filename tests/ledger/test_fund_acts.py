@@ -19,7 +19,7 @@ from ledger.fund_acts import (
     Acted,
     ActKey,
     ActPosted,
-    ActRefusedError,
+    ActReusedError,
     ActType,
     ActView,
     FundActs,
@@ -102,7 +102,7 @@ async def test_an_act_is_done_once_with_its_owners_rows(database: Database) -> N
         again = await acts.post(allotment(1, 2))
     async with acts_of(database) as acts:
         later = await acts.post(allotment(1, 2))
-        with pytest.raises(ActRefusedError):
+        with pytest.raises(ActReusedError):
             await acts.post(allotment(1, 2, fen=101))
     assert not first.is_refused
     assert not first.is_duplicate
