@@ -203,7 +203,7 @@ def tls_connector(config: TerminalConfig) -> Connector:
     Raises:
         ConfigError: A certificate or key cannot be used, or others may read the key.
     """
-    context = _tls_context(config)
+    context = terminal_tls_context(config)
     centre = config.centre
     timeout_s = config.limits.connect_timeout_ms / 1000
 
@@ -221,7 +221,12 @@ def tls_connector(config: TerminalConfig) -> Connector:
     return connect
 
 
-def _tls_context(config: TerminalConfig) -> ssl.SSLContext:
+def terminal_tls_context(config: TerminalConfig) -> ssl.SSLContext:
+    """Make the TLS of everything that this terminal connects to: 1.3, its certificate, one trust.
+
+    Raises:
+        ConfigError: As in `tls_connector`.
+    """
     key_file = Path(config.terminal.key_file)
     try:
         if key_file.stat().st_mode & _GROUP_AND_OTHERS:
@@ -254,6 +259,7 @@ def _numbered(request: Request, number: int) -> Request:
         request.trace,
         request.body,
         request.felt_ms,
+        request.felt,
     )
 
 

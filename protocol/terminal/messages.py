@@ -18,6 +18,7 @@ from msgspec import Meta, Raw, Struct
 PROTOCOL_VERSION = 1
 CHALLENGES_MAX = 4
 STEPS_MAX = 64
+FELT_STAGES_MAX = 16
 LINES_MAX = 2000
 FINDINGS_MAX = 64
 LIST_ROWS_MAX = 1000
@@ -25,6 +26,9 @@ VISIT_LINES_MAX = 500
 """Of one message: about 60 KiB, so that the answer fits a frame too."""
 REFUND_LINES_MAX = 200
 """Of one REFUND: who gives everything back sends a CANCEL."""
+TOTALS_MAX = 16
+RECONCILE_ROWS_MAX = 500
+"""Of one RECONCILE_DETAIL: about 60 KiB; its reply may name as many of each side."""
 
 Fen = Annotated[int, Meta(ge=-(10**13), le=10**13)]
 UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -46,6 +50,7 @@ Day = Annotated[int, Meta(ge=0, le=99_991_231)]
 """A date as YYYYMMDD, which takes half of what a str does: lists hold many."""
 ListPrice = Annotated[int, Meta(ge=0, le=10**13)]
 Position = Annotated[bytes, Meta(max_length=64)]
+ClearingType = Annotated[int, Meta(ge=0, le=99)]
 
 
 @unique
@@ -76,9 +81,47 @@ class MessageType(IntEnum):
     LINES_CANCEL = 36
     VISIT_QUERY = 37
     LIST_DOWNLOAD = 40
+    RECONCILE = 50
+    RECONCILE_DETAIL = 51
 
 
 # --- envelopes: what every frame holds ------------------------------------------------------
+
+
+class StageTime(Struct, frozen=True, array_like=True):
+    """How long one stage of a request took, at the centre or at the terminal.
+
+    Attributes:
+        stage: The stage's name, as in the metrics.
+        microseconds: Its duration.
+    """
+
+    stage: Annotated[str, Meta(max_length=40)]
+    microseconds: UInt32
+
+
+class Felt(Struct, frozen=True, array_like=True):
+    """What a terminal felt of an earlier request, and how many attempts it still has in doubt.
+
+    Attributes:
+        type: The earlier request's `MessageType`.
+        msgid: The earlier request's.
+        code: The answer's code.
+        took_us: From when the cashier asked to the answer, pauses and repetitions included.
+        sends: How often it was sent.
+        stages: Where the time went at the terminal.
+        outbox_count: Attempts in the outbox whose outcome is not known.
+        outbox_age_ms: Since when the oldest of them waits.
+    """
+
+    type: TypeNumber
+    msgid: Msgid
+    code: CodeNumber
+    took_us: UInt32
+    sends: UInt32
+    stages: Annotated[tuple[StageTime, ...], Meta(max_length=FELT_STAGES_MAX)] = ()
+    outbox_count: UInt32 = 0
+    outbox_age_ms: TimeMs = 0
 
 
 class Request(Struct, frozen=True, array_like=True, tag_field="kind", tag=1):
@@ -98,6 +141,7 @@ class Request(Struct, frozen=True, array_like=True, tag_field="kind", tag=1):
         trace: W3C `traceparent`, or empty.
         body: One of the bodies below, as `type` says; its bytes as sent enter the request hash.
         felt_ms: What the cashier waited for the previous request's answer; 0 unknown.
+        felt: The same by stages, with the request that it was; once for each request answered.
     """
 
     exchange: UInt32
@@ -113,6 +157,7 @@ class Request(Struct, frozen=True, array_like=True, tag_field="kind", tag=1):
     trace: Annotated[str, Meta(max_length=55)]
     body: Raw
     felt_ms: UInt32 = 0
+    felt: Felt | None = None
 
 
 class Challenge(Struct, frozen=True, array_like=True):
@@ -127,18 +172,6 @@ class Challenge(Struct, frozen=True, array_like=True):
     number: UInt32
     value: Annotated[bytes, Meta(min_length=32, max_length=32)]
     life_ms: UInt32
-
-
-class StageTime(Struct, frozen=True, array_like=True):
-    """How long one stage of this request took at the centre.
-
-    Attributes:
-        stage: The stage's name, as in the metrics.
-        microseconds: Its duration.
-    """
-
-    stage: Annotated[str, Meta(max_length=40)]
-    microseconds: UInt32
 
 
 class Reply(Struct, frozen=True, array_like=True, tag_field="kind", tag=2):
@@ -997,6 +1030,8 @@ class Settled(Struct, frozen=True, array_like=True):
         settled_time_ms: The centre's time (setl_time).
         cancels: For CANCEL the settlement undone; else empty.
         warnings: As in Previewed.
+        clearing_type: Under which it is reconciled and cleared: 11 outpatient, 21 inpatient,
+            41 pharmacy; 0 where an older centre did not say.
     """
 
     setl_id: Code
@@ -1006,6 +1041,7 @@ class Settled(Struct, frozen=True, array_like=True):
     settled_time_ms: TimeMs
     cancels: Code = ""
     warnings: Annotated[tuple[CheckFinding, ...], Meta(max_length=FINDINGS_MAX)] = ()
+    clearing_type: ClearingType = 0
 
 
 class Cancel(Struct, frozen=True, array_like=True):
@@ -1259,6 +1295,7 @@ class Refunded(Struct, frozen=True, array_like=True):
         lines: The lines given back.
         balance_after_fen: What the personal account holds afterwards.
         settled_time_ms: The centre's time.
+        clearing_type: As in Settled, of the settlement refunded and of what remains.
     """
 
     refunds: Code
@@ -1270,6 +1307,7 @@ class Refunded(Struct, frozen=True, array_like=True):
     lines: Annotated[tuple[RefundedLine, ...], Meta(max_length=REFUND_LINES_MAX)]
     balance_after_fen: Fen
     settled_time_ms: TimeMs
+    clearing_type: ClearingType = 0
 
 
 # --- visits ----------------------------------------------------------------------------------
@@ -1796,3 +1834,234 @@ class ListPage(Struct, frozen=True, array_like=True):
     items: Annotated[tuple[ItemRow, ...], Meta(max_length=LIST_ROWS_MAX)]
     mappings: Annotated[tuple[MappingRow, ...], Meta(max_length=LIST_ROWS_MAX)]
     parameters: Parameters | None
+
+
+# --- reconciliation --------------------------------------------------------------------------
+
+
+@unique
+class ReconcileScope(IntEnum):
+    """Whose day is reconciled."""
+
+    TERMINAL = 1
+    """What this terminal did."""
+    INSTITUTION = 2
+    """What all terminals of the institution did."""
+
+
+@unique
+class ReconcileOutcome(IntEnum):
+    """What comparing two sides' totals found (stmt_rslt)."""
+
+    EQUAL = 0
+    CENTRE_MORE = 1
+    """In nothing has the centre less, in something more."""
+    INSTITUTION_MORE = 2
+    """In nothing has the institution less, in something more."""
+    DIFFER = 3
+    """In something each has more."""
+
+
+@unique
+class RowState(IntEnum):
+    """Whether what a row says still stands."""
+
+    STANDS = 1
+    UNDONE = 2
+    """Cancelled, reversed or refunded since, on whichever day."""
+
+
+@unique
+class DifferenceKind(IntEnum):
+    """How the two sides' rows differ; where several apply, the first."""
+
+    ONLY_CENTRE = 1
+    ONLY_INSTITUTION = 2
+    AMOUNTS_DIFFER = 3
+    """Amounts, clearing type or settlement number."""
+    STATE_DIFFERS = 4
+
+
+@unique
+class ReconcileAdvice(IntEnum):
+    """What the institution does next about a difference."""
+
+    STATUS = 1
+    """Ask STATUS of the msgid and take what it says into your own books."""
+    REVERSE = 2
+    """REVERSE the msgid; a CANCEL instead where its receipt is printed."""
+    REPEAT = 3
+    """Send it again under the same msgid: the centre has not seen it."""
+    ASK_FUND = 4
+    """Tell the fund; it can't be mended from here."""
+    CORRECT = 5
+    """Mend your own books by the centre's reply: its business date, or its refusal."""
+
+
+class DayTotal(Struct, frozen=True, array_like=True):
+    """One side's totals of a day, a clearing type, and whether money was taken back.
+
+    Attributes:
+        clearing_type: 11 outpatient, 21 inpatient, 41 pharmacy.
+        is_refund: Of cancels, reversals and refunds, whose amounts are negative; else of
+            settlements, whether or not they were undone later.
+        count: How many.
+        total_fen: The bills.
+        fund_pay_fen: What the funds pay.
+        account_pay_fen: What personal accounts pay, mutual aid included.
+        cash_fen: What patients pay.
+    """
+
+    clearing_type: ClearingType
+    is_refund: bool
+    count: UInt32
+    total_fen: Fen
+    fund_pay_fen: Fen
+    account_pay_fen: Fen
+    cash_fen: Fen
+
+
+class Reconcile(Struct, frozen=True, array_like=True):
+    """RECONCILE (3201): do our totals of a business date agree with yours?
+
+    Attributes:
+        business_date: The day; a row belongs to the date that its reply named.
+        scope: A `ReconcileScope`.
+        totals: What this side has; a clearing type without rows may be left out.
+    """
+
+    business_date: dt.date
+    scope: ReconcileScope
+    totals: Annotated[tuple[DayTotal, ...], Meta(max_length=TOTALS_MAX)]
+
+
+class TotalCompared(Struct, frozen=True, array_like=True):
+    """One clearing type of both sides, refunds apart.
+
+    Attributes:
+        outcome: A `ReconcileOutcome`; refunds are compared without their sign.
+        centre: The centre's total.
+        institution: The institution's, as it was sent.
+    """
+
+    outcome: ReconcileOutcome
+    centre: DayTotal
+    institution: DayTotal
+
+
+class Reconciled(Struct, frozen=True, array_like=True):
+    """RECONCILE's reply.
+
+    Attributes:
+        reconcile_id: Names this comparison in RECONCILE_DETAIL; the same totals again get the
+            same one.
+        outcome: A `ReconcileOutcome` over all clearing types.
+        is_provisional: Whether the day is not over yet: ask again once it is.
+        wants_detail: Whether RECONCILE_DETAIL is to follow: the totals differ, or differences of
+            an earlier comparison are still open.
+        compared: Each clearing type of either side.
+        open_count: Differences of this day and scope that are known and not resolved.
+    """
+
+    reconcile_id: Code
+    outcome: ReconcileOutcome
+    is_provisional: bool
+    wants_detail: bool
+    compared: Annotated[tuple[TotalCompared, ...], Meta(max_length=2 * TOTALS_MAX)]
+    open_count: UInt32
+
+
+class ReconcileRow(Struct, frozen=True, array_like=True):
+    """One settlement or undoing of a day. Terminal, msgid and `is_refund` name it.
+
+    Attributes:
+        msgid: The request's that made it.
+        terminal: The terminal that sent it.
+        is_refund: Whether it took money back; a REFUND is two rows, of what it undid and what
+            remained.
+        setl_id: The settlement's number, or the undoing's own; empty where it is not known.
+        clearing_type: As in DayTotal.
+        total_fen: The bill; negative in an undoing, as are the amounts below.
+        fund_pay_fen: What the funds pay.
+        account_pay_fen: What personal accounts pay, mutual aid included.
+        cash_fen: What the patient pays.
+        state: A `RowState`.
+    """
+
+    msgid: Msgid
+    terminal: Name
+    is_refund: bool
+    setl_id: Code
+    clearing_type: ClearingType
+    total_fen: Fen
+    fund_pay_fen: Fen
+    account_pay_fen: Fen
+    cash_fen: Fen
+    state: RowState
+
+
+class RowKey(Struct, frozen=True, array_like=True):
+    """What names a row, and the order of rows: by msgid, then terminal, then `is_refund`.
+
+    Attributes:
+        msgid: Compared byte by byte.
+        terminal: Compared byte by byte in UTF-8.
+        is_refund: False before true.
+    """
+
+    msgid: Msgid
+    terminal: Name
+    is_refund: bool
+
+
+class ReconcileDetail(Struct, frozen=True, array_like=True):
+    """RECONCILE_DETAIL (3202): here are our rows from there on; how do they differ from yours?
+
+    Attributes:
+        reconcile_id: From RECONCILE's reply.
+        after: The row after which these come: `next_after` of the page before; nil at first.
+        rows: This side's next rows in the order of RowKey, none left out between them.
+        is_last: Whether this side has no more rows after these.
+    """
+
+    reconcile_id: Code
+    after: RowKey | None
+    rows: Annotated[tuple[ReconcileRow, ...], Meta(max_length=RECONCILE_ROWS_MAX)]
+    is_last: bool
+
+
+class RowDifference(Struct, frozen=True, array_like=True):
+    """One row on which the two sides differ.
+
+    Attributes:
+        kind: A `DifferenceKind`.
+        advice: A `ReconcileAdvice`.
+        centre: The centre's row; nil where it has none on this day.
+        institution: The institution's row; nil where it has none.
+        known: What the centre knows of the msgid that only the institution has, a `StatusState`.
+        known_code: The `ResponseCode` of that.
+        known_date: The business date of that; nil where the centre has not seen it.
+    """
+
+    kind: DifferenceKind
+    advice: ReconcileAdvice
+    centre: ReconcileRow | None
+    institution: ReconcileRow | None
+    known: StatusState = StatusState.NOT_SEEN
+    known_code: CodeNumber = 0
+    known_date: dt.date | None = None
+
+
+class ReconcileDetailed(Struct, frozen=True, array_like=True):
+    """RECONCILE_DETAIL's reply.
+
+    Attributes:
+        differences: In the order of RowKey.
+        next_after: Up to where both sides are compared: go on with the rows after it; nil when
+            all is compared.
+        open_count: As in Reconciled.
+    """
+
+    differences: Annotated[tuple[RowDifference, ...], Meta(max_length=2 * RECONCILE_ROWS_MAX)]
+    next_after: RowKey | None
+    open_count: UInt32
