@@ -18,6 +18,8 @@ from sqlalchemy import (
     Table,
 )
 
+from ledger.accounts import Account
+
 metadata = MetaData()
 
 # The stored outcome of each msgid. `month` is the msgid's own (YYYYMM), for partitioning.
@@ -74,6 +76,14 @@ posting = Table(
     Column("amount_fen", BigInteger, nullable=False),
     PrimaryKeyConstraint("entry_no", "line"),
     CheckConstraint("amount_fen <> 0", name="posting_amount"),
+)
+# A personal account's postings, for its statement and interest. Partial: the others are summed up.
+Index(
+    "posting_person",
+    posting.c.owner,
+    posting.c.entry_no,
+    postgresql_where=posting.c.account == Account.PERSONAL_ACCOUNT.value,
+    sqlite_where=posting.c.account == Account.PERSONAL_ACCOUNT.value,
 )
 
 # Balances of limited accounts only (persons'). Everything else is a sum of postings.

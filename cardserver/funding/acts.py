@@ -14,9 +14,7 @@ from ledger.fund_acts import FundActs
 _LOCK_PERSONS = select(registry.person, (), ("person_no",), lock=True)
 
 
-def open_fund_acts(
-    database: Database, timezone: dt.tzinfo, clock: Clock | None = None
-) -> FundActs:
+def open_fund_acts(database: Database, timezone: dt.tzinfo, clock: Clock | None = None) -> FundActs:
     """Return what posts the fund's acts, to be entered with `async with`.
 
     Args:

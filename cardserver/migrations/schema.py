@@ -11,6 +11,7 @@ from sqlalchemy import Connection, MetaData
 from cardserver.catalogue import tables as catalogue_tables
 from cardserver.checks import tables as checks_tables
 from cardserver.claims import tables as claims_tables
+from cardserver.funding import tables as funding_tables
 from cardserver.registry import tables as registry_tables
 from cardserver.visits import tables as visits_tables
 from ledger import tables as ledger_tables
@@ -23,6 +24,7 @@ METADATAS: tuple[MetaData, ...] = (
     claims_tables.metadata,
     visits_tables.metadata,
     checks_tables.metadata,
+    funding_tables.metadata,
 )
 
 
