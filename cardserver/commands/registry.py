@@ -63,6 +63,8 @@ PasswordFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="Holds the password; without it, asked for."),
 ]
+Department = Annotated[str, typer.Option(help="科室 The department, by which work is counted.")]
+_DEPARTMENT_SIZE_MAX = 40
 
 
 # --- operators ----------------------------------------------------------------------------------
@@ -70,12 +72,13 @@ PasswordFile = Annotated[
 
 @operator_app.command("add")
 @fail_clearly
-def add_operator(
+def add_operator(  # noqa: PLR0913, PLR0917 - one parameter an option
     config_file: ConfigFile,
     code: Code,
     name: Annotated[str, typer.Option(help="The operator's name.")],
     role: Annotated[Role, typer.Option()] = Role.CASHIER,
     institution: InstitutionCode = "",
+    department: Department = "",
     password_file: PasswordFile = None,
     by: By = "",
 ) -> None:
@@ -102,6 +105,7 @@ def add_operator(
                 role=role.value,
                 password_hash=password_hash,
                 actor=actor,
+                department=department_named(department),
             )
 
     typer.echo(f"operator {code} is added, number {asyncio.run(run())}")
@@ -134,6 +138,33 @@ def set_password(
     typer.echo(f"operator {code} has a new password")
 
 
+@operator_app.command("department")
+@fail_clearly
+def set_department(
+    config_file: ConfigFile,
+    code: Code,
+    department: Annotated[str, typer.Argument(help="The department's name; empty for none.")],
+    institution: InstitutionCode = "",
+    by: By = "",
+) -> None:
+    """Say to which department an operator belongs; work done before stays counted where it was.
+
+    设定操作员所属科室。
+    """
+    config = load_config(config_file)
+    name = department_named(department)
+
+    async def run() -> None:
+        async with open_database(config) as database:
+            registry = Registry(database)
+            actor = await acting_operator(registry, by, Role.REGISTRAR)
+            operator = await find_operator(registry, institution, code)
+            await administration.set_department(database, operator, name, actor)
+
+    asyncio.run(run())
+    typer.echo(f"operator {code} belongs to {name or 'no department'}")
+
+
 @operator_app.command("lock")
 @fail_clearly
 def lock_operator(
@@ -158,6 +189,20 @@ def unlock_operator(
     """
     _set_operator(load_config(config_file), institution, code, by, is_active=True)
     typer.echo(f"operator {code} is unlocked")
+
+
+def department_named(text: str) -> str:
+    """Take a department's name as typed.
+
+    Raises:
+        AdministrationError: It can't be one.
+    """
+    name = text.strip()
+    if len(name) > _DEPARTMENT_SIZE_MAX or not name.isprintable():
+        raise AdministrationError(
+            f"a department has at most {_DEPARTMENT_SIZE_MAX} printable characters"
+        )
+    return name
 
 
 def _set_operator(config: Config, institution: str, code: str, by: str, *, is_active: bool) -> None:

@@ -12,7 +12,9 @@ from cardserver.catalogue import tables as catalogue_tables
 from cardserver.checks import tables as checks_tables
 from cardserver.claims import tables as claims_tables
 from cardserver.funding import tables as funding_tables
+from cardserver.reconciliation import tables as reconciliation_tables
 from cardserver.registry import tables as registry_tables
+from cardserver.review import tables as review_tables
 from cardserver.visits import tables as visits_tables
 from ledger import tables as ledger_tables
 from ledger.database_store import Database
@@ -25,6 +27,8 @@ METADATAS: tuple[MetaData, ...] = (
     visits_tables.metadata,
     checks_tables.metadata,
     funding_tables.metadata,
+    review_tables.metadata,
+    reconciliation_tables.metadata,
 )
 
 

@@ -78,12 +78,13 @@ _ADD_OPERATOR = insert(
     tables.operator,
     (
         "operator_no", "institution_no", "code", "name", "role", "password_hash", "state",
-        "failures",
+        "failures", "department",
     ),
 )  # fmt: skip
 _SET_PASSWORD = update(
     tables.operator, set=("password_hash", "state", "failures"), by=("operator_no",)
 )
+_SET_DEPARTMENT = update(tables.operator, set=("department",), by=("operator_no",))
 _SET_OPERATOR_STATE = update(tables.operator, set=("state", "failures"), by=("operator_no",))
 _LAST_OPERATOR_TEXT = "SELECT max(operator_no) FROM operator"
 _LAST_OPERATOR = plain("last operator", postgresql=_LAST_OPERATOR_TEXT, sqlite=_LAST_OPERATOR_TEXT)
@@ -177,7 +178,7 @@ async def change_certificate(
     return await database.transact(script)
 
 
-async def add_operator(
+async def add_operator(  # noqa: PLR0913 - one parameter a column
     database: Database,
     *,
     institution: Institution | None,
@@ -186,6 +187,7 @@ async def add_operator(
     role: str,
     password_hash: str,
     actor: Actor,
+    department: str = "",
 ) -> int:
     """Add an operator of an institution, or of the fund itself; return our number.
 
@@ -199,16 +201,33 @@ async def add_operator(
             raise AdministrationError(f"there is an operator {code} already")
         ((last,),) = yield _LAST_OPERATOR()
         operator_no = max(OPERATOR_NO_FIRST, (last or 0) + 1)
-        row = (operator_no, institution_no, code, name, role, password_hash, ACTIVE, 0)
+        row = (operator_no, institution_no, code, name, role, password_hash, ACTIVE, 0, department)
         yield _ADD_OPERATOR([row])
         yield audit(actor, "operator added", f"operator {operator_no}", f"role {role}")
         yield changed(
             actor, tables.operator.name, (operator_no,),
-            after={"institution_no": institution_no, "code": code, "name": name, "role": role},
+            after={"institution_no": institution_no, "code": code, "name": name, "role": role,
+                   "department": department},
         )  # fmt: skip
         return operator_no
 
     return await database.transact(script)
+
+
+async def set_department(
+    database: Database, operator: Operator, department: str, actor: Actor
+) -> None:
+    """Say to which department an operator belongs from now on; work done stays where it was."""
+
+    def script() -> Script[None]:
+        yield _SET_DEPARTMENT([(department, operator.operator_no)])
+        yield audit(actor, "operator department", f"operator {operator.operator_no}", department)
+        yield changed(
+            actor, tables.operator.name, (operator.operator_no,),
+            before={"department": operator.department}, after={"department": department},
+        )  # fmt: skip
+
+    await database.transact(script)
 
 
 async def set_password(

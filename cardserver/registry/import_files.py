@@ -205,6 +205,15 @@ def _text(size_max: int) -> Parse:
     return parse
 
 
+def _text_or_none(size_max: int) -> Parse:
+    parse_some = _text(size_max)
+
+    def parse(text: str) -> object:
+        return parse_some(text) if text else text
+
+    return parse
+
+
 def _code(pattern: str, expected: str) -> Parse:
     matches = re.compile(pattern).fullmatch
 
@@ -367,8 +376,10 @@ OPERATORS = FileSpec(
         "role": _code("|".join(Role), ", ".join(Role)),
         "password_hash": _password_hash,
         "state": _one_of(1, 2),
+        "department": _text_or_none(40),
     },
     _operator_fault,
+    defaults={"department": ""},
 )
 PERSONS = FileSpec(
     "persons",

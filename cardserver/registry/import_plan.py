@@ -26,7 +26,7 @@ LOADERS: tuple[FileLoader, ...] = (
         import_files.OPERATORS,
         tables.operator,
         extra=(("failures", 0),),
-        kept=("password_hash", "state"),
+        kept=("password_hash", "state", "department"),
         fixed=("institution_no", "code"),
         references=(INSTITUTION_EXISTS,),
     ),

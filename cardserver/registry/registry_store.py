@@ -47,6 +47,7 @@ INSTITUTION_COLUMNS = (
 TERMINAL_COLUMNS = ("terminal_no", "institution_no", "code", "certificate_sha256", "state")
 OPERATOR_COLUMNS = (
     "operator_no", "institution_no", "code", "name", "role", "password_hash", "state",
+    "department",
 )  # fmt: skip
 
 _CARD_BY_IDENTITY = select(tables.card, CARD_COLUMNS, by=("profile", "region", "identity"))
@@ -82,7 +83,8 @@ _OPERATOR = select(tables.operator, OPERATOR_COLUMNS, by=("operator_no",))
 _SIGN_ON_TEXT = (
     "SELECT s.sign_no, s.batch_no, s.begins_time_ms, s.ends_time_ms, s.wants_stages, i.state,"
     " t.terminal_no, t.institution_no, t.code, t.certificate_sha256, t.state,"
-    " o.operator_no, o.institution_no, o.code, o.name, o.role, o.password_hash, o.state"
+    " o.operator_no, o.institution_no, o.code, o.name, o.role, o.password_hash, o.state,"
+    " o.department"
     " FROM sign_on s JOIN terminal t ON t.terminal_no = s.terminal_no"
     " JOIN institution i ON i.institution_no = t.institution_no"
     " JOIN operator o ON o.operator_no = s.operator_no WHERE s.sign_no = "
@@ -301,6 +303,14 @@ class Registry:
 
         return await self._database.transact(script)
 
+    async def forgive(self, operator_no: int) -> None:
+        """Forget wrong passwords, now that the right one was given; who is locked stays locked."""
+
+        def script() -> Generator[Query, list[Row], None]:
+            yield _FORGIVE([(0, operator_no, ACTIVE)])
+
+        await self._database.transact(script)
+
     # --- rules as data -----------------------------------------------------------------------
 
     async def policies(self) -> list[str]:
@@ -369,7 +379,8 @@ def _terminal(row: Row) -> Terminal:
 
 
 def _operator(row: Row) -> Operator:
-    operator_no, institution_no, code, name, role, password_hash, state = row
+    operator_no, institution_no, code, name, role, password_hash, state, department = row
     return Operator(
-        operator_no, institution_no, code, PersonName(name), role, password_hash, state == ACTIVE
-    )
+        operator_no, institution_no, code, PersonName(name), role, password_hash, state == ACTIVE,
+        department,
+    )  # fmt: skip

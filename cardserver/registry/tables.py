@@ -234,6 +234,8 @@ operator = Table(
     Column("state", SmallInteger, nullable=False),  # 1 active, 2 locked
     Column("failures", SmallInteger, nullable=False),  # wrong passwords in a row
     _batch_no(),
+    # 科室 or section; how work is counted. Empty: not said.
+    Column("department", String(40), nullable=False, server_default=""),
 )
 Index("operator_code", operator.c.institution_no, operator.c.code, unique=True)
 

@@ -233,7 +233,11 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator; institution 0 is the fund itself."""
+    """An operator; institution 0 is the fund itself.
+
+    Attributes:
+        department: By which work is counted; empty where it was not said.
+    """
 
     operator_no: int
     institution_no: int
@@ -242,6 +246,7 @@ class Operator:
     role: str
     password_hash: str
     is_active: bool
+    department: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Review of settlements: acceptance, calculation and audit, kept apart."""
