@@ -6,13 +6,15 @@ import pkgutil
 import sys
 from pathlib import Path
 
+_SHARED = {"report", "load", "peers", "month_settlements"}
+
 
 def main() -> int:
     """Run or list benchmarks."""
     names = sorted(
         module.name.replace("_", "-")
         for module in pkgutil.iter_modules([str(Path(__file__).parent)])
-        if not module.name.startswith("_") and module.name not in {"report", "load"}
+        if not module.name.startswith("_") and module.name not in _SHARED
     )
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=names)

@@ -20,11 +20,11 @@ from benchmarks.ledger import (
     INSTITUTIONS,
     PERSONS,
     Run,
-    Submit,
     fill,
     make_rules,
     ours,
 )
+from benchmarks.peers import Submit
 from benchmarks.report import console, print_machine
 from cardserver.checks.counter_checks import CounterChecks
 from cardserver.checks.evaluation import evaluate
@@ -162,44 +162,17 @@ async def _print_posting(
         for heading in ("in flight", "", "a second", "p50 ms", "p99 ms", "our processor us each"):
             table.add_column(heading, justify="left" if not heading else "right")
         for clients in in_flight:
-            runs = [_CountedRun() for _ in kinds]
+            runs = [Run() for _ in kinds]
             for _ in range(_ROUNDS):
                 for run, (_, submit, numbers) in zip(runs, kinds, strict=True):
                     await run.round(submit, numbers, clients)
             for run, (what, _, _) in zip(runs, kinds, strict=True):
-                measured = run.measured()
                 table.add_row(
-                    str(clients), what, f"{measured.per_second:,.0f}",
-                    f"{measured.p50_ms:.2f}", f"{measured.p99_ms:.2f}",
-                    f"{run.processor_us:,.0f}",
+                    str(clients), what, f"{run.per_second:,.0f}",
+                    f"{run.ms(0.5):.2f}", f"{run.ms(0.99):.2f}", f"{run.cpu_us:,.0f}",
                 )  # fmt: skip
     console.print(table)
     await database.close()
-
-
-class _CountedRun(Run):
-    """Knows what of this process' time a settlement took, which other load hardly moves."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._count = 0
-        self._processor_s = 0.0
-
-    async def round(self, submit: Submit, numbers: Iterator[int], in_flight: int) -> None:
-        """As the base class', and count."""
-
-        async def counted(number: int) -> None:
-            self._count += 1
-            await submit(number)
-
-        began = time.process_time()
-        await super().round(counted, numbers, in_flight)
-        self._processor_s += time.process_time() - began
-
-    @property
-    def processor_us(self) -> float:
-        """Processor time of one settlement."""
-        return self._processor_s / self._count * 1e6
 
 
 async def _settle_before(database: Database, persons: int, earlier: int) -> None:

@@ -1,81 +1,88 @@
 """How many settlements a second does posting alone reach, beside a bare writer of the same rows?
 
-Both share commits. The bare writer takes rows that are ready and writes them by the driver alone:
-no look-ups, locks, decisions, replies, chain or checks. Durable settings on both databases;
-clients, writer and server share the machine's processors, so trust the ratios.
+And beside one transaction each with the fund's balance in one shared row (`peers.py` says what the
+two write). The three take turns. Durable settings on both databases; clients, writer and server
+share the machine's processors, so trust the ratios, and most of all those of processor time.
 """
 
+import argparse
 import asyncio
 import itertools
-import sqlite3
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import asyncpg
 import uvloop
-from sqlalchemy import make_url
+from rich.console import Console
+from rich.table import Table
 
+from benchmarks.load import cpu_seconds
+from benchmarks.peers import (
+    PERSONS_FROM,
+    Submit,
+    bare_postgresql,
+    bare_sqlite,
+    msgid_of,
+    read_template,
+    singly_postgresql,
+    singly_sqlite,
+)
+from benchmarks.report import percentile
+from cardserver.app import leave_to_itself_what_stays
 from cardserver.benefits.policy import PolicyBook, load_policy
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.catalogue.values import CatalogueRow
-from cardserver.claims import tables as claims
 from cardserver.claims.claims_store import claims_participants, preview
 from cardserver.claims.settlement import settle_work
 from cardserver.claims.values import Attempt, ClaimsWork, ClaimsWriter, Presented, Rules
 from cardserver.migrations.schema import migrate
 from cardserver.registry import tables as registry
-from ledger import tables as ledger
 from ledger.accounts import Account
-from ledger.bulk_store import Row, Statement, insert, plain
+from ledger.bulk_store import Statement, insert, plain
 from ledger.calendar import SystemClock, business_date
 from ledger.database_store import Database
 from ledger.decisions import Outcome
-from ledger.ledger_store import OPEN_BALANCES, PUT_BALANCES, GroupTime
+from ledger.ledger_store import OPEN_BALANCES, GroupTime
 from ledger.writer import GroupWriter
 from protocol.terminal import messages
 from simulators.postgres import PostgreSQLCluster
 
 TIMEZONE = ZoneInfo("Asia/Shanghai")
-SECONDS = 0.7  # a round
-ROUNDS = 3  # ours and the bare one take turns, so that other load hits both
-IN_FLIGHT = (1, 16, 64)
-PERSONS = 80_000
+SECONDS = 0.6  # a turn
+PERSONS = 100_000
+CONNECTIONS_MAX = 64
 LINES = 10
 BALANCE_FEN = 10_000_000
 INSTITUTIONS = 20
 FOREVER = 99991231
 POLICIES = Path(__file__).parents[1] / "cardserver" / "benefits" / "policies"
 
-Submit = Callable[[int], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One run."""
-
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-
 
 class Run:
     """Rounds of one kind at one number in flight."""
 
-    def __init__(self) -> None:
+    def __init__(self, server_cpu_s: Callable[[], float] = lambda: 0.0) -> None:
+        """Begin without rounds.
+
+        Args:
+            server_cpu_s: Tells the processor time that the database's server has used.
+        """
+        self._server_cpu_s = server_cpu_s
         self._times: list[float] = []
         self._took = 0.0
+        self._cpu_s = 0.0
 
-    async def round(self, submit: Submit, numbers: Iterator[int], in_flight: int) -> None:
+    async def round(
+        self, submit: Submit, numbers: Iterator[int], in_flight: int, seconds: float = SECONDS
+    ) -> None:
         """Let clients submit one after the other for a while."""
+        cpu_s = time.process_time() + self._server_cpu_s()
         began = time.perf_counter()
-        ends = began + SECONDS
+        ends = began + seconds
 
         async def client() -> None:
             at = time.perf_counter()
@@ -86,15 +93,21 @@ class Run:
 
         await asyncio.gather(*(client() for _ in range(in_flight)))
         self._took += time.perf_counter() - began
+        self._cpu_s += time.process_time() + self._server_cpu_s() - cpu_s
 
-    def measured(self) -> Measured:
-        """Return all rounds together."""
-        times = sorted(self._times)
-        return Measured(
-            len(times) / self._took,
-            times[len(times) // 2] * 1000,
-            times[int(len(times) * 0.99)] * 1000,
-        )
+    @property
+    def per_second(self) -> float:
+        """Settlements a second."""
+        return len(self._times) / self._took
+
+    @property
+    def cpu_us(self) -> float:
+        """Processor time of a settlement, the client's and the server's included."""
+        return self._cpu_s / len(self._times) * 1e6
+
+    def ms(self, share: float) -> float:
+        """How long that share of the settlements took at most."""
+        return percentile(sorted(self._times), share) * 1000
 
 
 # --- ours ------------------------------------------------------------------------------------
@@ -122,7 +135,10 @@ async def fill(database: Database) -> None:
                  n, "3.00", 3, "3", bytes(12), 20200101, 20991231, 1)
                 for n in some
             ]),
-            OPEN_BALANCES([(n, int(Account.PERSONAL_ACCOUNT), BALANCE_FEN) for n in some]),
+            OPEN_BALANCES([
+                (n + start, int(Account.PERSONAL_ACCOUNT), BALANCE_FEN)
+                for start in (0, PERSONS_FROM) for n in some
+            ]),
         )  # fmt: skip
     places = range(1, INSTITUTIONS + 1)
     await database.execute(
@@ -174,7 +190,7 @@ async def ours(database: Database, rules: Rules) -> AsyncIterator[Submit]:
         place = 1 + number % INSTITUTIONS
         attempt = Attempt(
             institution_no=place, terminal_no=place, operator_no=1,
-            msgid=f"H{place:011d}20261121{number // 10_000:06d}{number % 10_000:04d}",
+            msgid=msgid_of(number, place),
             request_hash=bytes(32), deadline_ms=clock.monotonic_ms() + 60_000,
         )  # fmt: skip
         return settle_work(attempt, body, Presented(number, number, 2), rules, today=today)
@@ -193,191 +209,113 @@ async def ours(database: Database, rules: Rules) -> AsyncIterator[Submit]:
     await writer.stop()
 
 
-# --- the bare writer -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class BareRows:
-    """The rows that one settlement left, to be written again under other numbers."""
-
-    statements: tuple[Statement, ...]
-    rows: tuple[tuple[Row, ...], ...]
-
-
-_BARE_TABLES = (ledger.entry, ledger.posting, ledger.account_balance, claims.claim,
-                claims.accumulator, claims.audit, ledger.request)  # fmt: skip
-_BARE_SLOT = 4_000_000
-
-
-async def bare_rows(database: Database) -> BareRows:
-    """Read what the first settlement of our writer left."""
-    statements, rows = [], []
-    ((number,),) = await database.fetch(_query("SELECT min(entry_no) FROM claim"))
-    for table in _BARE_TABLES:
-        columns = [column.name for column in table.columns if column.name != "audit_no"]
-        names = ", ".join(f'"{column}"' for column in columns)
-        where = f"WHERE entry_no = {number}" if "entry_no" in table.columns else "LIMIT 1"
-        found = await database.fetch(_query(f'SELECT {names} FROM "{table.name}" {where}'))
-        statements.append(
-            PUT_BALANCES if table is ledger.account_balance else insert(table, columns)
-        )
-        rows.append(tuple(found))
-    return BareRows(tuple(statements), tuple(rows))
-
-
-def _query(text: str) -> Any:  # noqa: ANN401 - a Query
-    return plain(text, postgresql=text, sqlite=text)()
-
-
-def renumbered(template: BareRows, number: int) -> list[list[Row]]:
-    """Return the rows of one settlement under a number of its own, by table."""
-    entry, posting, balance, claim, accumulator, audit, request = template.rows
-    entry_no = (_BARE_SLOT << 40) + number
-    return [
-        [(entry_no, *row[1:]) for row in entry],
-        [(entry_no, *row[1:]) for row in posting],
-        [(number % PERSONS, *row[1:]) for row in balance],
-        [(entry_no, entry_no, *row[2:]) for row in claim],
-        [(entry_no, *row[1:]) for row in accumulator],
-        list(audit),
-        [(*row[:3], f"bare{number}", *row[4:]) for row in request],
-    ]
-
-
-class BareWriter:
-    """Shares commits as ours does, and does nothing else."""
-
-    def __init__(
-        self, template: BareRows, write: Callable[[Sequence[list[Row]]], Awaitable[None]]
-    ) -> None:
-        self._template = template
-        self._write = write
-        self._queue: list[tuple[list[list[Row]], asyncio.Future[None]]] = []
-        self._wake = asyncio.Event()
-        self._task = asyncio.create_task(self._run())
-
-    async def submit(self, number: int) -> None:
-        """Write one settlement's rows."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((renumbered(self._template, number), future))
-        self._wake.set()
-        await future
-
-    async def stop(self) -> None:
-        """End the task."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            group, self._queue = self._queue[:128], self._queue[128:]
-            if self._queue:
-                self._wake.set()
-            await self._write(
-                [
-                    list(itertools.chain.from_iterable(rows[index] for rows, _ in group))
-                    for index in range(len(_BARE_TABLES))
-                ]
-            )
-            for _, future in group:
-                future.set_result(None)
-
-
-@asynccontextmanager
-async def bare_postgresql(url: str, template: BareRows) -> AsyncIterator[Submit]:
-    """Start asyncpg alone."""
-    parsed = make_url(url)
-    connection = await asyncpg.connect(
-        host=parsed.query["host"], user=parsed.username, database=parsed.database
-    )
-
-    async def write(tables: Sequence[list[Row]]) -> None:
-        await connection.execute("BEGIN")
-        for statement, rows in zip(template.statements, tables, strict=True):
-            await connection.fetch(statement.postgresql, *map(list, zip(*rows, strict=True)))
-        await connection.execute("COMMIT")
-
-    writer = BareWriter(template, write)
-    yield writer.submit
-    await writer.stop()
-    await connection.close()
-
-
-@asynccontextmanager
-async def bare_sqlite(path: Path, template: BareRows) -> AsyncIterator[Submit]:
-    """Start sqlite3 alone, in a thread."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    thread = ThreadPoolExecutor(1)
-
-    def work(tables: Sequence[list[Row]]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement, rows in zip(template.statements, tables, strict=True):
-            connection.executemany(statement.sqlite, rows)
-        connection.execute("COMMIT")
-
-    async def write(tables: Sequence[list[Row]]) -> None:
-        await asyncio.get_running_loop().run_in_executor(thread, work, tables)
-
-    writer = BareWriter(template, write)
-    yield writer.submit
-    await writer.stop()
-    thread.shutdown()
-    connection.close()
-
-
 # --- both ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database to measure on."""
+
+    name: str
+    url: str
+    path: Path
+    server: PostgreSQLCluster | None
+
+    def server_cpu_s(self) -> float:
+        """Processor time of the server's processes that are still there."""
+        if self.server is None or self.server.process is None:
+            return 0.0
+        return cpu_seconds(self.server.process.pid)
+
+
 @contextmanager
-def databases() -> Iterator[tuple[str, str, Path]]:
-    """Give a URL for each database, and the SQLite file."""
-    with tempfile.TemporaryDirectory(prefix="cardserver-bench-") as folder:
-        path = Path(folder) / "bench.db"
-        with PostgreSQLCluster({"shared_buffers": "256MB"}) as cluster:
-            yield f"sqlite:///{path}", cluster.create_database("bench"), path
+def places(names: Sequence[str]) -> Iterator[list[Place]]:
+    """Make the databases asked for."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cardserver-bench-"))
+        found: list[Place] = []
+        for name in names:
+            if name == "sqlite":
+                path = Path(folder) / "bench.db"
+                found.append(Place("SQLite", f"sqlite:///{path}", path, None))
+            else:
+                server = stack.enter_context(PostgreSQLCluster({"shared_buffers": "256MB"}))
+                found.append(Place("PostgreSQL", server.create_database("b"), Path(), server))
+        yield found
 
 
-async def compare(url: str, path: Path) -> list[tuple[Measured, Measured]]:
-    """Measure ours and the bare writer on one database, in turns."""
-    await migrate(url)
-    database = Database.open(url)
+async def compare(
+    place: Place, in_flight: Sequence[int], *, rounds: int, seconds: float
+) -> list[tuple[Run, Run, Run]]:
+    """Measure ours, the bare writer and one transaction each, in turns."""
+    await migrate(place.url)
+    database = Database.open(place.url)
     await database.start()
     await fill(database)
-    numbers, bare_numbers = itertools.count(2), itertools.count(1)
-    results: list[tuple[Measured, Measured]] = []
-    async with ours(database, make_rules()) as submit:
+    numbers, peer_numbers = itertools.count(2), itertools.count(1)
+    results: list[tuple[Run, Run, Run]] = []
+    async with AsyncExitStack() as stack:
+        submit = await stack.enter_async_context(ours(database, make_rules()))
         await submit(1)
-        template = await bare_rows(database)
-        bare = bare_sqlite(path, template) if database.dialect == "sqlite" else (
-            bare_postgresql(url, template)
-        )  # fmt: skip
-        async with bare as submit_bare:
-            for in_flight in IN_FLIGHT:
-                one, other = Run(), Run()
-                for _ in range(ROUNDS):
-                    await one.round(submit, numbers, in_flight)
-                    await other.round(submit_bare, bare_numbers, in_flight)
-                results.append((one.measured(), other.measured()))
+        template = await read_template(database)
+        if place.server is None:
+            bare = await stack.enter_async_context(bare_sqlite(place.path, template))
+            singly = await stack.enter_async_context(singly_sqlite(place.path, template))
+        else:
+            bare = await stack.enter_async_context(bare_postgresql(place.url, template))
+            singly = await stack.enter_async_context(
+                singly_postgresql(place.url, template, min(max(in_flight), CONNECTIONS_MAX))
+            )
+        leave_to_itself_what_stays()
+        kinds = ((submit, numbers), (bare, peer_numbers), (singly, peer_numbers))
+        for write, kind_numbers in kinds:  # not counted: statements are prepared and planned
+            await Run().round(write, kind_numbers, max(in_flight), seconds)
+        for number in in_flight:
+            cpu_s = place.server_cpu_s
+            runs = Run(cpu_s), Run(cpu_s), Run(cpu_s)
+            for _ in range(rounds):
+                for run, (write, kind_numbers) in zip(runs, kinds, strict=True):
+                    await run.round(write, kind_numbers, number, seconds)
+            results.append(runs)
     await database.close()
     return results
 
 
+def print_results(name: str, in_flight: Sequence[int], results: Sequence[Sequence[Run]]) -> None:
+    """Print a row for each number in flight; processor time is clients' and server's together."""
+    table = Table(
+        "in flight", "ours/s", "p50 ms", "p99 ms", "bare/s", "each/s", "p99 ms",
+        "ours : bare", "ours : each", "us ours", "us bare", "us each", "us bare : ours",
+        title=f"{name}: settlements of {LINES} lines a second",
+    )  # fmt: skip
+    for number, (one, bare, each) in zip(in_flight, results, strict=True):
+        table.add_row(
+            str(number),
+            f"{one.per_second:,.0f}", f"{one.ms(0.5):.2f}", f"{one.ms(0.99):.2f}",
+            f"{bare.per_second:,.0f}", f"{each.per_second:,.0f}", f"{each.ms(0.99):.2f}",
+            f"{one.per_second / bare.per_second:.2f}", f"{one.per_second / each.per_second:.1f}",
+            f"{one.cpu_us:.0f}", f"{bare.cpu_us:.0f}", f"{each.cpu_us:.0f}",
+            f"{bare.cpu_us / one.cpu_us:.2f}",
+        )  # fmt: skip
+    Console(width=140).print(table)
+
+
 def main() -> None:
     """Measure and print."""
-    with databases() as (sqlite_url, postgresql_url, path):
-        for name, url in (("SQLite", sqlite_url), ("PostgreSQL", postgresql_url)):
-            results = uvloop.run(compare(url, path))
-            print(f"{name}: settlements a second, {LINES} lines each")
-            print("  in flight      ours    p50 ms   p99 ms      bare    ratio")
-            for in_flight, (one, other) in zip(IN_FLIGHT, results, strict=True):
-                print(
-                    f"  {in_flight:9}  {one.per_second:8,.0f}  {one.p50_ms:8.2f} {one.p99_ms:8.2f}"
-                    f"  {other.per_second:8,.0f}  {one.per_second / other.per_second:7.2f}"
-                )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
+    parser.add_argument("--in-flight", default="1,16,64,256", help="clients at once")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each writer")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each turn")
+    options = parser.parse_args()
+    in_flight = [int(number) for number in options.in_flight.split(",")]
+    names = ["sqlite", "postgresql"] if options.database == "both" else [options.database]
+    with places(names) as found:
+        for place in found:
+            results = uvloop.run(
+                compare(place, in_flight, rounds=options.rounds, seconds=options.seconds)
+            )
+            print_results(place.name, in_flight, results)
 
 
 if __name__ == "__main__":

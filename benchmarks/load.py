@@ -5,7 +5,6 @@ Not a benchmark itself.
 
 import csv
 import datetime as dt
-import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -127,6 +126,8 @@ def today() -> int:
 def cpu_seconds(pid: int) -> float:
     """Processor time that a process and its children have used so far."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc(5)
-    return own + sum(cpu_seconds(int(child)) for child in children)
+    own_ns = sum(
+        int((task / "schedstat").read_text(encoding="ascii").split()[0])  # proc(5)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    )
+    return own_ns / 1e9 + sum(cpu_seconds(int(child)) for child in children)

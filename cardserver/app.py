@@ -104,7 +104,7 @@ class Worker:
             revocations = tasks.create_task(self._refresh_revocations(centre))
             catalogue = tasks.create_task(self._refresh_catalogue(centre))
             checks = tasks.create_task(self._refresh_checks(centre))
-            _leave_to_itself_what_stays()
+            leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
             log.info("stopping", worker=self._options.index)
@@ -347,7 +347,7 @@ class Worker:
             part.replace(self._options.ready_file)
 
 
-def _leave_to_itself_what_stays() -> None:
+def leave_to_itself_what_stays() -> None:
     """Take what is loaded by now (modules, rules, catalogue) out of the garbage collector's sight.
 
     It lives as long as the process. Looked through while requests wait, it holds all of them up.
