@@ -11,6 +11,7 @@ from sqlalchemy import Connection, MetaData
 from cardserver.catalogue import tables as catalogue_tables
 from cardserver.checks import tables as checks_tables
 from cardserver.claims import tables as claims_tables
+from cardserver.clearing import tables as clearing_tables
 from cardserver.funding import tables as funding_tables
 from cardserver.reconciliation import tables as reconciliation_tables
 from cardserver.registry import tables as registry_tables
@@ -27,6 +28,7 @@ METADATAS: tuple[MetaData, ...] = (
     visits_tables.metadata,
     checks_tables.metadata,
     funding_tables.metadata,
+    clearing_tables.metadata,
     review_tables.metadata,
     reconciliation_tables.metadata,
 )
