@@ -45,6 +45,7 @@ from terminals.card_reader import (
     run_batch,
 )
 from terminals.config import REPLY_GRACE_MS, TerminalConfig
+from terminals.felt import FeltClock, TerminalStage, Untold, no_outbox
 from terminals.link import Connector, Exchange, Link, LinkLost, tls_connector
 from terminals.msgids import MemoryReserve, Msgids
 from terminals.openings import ChallengeWallet, opening_of
@@ -171,9 +172,13 @@ class TerminalClient:
         jitter: Numbers from 0 to 1 that spread back-off pauses.
         lists: Who keeps the lists; without one no list is held.
         on_felt: Told of each request that a cashier waited for.
+        outbox_doubts: How many attempts are in doubt beside the one of a msgid, and for how many
+            milliseconds the oldest: the centre is told.
+        trace: Of the caller whose trace this terminal's requests stand in, a W3C `traceparent`;
+            empty for a trace of its own for each request.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the terminal's parts, each with a default
         self,
         config: TerminalConfig,
         *,
@@ -183,6 +188,8 @@ class TerminalClient:
         jitter: Callable[[], float] = random.random,
         lists: ListKeeper | None = None,
         on_felt: FeltListener | None = None,
+        outbox_doubts: Callable[[str], tuple[int, int]] = no_outbox,
+        trace: str = "",
     ) -> None:
         self.config: Final = config
         self._connector = connector or tls_connector(config)
@@ -206,6 +213,8 @@ class TerminalClient:
         self._lists = lists
         self._felt_ms = 0
         self._on_felt = on_felt
+        self._trace = trace
+        self.untold: Final = Untold(outbox_doubts)
         self._clock_offset_ms = 0
 
     async def __aenter__(self) -> Self:
@@ -375,7 +384,12 @@ class TerminalClient:
             NoAnswerError: As in `request`.
         """
         sending = _Sending(type_, _raw(body), msgid or self.msgid(), card_session)
-        return await self._send(sending, time_left_ms or self.config.limits.request_timeout_ms)
+        felt = FeltClock(asyncio.get_running_loop().time)
+        answer = await self._send(
+            sending, time_left_ms or self.config.limits.request_timeout_ms, felt
+        )
+        self._note_felt(answer, felt)
+        return answer
 
     async def open_card(
         self,
@@ -408,7 +422,9 @@ class TerminalClient:
         begun = clock()
         await self.prepare_card()
         started = clock()
+        felt = FeltClock(clock)
         atr = await reader.connect()
+        felt.end(TerminalStage.POWER_UP)
         connected = clock()
         processor_began = time.thread_time()
         time_limit_ms = self.config.limits.request_timeout_ms
@@ -419,6 +435,7 @@ class TerminalClient:
         while True:
             tries += 1
             body, sent_count = await self._card_open_of(reader, atr, wants_holder=wants_holder)
+            felt.end(TerminalStage.CHIP)
             body = structs.replace(body, wants_medical=wants_medical, pin_action=pin_action)
             if on_first_answers is not None and body.answers and tries == 1:
                 on_first_answers(body.opening, atr, body.answers)
@@ -433,7 +450,7 @@ class TerminalClient:
                 MessageType.CARD_OPEN, encode_body(body), self.msgid(), relaying=relaying
             )
             try:
-                answer = await self._request(sending, time_limit_ms)
+                answer = await self._request(sending, time_limit_ms, felt)
             except NoAnswerError as lost:
                 # Opening a card commits nothing: where the connection broke, begin anew. Not so
                 # where a PIN was asked for: another time takes another try, if it was wrong.
@@ -473,8 +490,11 @@ class TerminalClient:
 
     # --- private ------------------------------------------------------------------------------
 
-    async def _request(self, sending: _Sending, time_limit_ms: int) -> Answer:
+    async def _request(
+        self, sending: _Sending, time_limit_ms: int, felt: FeltClock | None = None
+    ) -> Answer:
         clock = asyncio.get_running_loop().time
+        felt = felt or FeltClock(clock)
         started = clock()
         answer: Answer | None = None
         has_signed_on_again = False
@@ -488,12 +508,14 @@ class TerminalClient:
             is_last = sends > retries_max
             sign_no = self._sign_on.sign_no if self._sign_on else ""
             try:
-                answer = await self._send(sending, max(time_left_ms, 1))
+                answer = await self._send(sending, max(time_left_ms, 1), felt)
             except ClientError as fault:
                 if is_last or not _may_be_repeated(sending, fault):
                     self._tell_felt(sending.type, (clock() - started) * 1000, is_answered=False)
                     raise
+                felt.end(TerminalStage.ROUND_TRIP)
                 await self._pause(sends, time_left_ms)
+                felt.end(TerminalStage.PAUSE)
                 continue
             advice = advice_of(answer.code)
             has_asked_pin = sending.relaying is not None and sending.relaying.has_asked_pin
@@ -504,22 +526,32 @@ class TerminalClient:
                 if not may_sign_on or not await self._sign_on_again(sign_no):
                     break
                 has_signed_on_again = True
+                felt.end(TerminalStage.SIGN_ON)
                 continue
             if answer.code == ResponseCode.SHUTTING_DOWN:
                 self.drop()
             await self._pause(sends, time_left_ms)
+            felt.end(TerminalStage.PAUSE)
         if answer is None:
             self._tell_felt(sending.type, (clock() - started) * 1000, is_answered=False)
             raise NotSentError(f"the centre was not reached within {time_limit_ms} ms")
         took_ms = (clock() - started) * 1000
         self._felt_ms = min(round(took_ms), _UINT32_MAX)
         self._tell_felt(sending.type, took_ms, is_answered=True)
-        return replace(answer, took_ms=took_ms, sends=sends)
+        answer = replace(answer, took_ms=took_ms, sends=sends)
+        self._note_felt(answer, felt)
+        return answer
 
-    async def _send(self, sending: _Sending, time_left_ms: int) -> Answer:
+    def _note_felt(self, answer: Answer, felt: FeltClock) -> None:
+        said = felt.felt(answer.type, answer.msgid, code=answer.code, sends=answer.sends)
+        self.untold.extend((said,))
+
+    async def _send(self, sending: _Sending, time_left_ms: int, felt: FeltClock) -> Answer:
         loop = asyncio.get_running_loop()
         async with self._in_flight:
+            felt.end(TerminalStage.QUEUE)
             await self.connect()
+            felt.end(TerminalStage.CONNECT)
             link = self._link
             if link is None or not link.is_open:
                 raise NotSentError("the connection was lost before sending")
@@ -533,7 +565,8 @@ class TerminalClient:
                     sending.watcher.not_sent()
                 raise NotSentError(str(error)) from error
             deadline = started + (time_left_ms + REPLY_GRACE_MS) / 1000
-            reply = await self._reply_of(link, exchange, sending, deadline)
+            reply = await self._reply_of(link, exchange, sending, deadline, felt)
+            felt.end(TerminalStage.ROUND_TRIP)
         took_ms = (loop.time() - started) * 1000
         self._clock_offset_ms = reply.centre_time_ms - self._now_ms()
         if link is self._link:
@@ -551,7 +584,7 @@ class TerminalClient:
         return Answer(sending.type, sending.msgid, reply, body, took_ms, took_ms, 1)
 
     async def _reply_of(
-        self, link: Link, exchange: Exchange, sending: _Sending, deadline: float
+        self, link: Link, exchange: Exchange, sending: _Sending, deadline: float, felt: FeltClock
     ) -> Reply:
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
@@ -570,7 +603,10 @@ class TerminalClient:
                 if self._link is link:
                     self.drop()
                 raise NoAnswerError(sending.msgid, event.reason, None)
-            link.answer(await relayed(event, sending.relaying))
+            felt.end(TerminalStage.ROUND_TRIP)
+            answers = await relayed(event, sending.relaying)
+            felt.end(TerminalStage.READER)
+            link.answer(answers)
 
     async def _card_open_of(
         self, reader: CardReader, atr: bytes, *, wants_holder: bool
@@ -657,9 +693,10 @@ class TerminalClient:
             list_version=self._lists.list_version if self._lists else 0,
             time_left_ms=min(time_left_ms, _TIME_LEFT_MS_MAX),
             sent_time_ms=self._now_ms(),
-            trace="",
+            trace=self._trace,
             body=sending.body,
             felt_ms=self._felt_ms,
+            felt=self.untold.take(sending.msgid),
         )
 
     def _tell_felt(self, type_: MessageType, took_ms: float, *, is_answered: bool) -> None:

@@ -353,6 +353,20 @@ class Outbox:
             ).fetchall()
         return [_attempt(row) for row in rows]
 
+    def depth(self, but: str = "") -> tuple[int, int]:
+        """Say about how many something must still be done, and when the oldest was written.
+
+        Args:
+            but: Of an attempt that is left out, as it is being sent.
+        """
+        with self._faults():
+            ((count, oldest_ms),) = self._database.execute(
+                "SELECT count(*), coalesce(min(created_ms), 0) FROM attempt"
+                " WHERE state IN ('pending', 'unknown') AND msgid <> ?",
+                (but,),
+            ).fetchall()
+        return int(count), int(oldest_ms)
+
     def latest(self, count: int) -> list[Attempt]:
         """Give the attempts written last, the newest first."""
         with self._faults():

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from protocol.terminal.messages import OpeningBatch
+from protocol.terminal.messages import Felt, OpeningBatch
 from terminals.client import SignOnState
 
 STATE_SIZE_MAX: Final = 1_000_000
@@ -50,10 +50,15 @@ class KeptCard(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        untold: What was felt and the centre has not been told yet.
+    """
 
     sign_on: KeptSignOn | None = None
     card: KeptCard | None = None
+    untold: tuple[Felt, ...] = ()
 
     def __repr__(self) -> str:
         """Show no secret."""

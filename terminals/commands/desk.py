@@ -82,12 +82,18 @@ class Desk:
             self.list_updates = ListUpdates(
                 self.lists, frame_size_max=config.limits.frame_size_max, now_ms=now_ms
             )
-            self.client = TerminalClient(config, msgids=msgids, lists=self.list_updates)
+            self.client = TerminalClient(
+                config,
+                msgids=msgids,
+                lists=self.list_updates,
+                outbox_doubts=self._doubts,
+            )
         except (ConfigError, ListsError):
             self.outbox.close()
             raise
         if self.state.sign_on is not None:
             self.client.resume(sign_on_state(self.state.sign_on))
+        self.client.untold.extend(self.state.untold)
         self.runner = AttemptRunner(self.client, self.outbox, reopen_card=self._reopened_session)
 
     async def __aenter__(self) -> Self:
@@ -108,7 +114,11 @@ class Desk:
         self.outbox.close()
         self.lists.close()
         sign_on = self.client.sign_on_state
-        self.state = replace(self.state, sign_on=kept_sign_on(sign_on) if sign_on else None)
+        self.state = replace(
+            self.state,
+            sign_on=kept_sign_on(sign_on) if sign_on else None,
+            untold=self.client.untold.reports,
+        )
         if self.state != self._state_before:
             save_state(self._state_file, self.state)
 
@@ -219,6 +229,10 @@ class Desk:
             holder=masked_name(body.person.name),
         )
         self.state = replace(self.state, card=card)
+
+    def _doubts(self, but: str) -> tuple[int, int]:
+        count, oldest_ms = self.outbox.depth(but)
+        return count, now_ms() - oldest_ms if count else 0
 
     async def _reopened_session(self) -> bytes | None:
         """Open the card again for an attempt that is to be repeated; None where that fails."""
