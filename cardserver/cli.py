@@ -41,6 +41,7 @@ _NOUNS: Mapping[str, _Noun] = {
     "policy": _Noun("policy:app", {"replay": "replay:replay"}),
     "accumulators": _Noun("accumulators:app"),
     "catalogue": _Noun("catalogue:app"),
+    "funding": _Noun("funding:app"),
     "checks": _Noun("checks:app", {"replay": "checks_replay:replay_checks"}),
 }
 

@@ -19,6 +19,7 @@ class Role(StrEnum):
     ACCEPTANCE = "acceptance"
     CALCULATION = "calculation"
     AUDIT = "audit"
+    FUNDING_OFFICER = "funding_officer"
 
 
 AT_INSTITUTIONS = frozenset({Role.CASHIER, Role.SUPERVISOR})

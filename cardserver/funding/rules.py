@@ -1,0 +1,100 @@
+"""Reading funding rules files, and finding the rules of a month.
+
+Not here: the file's shape (`rules_document.py`), what must hold in it (`rules_check.py`), what
+was activated (`rules_store.py`).
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+
+import msgspec
+
+from cardserver.benefits.mistakes import Mistake, mistake_of
+from cardserver.checks.rule_book import RulesError
+from cardserver.funding.rules_check import mistakes_of
+from cardserver.funding.rules_document import InterestRule, RulesDocument, decode_number
+
+_HASH_SIZE = 12  # hexadecimal digits of it in an identity
+_SHIPPED = "employees.toml"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RulesVersion:
+    """A rules file as loaded; make it with `load_rules`.
+
+    Attributes:
+        document: What the file says.
+        identity: Name, first day and hash of the text: `name@YYYY-MM-DD#hash`.
+        begins: First day, YYYYMMDD.
+    """
+
+    document: RulesDocument
+    identity: str
+    begins: int
+
+
+class FundingRules:
+    """All versions in force, each until the next one begins."""
+
+    def __init__(self, versions: Iterable[RulesVersion]) -> None:
+        self._versions = sorted(versions, key=lambda version: version.begins)
+
+    def of_month(self, month: int) -> RulesVersion | None:
+        """Find what holds in a month, YYYYMM."""
+        begun = [one for one in self._versions if one.begins <= month * 100 + 1]
+        return begun[-1] if begun else None
+
+    def interest_rates(self, year: int) -> list[tuple[int, InterestRule]]:
+        """Return the year's rates, each with the day from which it holds, by day.
+
+        The first one's day is the first of the year or later, where no rule held before.
+        """
+        first, last = year * 10_000 + 101, year * 10_000 + 1231
+        rates: list[tuple[int, InterestRule]] = []
+        for version in self._versions:
+            if version.begins > last:
+                break
+            begins = max(version.begins, first)
+            if rates and rates[-1][0] == begins:
+                rates.pop()
+            if version.document.interest is not None:
+                rates.append((begins, version.document.interest))
+        return rates
+
+
+def load_rules(text: str) -> RulesVersion:
+    """Read a rules file.
+
+    Raises:
+        RulesError: With the path of each mistake.
+    """
+    try:
+        document = msgspec.convert(
+            # Floats stay text: an amount such as 0.1 must not pass through binary fractions.
+            tomllib.loads(text, parse_float=str),
+            RulesDocument,
+            dec_hook=decode_number,
+        )
+    except tomllib.TOMLDecodeError as error:
+        raise RulesError((Mistake("$", f"this is not TOML: {error}"),)) from error
+    except msgspec.ValidationError as error:
+        raise RulesError((mistake_of(str(error)),)) from error
+    mistakes = tuple(mistakes_of(document))
+    if mistakes:
+        raise RulesError(mistakes)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    begins = document.begins
+    return RulesVersion(
+        document=document,
+        identity=f"{document.name}@{begins}#{sha256[:_HASH_SIZE]}",
+        begins=begins.year * 10_000 + begins.month * 100 + begins.day,
+    )
+
+
+def shipped_rules() -> str:
+    """Return the text of the rules file that comes with this software."""
+    folder = resources.files("cardserver.funding").joinpath("rules")
+    return folder.joinpath(_SHIPPED).read_text(encoding="utf-8")
