@@ -30,6 +30,7 @@ from ledger.decisions import (
     Decision,
     GroupView,
     NotTaken,
+    Outcome,
     Part,
     Post,
     Posted,
@@ -39,7 +40,7 @@ from ledger.entries import Draft
 from ledger.ledger_store import GroupTime, RequestKey, StoredRequest
 from ledger.scripts import Script
 from ledger.store_errors import StoreError
-from ledger.writer import GroupWriter
+from ledger.writer import GroupWriter, find_outcome
 
 T = TypeVar("T")
 
@@ -156,7 +157,15 @@ class Refused:
 
 @dataclass(slots=True)
 class ActBook:
-    """What was read for each act of a group, bound to its decision."""
+    """What was read for the acts of a group.
+
+    Attributes:
+        persons: The rows of persons that were locked, by number, as `lock_persons` reads them; who
+            is not in it is not in the registry any more.
+        decide: By act, its decision bound to what it read.
+    """
+
+    persons: dict[int, Row] = field(default_factory=dict)
 
     decide: "dict[RequestKey, Callable[[GroupView[ActBook]], Acted | Refused]]" = field(
         default_factory=dict
@@ -239,6 +248,7 @@ class FundActs:
     def __init__(
         self, database: Database, lock_persons: Statement, *, clock: Clock, timezone: dt.tzinfo
     ) -> None:
+        self._database = database
         self._writer: GroupWriter[_Need, ActBook, _Record] = GroupWriter(
             database,
             _ActParticipant(lock_persons),
@@ -273,18 +283,21 @@ class FundActs:
             outcome = await self._writer.submit(_work_of(act))
         finally:
             await self._leave(act.subject, len(act.persons))
-        if outcome is NotTaken.MSGID_REUSED:
-            raise ActReusedError(f"{act.key.request_key.msgid} was done with other content")
-        if isinstance(outcome, NotTaken):
-            raise StoreError(outcome.value)
-        return ActOutcome(
-            body=outcome.body,
-            is_refused=outcome.code == REFUSED,
-            is_duplicate=outcome.is_duplicate,
-            entry_no=outcome.entry_no,
-            business_date=outcome.business_date,
-            recorded_time_ms=outcome.recorded_time_ms,
+        return _outcome_of(act.key, outcome)
+
+    async def find(self, key: ActKey, content: bytes) -> ActOutcome | None:
+        """Return what became of an act, or None where it was not done yet.
+
+        Raises:
+            ActReusedError: The key was used before for other content.
+        """
+        found = await find_outcome(
+            self._database,
+            key.request_key,
+            message_type=key.type,
+            request_hash=_hash_of(key, content),
         )
+        return None if found is None else _outcome_of(key, found)
 
     async def _enter(self, subject: Hashable, count: int) -> None:
         """Wait until the persons fit into a commit, and no act of this subject is under way."""
@@ -313,16 +326,34 @@ def _work_of(act: Act[T]) -> Work[_Need, ActBook, _Record]:
     def decide(view: ActView) -> Decision[_Record]:
         return _decision(view.book.decide[key](view), view.when)
 
-    content = act.key.type.to_bytes(2, "big") + act.content
     return Work(
         key=key,
         type=act.key.type,
-        request_hash=hashlib.sha256(content).digest(),
+        request_hash=_hash_of(act.key, act.content),
         persons=act.persons,
         original=None,
         needs=(key, read),
         decide=decide,
         deadline_ms=_NEVER_MS,
+    )
+
+
+def _hash_of(key: ActKey, content: bytes) -> bytes:
+    return hashlib.sha256(key.type.to_bytes(2, "big") + content).digest()
+
+
+def _outcome_of(key: ActKey, outcome: Outcome | NotTaken) -> ActOutcome:
+    if outcome is NotTaken.MSGID_REUSED:
+        raise ActReusedError(f"{key.request_key.msgid} was done with other content")
+    if isinstance(outcome, NotTaken):
+        raise StoreError(outcome.value)
+    return ActOutcome(
+        body=outcome.body,
+        is_refused=outcome.code == REFUSED,
+        is_duplicate=outcome.is_duplicate,
+        entry_no=outcome.entry_no,
+        business_date=outcome.business_date,
+        recorded_time_ms=outcome.recorded_time_ms,
     )
 
 
@@ -357,10 +388,11 @@ class _ActParticipant:
         yield from ()
         return ActBook(), set()
 
-    def lock(self, book: ActBook, persons: Sequence[int]) -> Script[None]:  # noqa: ARG002
+    def lock(self, book: ActBook, persons: Sequence[int]) -> Script[None]:
         """Lock the persons' rows in ascending order."""
         if persons:
-            yield self._lock_persons([(person,) for person in persons])
+            for number, *state in (yield self._lock_persons([(person,) for person in persons])):
+                book.persons[number] = tuple(state)
 
     def read(self, book: ActBook, needs: Sequence[_Need]) -> Script[None]:
         """Read what each act wants to."""

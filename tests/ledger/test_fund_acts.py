@@ -101,7 +101,10 @@ async def test_an_act_is_done_once_with_its_owners_rows(database: Database) -> N
         first = await acts.post(allotment(1, 2))
         again = await acts.post(allotment(1, 2))
     async with acts_of(database) as acts:
-        later = await acts.post(allotment(1, 2))
+        act = allotment(1, 2)
+        assert await acts.find(act.key, act.content) == again
+        assert await acts.find(allotment(1, part=2).key, act.content) is None
+        later = await acts.post(act)
         with pytest.raises(ActReusedError):
             await acts.post(allotment(1, 2, fen=101))
     assert not first.is_refused
