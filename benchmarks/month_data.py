@@ -100,10 +100,10 @@ async def make_month(  # noqa: PLR0913 - the sizes of a city, each with a name
         rows.update({table: len(of_table) for table, of_table in tables.items()})
     plans = [
         SlotPlan(
-            slot, slots, period, persons,
-            settlements // slots + (slot <= settlements % slots), institutions, seed,
+            part, slots, period, persons,
+            settlements // slots + (part <= settlements % slots), institutions, seed,
         )
-        for slot in range(1, slots + 1)
+        for part in range(1, slots + 1)
     ]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="month-") as folder:
         made = await _make_slots(database, plans, Path(folder), jobs, settlements, progress)

@@ -52,6 +52,7 @@ from ledger.decisions import Answer, GroupView, Outcome, Work
 from ledger.entries import Draft, EntryKind, Posting, entry_number
 from ledger.group import Group
 from ledger.ledger_store import GroupTime, PostedEntry, Slot, entry_queries
+from ledger.months import slots_of
 from ledger.scripts import Script, run_script
 from protocol.terminal import messages
 from protocol.terminal.bodies import request_hash
@@ -85,7 +86,7 @@ class SlotPlan:
     """What one slot is to post.
 
     Attributes:
-        slot: Its number, from 1; it serves the persons whose number leaves it as remainder.
+        part: Which of them, from 1; it serves the persons whose number leaves it as remainder.
         slots: How many there are.
         period: The month, YYYYMM.
         persons: Of the city, all slots'.
@@ -94,7 +95,7 @@ class SlotPlan:
         seed: Of the whole month.
     """
 
-    slot: int
+    part: int
     slots: int
     period: int
     persons: int
@@ -103,13 +104,18 @@ class SlotPlan:
     seed: int
 
     def terminal_no(self, institution_no: int) -> int:
-        """Return the institution's terminal that this slot's server has."""
-        return (self.slot - 1) * self.institutions + institution_no
+        """Return the institution's terminal that this slot serves."""
+        return (self.part - 1) * self.institutions + institution_no
+
+    @property
+    def slot(self) -> int:
+        """The slot's number, one of the month's."""
+        return slots_of(self.period)[self.part - 1]
 
     @property
     def own_persons(self) -> range:
         """The persons whom this slot serves."""
-        return range(self.slot, self.persons + 1, self.slots)
+        return range(self.part, self.persons + 1, self.slots)
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,7 @@ class SlotMaker:
         self.settlements = 0
         self.undone = 0
         self._totals: dict[Row, list[int]] = {}
-        self._chance = random.Random(f"{plan.seed} {plan.slot}")
+        self._chance = random.Random(f"{plan.seed} {plan.part}")
         self._policy = load_policy(_POLICY.read_text(encoding="utf-8"))
         self._bills = {
             kind: [_make_bill(plan.seed, kind, number) for number in range(BILLS)]

@@ -4,6 +4,7 @@ Scripts and statements only; they decide nothing. Not here: how they are run
 (`database_store.py`), in which order a group runs them (`writer.py`).
 """
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from ledger.accounts import Account
 from ledger.bulk_store import Query, Row, add, insert, plain, put, select, together, update
 from ledger.database_store import Database
 from ledger.entries import Draft, Posting, entry_number
+from ledger.months import slots_of
 from ledger.scripts import Script
 from ledger.sealing import seal
 from ledger.store_errors import StoreError
@@ -134,13 +136,13 @@ _ADVANCE_SLOT = update(
 _FREE_SLOT = plain(
     "find a slot",
     postgresql=(
-        "SELECT slot, sequence, chain_head FROM writer_slot WHERE owner = $1"
-        " OR lease_until_ms < $2 ORDER BY (owner = $1) DESC, slot LIMIT 1"
+        "SELECT slot, sequence, chain_head FROM writer_slot WHERE slot BETWEEN $3 AND $4"
+        " AND (owner = $1 OR lease_until_ms < $2) ORDER BY (owner = $1) DESC, slot LIMIT 1"
         " FOR UPDATE SKIP LOCKED"
     ),
     sqlite=(
-        "SELECT slot, sequence, chain_head FROM writer_slot WHERE owner = ?1"
-        " OR lease_until_ms < ?2 ORDER BY (owner = ?1) DESC, slot LIMIT 1"
+        "SELECT slot, sequence, chain_head FROM writer_slot WHERE slot BETWEEN ?3 AND ?4"
+        " AND (owner = ?1 OR lease_until_ms < ?2) ORDER BY (owner = ?1) DESC, slot LIMIT 1"
     ),
 )
 # For a copy of a database: the writers that held its slots are those of the original.
@@ -151,8 +153,8 @@ FREE_SLOTS = plain(
 )
 _LAST_SLOT = plain(
     "last slot",
-    postgresql="SELECT max(slot) FROM writer_slot",
-    sqlite="SELECT max(slot) FROM writer_slot",
+    postgresql="SELECT max(slot) FROM writer_slot WHERE slot BETWEEN $1 AND $2",
+    sqlite="SELECT max(slot) FROM writer_slot WHERE slot BETWEEN ? AND ?",
 )
 _INSERT_SLOT = insert(
     tables.writer_slot,
@@ -282,20 +284,37 @@ def write_entries(
     return advanced
 
 
-def lease_slot(owner: str, *, now_ms: int, lease_until_ms: int) -> Script[Slot]:
-    """Take the owner's own slot again, one whose lease has ended, or a new one."""
-    free = yield _FREE_SLOT([(owner, now_ms)])
+def lease_slot(
+    owner: str, *, now_ms: int, lease_until_ms: int, month: int | None = None
+) -> Script[Slot]:
+    """Take the owner's own slot again, one whose lease has ended, or a new one.
+
+    Args:
+        owner: Names the writer among all.
+        now_ms: The time.
+        lease_until_ms: Until when it is leased.
+        month: Whose slots, YYYYMM (`months.py`); None: the month by universal time.
+    """
+    slots = slots_of(month or _month_of(now_ms))
+    free = yield _FREE_SLOT([(owner, now_ms, slots.start, slots.stop - 1)])
     if free:
         ((number, sequence, head),) = free
         yield _TAKE_SLOT([(owner, lease_until_ms, number)])
         return Slot(number, owner, sequence, head)
     for _ in range(_NEW_SLOT_ATTEMPTS_MAX):
-        ((last,),) = yield _LAST_SLOT()
-        number = (last or 0) + 1
+        ((last,),) = yield _LAST_SLOT([(slots.start, slots.stop - 1)])
+        number = slots.start if last is None else last + 1
+        if number not in slots:
+            break
         if (yield _INSERT_SLOT([(number, owner, lease_until_ms, 0, _GENESIS)])):
             return Slot(number, owner, 0, _GENESIS)
         # Another writer took this number at the same moment; its row is visible by now.
     raise StoreError("no free slot was found: too many writers start at once")
+
+
+def _month_of(time_ms: int) -> int:
+    at = dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC)
+    return at.year * 100 + at.month
 
 
 def release_slot(slot: Slot) -> Script[None]:

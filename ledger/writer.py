@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from ledger.bulk_store import Row, Statement
-from ledger.calendar import Clock
+from ledger.calendar import Clock, business_date
 from ledger.database_store import Database
 from ledger.decisions import B, N, NotTaken, Outcome, Participant, R, Work
 from ledger.group import Group, GroupResult, repeated
@@ -26,6 +26,7 @@ from ledger.ledger_store import (
     read_requests,
     release_slot,
 )
+from ledger.months import slots_of
 from ledger.scripts import Script
 from ledger.store_errors import (
     CommitUnknownError,
@@ -228,7 +229,7 @@ class GroupWriter(Generic[N, B, R]):
             await self._serve([waiting])
 
     async def _commit(self, group: Sequence[_Waiting[N, B, R]]) -> None:
-        slot = self._slot or await self._lease()
+        slot = await self._slot_of_the_month()
         began_ns = time.perf_counter_ns()
         later = [statement(rows) for statement, rows in self._later.items()]
 
@@ -269,11 +270,25 @@ class GroupWriter(Generic[N, B, R]):
             # They may be lost, as `append_later` says; whoever posts next meets the fault itself.
             return
 
+    async def _slot_of_the_month(self) -> Slot:
+        """Return our slot; in a new month another one, as a month has slots of its own."""
+        slot = self._slot
+        if slot is not None and slot.slot in slots_of(self._month()):
+            return slot
+        await self._release()
+        return await self._lease()
+
+    def _month(self) -> int:
+        return business_date(self._clock.now_ms(), self._timezone) // 100
+
     async def _lease(self) -> Slot:
         """Take a slot, ours again if it is still ours."""
-        now_ms = self._clock.now_ms()
+        now_ms, month = self._clock.now_ms(), self._month()
+        lease_until_ms = now_ms + self._lease_ms
         self._slot = await self._database.transact(
-            lambda: lease_slot(self._owner, now_ms=now_ms, lease_until_ms=now_ms + self._lease_ms)
+            lambda: lease_slot(
+                self._owner, now_ms=now_ms, lease_until_ms=lease_until_ms, month=month
+            )
         )
         return self._slot
 
