@@ -34,7 +34,11 @@ FILES_OF_LIBRARY = {
     "matplotlib": re.compile(r"cardserver/claims/replay_plot\.py"),
     "pkcs11": re.compile(r"cardserver/(cards/pkcs11_keystore|digest_token)\.py"),
     "uvloop": re.compile(r"cardserver/app\.py"),
-    "prometheus_client": re.compile(r"cardserver/observe/metrics\.py"),
+    "prometheus_client": re.compile(r"cardserver/(observe/metrics|console/feed)\.py"),
+    "nicegui": re.compile(r"cardserver/console/.*"),
+    "fastapi": re.compile(r"cardserver/console/server\.py"),
+    "starlette": re.compile(r"cardserver/console/server\.py"),
+    "uvicorn": re.compile(r"cardserver/console/server\.py"),
     "sqlalchemy": re.compile(r"(.*/)?(tables|\w+_store)\.py|cardserver/migrations/.*"),
     "asyncpg": re.compile(r"(.*/)?\w+_store\.py"),
 }

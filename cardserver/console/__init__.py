@@ -1,0 +1,1 @@
+"""The page of those on duty, reviewers and registrars."""

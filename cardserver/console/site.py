@@ -1,0 +1,17 @@
+"""All pages of the console."""
+
+from cardserver.console.desk import ConsoleDesk
+from cardserver.console.pages.centre import centre_page
+from cardserver.console.pages.live import live_page
+from cardserver.console.pages.refusals import refusals_page
+from cardserver.console.pages.registry import registry_page
+from cardserver.console.pages.request import request_page
+from cardserver.console.pages.revocations import revocations_page
+
+_PAGES = (live_page, refusals_page, request_page, centre_page, registry_page, revocations_page)
+
+
+def register_pages(desk: ConsoleDesk) -> None:
+    """Let each page be opened."""
+    for register in _PAGES:
+        register(desk)
