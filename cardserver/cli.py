@@ -24,7 +24,11 @@ class _Noun:
 _NOUNS: Mapping[str, _Noun] = {
     "init": _Noun("init:init"),
     "serve": _Noun("serve:serve"),
+    "console": _Noun("console:console"),
     "enrol-terminal": _Noun("init:enrol_terminal"),
+    "broker": _Noun("broker:app"),
+    "terminals": _Noun("terminals:app"),
+    "stop": _Noun("stop:app"),
     "adjudicate": _Noun("adjudicate:adjudicate"),
     "claim": _Noun("claim:claim"),
     "resolve": _Noun("resolve:resolve"),

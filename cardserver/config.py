@@ -246,6 +246,61 @@ class DigestSection(Section, frozen=True):
     key_label: Annotated[str, Meta(min_length=1, max_length=60)] = "cardserver digest"
 
 
+class Console(Section, frozen=True):
+    """The page of those on duty, reviewers and registrars: `cardserver console`.
+
+    Attributes:
+        host: Address to bind.
+        port: Its port (TLS 1.3); 0 takes a free one.
+        certificate_file: The page's certificate chain, PEM; empty: the listener's.
+        key_file: Its private key, PEM; empty: the listener's.
+        browser_ca_file: Certificates that sign browsers' certificates, PEM; empty asks for none.
+        session_life_ms: How long a sign-on lasts.
+        idle_time_max_ms: How long it lasts without anything being done.
+        sessions_max: Persons signed on at once.
+        watches: Where the workers' `[observe]` pages are, as `http://host:port`; empty: this
+            file's `[observe]`, and the ports above it that answer.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8443
+    certificate_file: str = ""
+    key_file: str = ""
+    browser_ca_file: str = ""
+    session_life_ms: Positive = 28_800_000
+    idle_time_max_ms: Positive = 1_800_000
+    sessions_max: Annotated[int, Meta(ge=1, le=1000)] = 100
+    watches: tuple[Annotated[str, Meta(pattern=r"^https?://[^/]+$")], ...] = ()
+
+
+class MQTT(Section, frozen=True):
+    """The message broker: terminals say their state to it, the centre says news.
+
+    Attributes:
+        host: Its name or address, as its certificate names it; empty for no broker.
+        port: Its port: TLS 1.3, certificates on both sides.
+        ca_file: The authority that signed its certificate, PEM.
+        certificate_file: The centre's own certificate towards it, PEM.
+        key_file: That one's private key, PEM, readable by its owner only.
+        timeout_ms: For connecting, and for its acknowledgements.
+        reconnect_pause_ms_min: Pause after it was lost; doubles each time.
+        reconnect_pause_ms_max: Where the doubling ends.
+        queue_max: States heard and not looked at yet; above, they are dropped.
+        states_max: Terminals of which the last state is held.
+    """
+
+    host: str = ""
+    port: Port = 8883
+    ca_file: str = "authority/authority.crt"
+    certificate_file: str = "broker/centre.crt"
+    key_file: str = "broker/centre.key"
+    timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+    reconnect_pause_ms_min: Annotated[int, Meta(ge=10, le=60_000)] = 200
+    reconnect_pause_ms_max: Annotated[int, Meta(ge=10, le=600_000)] = 5_000
+    queue_max: Annotated[int, Meta(ge=100, le=1_000_000)] = 20_000
+    states_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 50_000
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -257,6 +312,8 @@ class Config(Section, frozen=True):
     readers: Readers = Readers()
     observe: Observe = Observe()
     digest: DigestSection = DigestSection()
+    mqtt: MQTT = MQTT()
+    console: Console = Console()
     exceptions: tuple[CardException, ...] = ()
     directory: str = ""
 
@@ -319,6 +376,11 @@ def load_config(path: Path) -> Config:
     if config.digest.key_file and config.digest.token is not None:
         raise ConfigError(
             f"{path}: digests are signed by a file's key or a token's - at `$.digest`"
+        )
+    if config.mqtt.reconnect_pause_ms_min > config.mqtt.reconnect_pause_ms_max:
+        raise ConfigError(
+            f"{path}: the shortest pause is longer than the longest"
+            " - at `$.mqtt.reconnect_pause_ms_min`"
         )
     unverified = config.cards.unverified
     if (unverified.may == "settle") is not bool(unverified.care):
