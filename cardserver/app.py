@@ -38,12 +38,14 @@ from cardserver.claims.settled_store import Archive
 from cardserver.claims.values import Rules
 from cardserver.config import Config, ConfigError
 from cardserver.dispatch import Dispatcher
+from cardserver.handlers.lists import NewestLists
 from cardserver.key_files import read_secret
 from cardserver.listener import TerminalLink, TerminalListener, terminal_tls_context
 from cardserver.observe.metrics import Metrics
 from cardserver.observe.pages import ObservePages
 from cardserver.registry.registry_store import Registry
 from cardserver.session import TerminalSession
+from cardserver.telemetry.service import TelemetryService
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
 from ledger.store_errors import StoreError
@@ -104,6 +106,7 @@ class Worker:
             revocations = tasks.create_task(self._refresh_revocations(centre))
             catalogue = tasks.create_task(self._refresh_catalogue(centre))
             checks = tasks.create_task(self._refresh_checks(centre))
+            telemetry = tasks.create_task(self._run_telemetry(centre))
             leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
@@ -113,6 +116,7 @@ class Worker:
             revocations.cancel()
             catalogue.cancel()
             checks.cancel()
+            telemetry.cancel()
             await listener.drain()
         log.info("stopped", worker=self._options.index)
 
@@ -162,7 +166,7 @@ class Worker:
         metrics = Metrics()
         metrics.watch_queue(lambda: float(writer.waiting_count))
         self._policy_texts = await registry.policies()
-        return Centre(
+        centre = Centre(
             config=config,
             clock=clock,
             random_bytes=secrets.token_bytes,
@@ -185,6 +189,11 @@ class Worker:
             revocations=revocations,
             anchors=anchors,
         )
+        if config.mqtt.host:
+            centre.telemetry = TelemetryService(
+                config.mqtt, config.path, database, clock, NewestLists(centre)
+            )
+        return centre
 
     async def _attach_readers(
         self, stack: AsyncExitStack, keys: KeyStore, registry: Registry, anchors: TrustAnchors
@@ -337,6 +346,11 @@ class Worker:
             if catalogue is not centre.rules.catalogue:
                 centre.rules = replace(centre.rules, catalogue=catalogue)
                 log.info("catalogue taken up", version=catalogue.version)
+
+    async def _run_telemetry(self, centre: Centre) -> None:
+        """Speak with the message broker, where there is one."""
+        if centre.telemetry is not None:
+            await centre.telemetry.run()
 
     def _say_ready(self, port: int, observe_port: int) -> None:
         log.info("ready", worker=self._options.index, port=port, observe_port=observe_port)

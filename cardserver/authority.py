@@ -133,6 +133,29 @@ def issue_server_certificate(
     return to_pem(certificate), _private_pem(key)
 
 
+def issue_client_certificate(
+    authority: Authority, *, name: str, now: dt.datetime
+) -> tuple[bytes, bytes]:
+    """Make the key and certificate by which a part of the centre calls another server.
+
+    It names no institution: no terminal has such a subject.
+
+    Returns:
+        The certificate and the key, both in PEM.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _issue(
+        authority,
+        public_key=key.public_key(),
+        subject=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
+        usage=ExtendedKeyUsageOID.CLIENT_AUTH,
+        ends=now + SERVER_LIFE,
+        now=now,
+        alternative_name=None,
+    )
+    return to_pem(certificate), _private_pem(key)
+
+
 def issue_terminal_certificate(
     authority: Authority, request_pem: bytes, *, institution: str, terminal: str, now: dt.datetime
 ) -> x509.Certificate:

@@ -25,6 +25,7 @@ from cardserver.observe.stages import StageClock
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Operator
 from cardserver.session import TerminalSession
+from cardserver.telemetry.service import TelemetryService
 from ledger.calendar import Clock, business_date
 from ledger.database_store import Database
 from protocol.terminal.codes import ResponseCode
@@ -50,6 +51,7 @@ class Centre:
     revocations: Revocations
     anchors: TrustAnchors = field(default_factory=TrustAnchors)
     recent: Recent = field(default_factory=Recent)
+    telemetry: TelemetryService | None = None
     is_draining: bool = False
     _proving: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 

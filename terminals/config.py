@@ -135,6 +135,31 @@ class ListSection(Section, frozen=True):
     time_after_ms_max: Annotated[int, Meta(ge=0, le=600_000)] = 2_000
 
 
+class MQTTSection(Section, frozen=True):
+    """The message broker to which a signed-on terminal says its state, and from which it has news.
+
+    TLS 1.3 with the terminal's own certificate; only the fund's authority is trusted.
+
+    Attributes:
+        host: The broker's name or address, as its certificate names it; empty for no broker.
+        port: TCP port.
+        interval_ms: How often the state is said, when nothing changes.
+        timeout_ms: For connecting, and for the broker's acknowledgements.
+        reconnect_pause_ms_min: Pause after the broker was lost; doubles each time.
+        reconnect_pause_ms_max: Where the doubling ends.
+        news_spread_ms: News is followed after a random part of this, so that not all terminals
+            download at once.
+    """
+
+    host: str = ""
+    port: Port = 8883
+    interval_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 30_000
+    timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+    reconnect_pause_ms_min: PositiveMs = 500
+    reconnect_pause_ms_max: PositiveMs = 30_000
+    news_spread_ms: Annotated[int, Meta(ge=0, le=600_000)] = 2_000
+
+
 class ReceiptSection(Section, frozen=True):
     """How receipts look.
 
@@ -157,6 +182,7 @@ class TerminalConfig(Section, frozen=True):
     outbox: OutboxSection = OutboxSection()
     receipt: ReceiptSection = ReceiptSection()
     lists: ListSection = ListSection()
+    mqtt: MQTTSection = MQTTSection()
     state_file: Name = "terminal-state.json"
 
 
@@ -196,6 +222,11 @@ def decode_config(data: bytes, *, directory: Path, source: str) -> TerminalConfi
         raise ConfigError(
             f"{source}: the shortest pause is longer than the longest"
             " - at `$.outbox.resolve_pause_ms_min`"
+        )
+    if config.mqtt.reconnect_pause_ms_min > config.mqtt.reconnect_pause_ms_max:
+        raise ConfigError(
+            f"{source}: the shortest pause is longer than the longest"
+            " - at `$.mqtt.reconnect_pause_ms_min`"
         )
     return _with_absolute_paths(config, directory)
 

@@ -40,10 +40,19 @@ class ListUpdates:
         lists: Where they are kept.
         frame_size_max: The largest frame that this terminal takes, in bytes.
         now_ms: The terminal's wall clock.
+        names: Which lists to keep up to date.
     """
 
-    def __init__(self, lists: Lists, *, frame_size_max: int, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        lists: Lists,
+        *,
+        frame_size_max: int,
+        now_ms: Callable[[], int],
+        names: tuple[ListName, ...] = tuple(ListName),
+    ) -> None:
         self._lists = lists
+        self._names = names
         self._size_max = min(SIZE_MAX, frame_size_max - _ENVELOPE_SIZE)
         self._now_ms = now_ms
         self._news = asyncio.Event()
@@ -77,7 +86,7 @@ class ListUpdates:
 
     def behind(self) -> list[ListName]:
         """Name the lists that are not up to date, the most urgent first."""
-        return [name for name in ListName if self._lists.held(name).is_behind]
+        return [name for name in self._names if self._lists.held(name).is_behind]
 
     # --- in the background ----------------------------------------------------------------------
 
@@ -111,6 +120,7 @@ class ListUpdates:
             self._is_idle.set()
             if not is_done:
                 await asyncio.sleep(PAUSE_S)
+                self._news.set()  # what was heard once is not said again where nothing is asked
 
     async def _try(self, client: Requester) -> bool:
         if client.sign_on_state is None:

@@ -196,6 +196,12 @@ class Lists:
 
     # --- what is heard and taken ----------------------------------------------------------------
 
+    @property
+    def institution_level(self) -> int:
+        """The level of institutions whose parameters are held; -1 without any."""
+        parameters = self.parameters()
+        return -1 if parameters is None else parameters.institution_level
+
     def hear(self, lists: tuple[ListVersion, ...]) -> None:
         """Note which versions are the newest; lists that this program does not know are ignored."""
         known = [(one.name, one.version) for one in lists if one.name in set(ListName)]

@@ -27,6 +27,9 @@ from cardserver.registry import administration_store as administration
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.registry_store import Registry
+from cardserver.telemetry.broker_files import CONFIG_FILE as BROKER_CONFIG_FILE
+from cardserver.telemetry.broker_files import DIRECTORY as BROKER_DIRECTORY
+from cardserver.telemetry.broker_files import BrokerWish, write_broker_files
 from ledger.database_store import Database
 from protocol.card.profiles.social_security_keys import KEY_SIZE, CardKey
 
@@ -37,6 +40,7 @@ MADE_UP_REGION = "110199"
 SQLITE = "sqlite:///"
 CONFIG_FILE = "cardserver.toml"
 AUTHORITY_DIRECTORY = "authority"
+BROKER_PORT = 8883
 CARD_KEYS_DIRECTORY = "card-keys"
 PASSWORDS_FILE = "operators.txt"
 PASSPHRASE_FILE = "card-keys.passphrase"  # noqa: S105 - the name of a file
@@ -112,7 +116,7 @@ def init(  # noqa: PLR0913 - one parameter an option
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         made.mkdir(mode=0o700)
-        config = _write_files(made, wish)
+        config = _write_files(made, wish, directory)
         policies = asyncio.run(_fill_database(config, made))
         made.replace(directory)
     except OSError as error:
@@ -137,8 +141,14 @@ def _check(directory: Path, database: str, region: str) -> None:
         raise ConfigError("the region has six digits, as 110199")
 
 
-def _write_files(directory: Path, wish: Wish) -> Config:
-    """Write keys, certificates and configuration; return the configuration as it reads."""
+def _write_files(directory: Path, wish: Wish, final: Path) -> Config:
+    """Write keys, certificates and configuration; return the configuration as it reads.
+
+    Args:
+        directory: Where to.
+        wish: What was asked for.
+        final: Where the folder will be in the end.
+    """
     now = dt.datetime.now(dt.UTC)
     authority_directory = directory / AUTHORITY_DIRECTORY
     authority_directory.mkdir(mode=0o700)
@@ -146,6 +156,13 @@ def _write_files(directory: Path, wish: Wish) -> Config:
     certificate, key = authority.issue_server_certificate(own, hosts=wish.names, now=now)
     key_files.write_new(directory / "server.crt", certificate, mode=key_files.PUBLIC_MODE)
     key_files.write_new(directory / "server.key", key)
+    write_broker_files(
+        own,
+        directory / BROKER_DIRECTORY,
+        BrokerWish(final, wish.host, BROKER_PORT, wish.names),
+        now=now,
+        renews=False,
+    )
     key_files.write_new(directory / "session.secret", secrets.token_bytes(SESSION_SECRET_SIZE))
     _make_keystore(directory, today=now.date(), has_test_keys=wish.has_test_keys)
     file = directory / CONFIG_FILE
@@ -220,6 +237,10 @@ issuers = ["{wish.region}"]             # initialising organisations accepted, b
 host = "127.0.0.1"
 port = {wish.observe_port}
 log_format = "json"              # or "console"
+
+# [mqtt]                         # terminals' states and news, with the broker that runs by
+# host = "localhost"             # mosquitto -c {BROKER_DIRECTORY}/{BROKER_CONFIG_FILE}
+# port = {BROKER_PORT}
 
 # [readers]
 # names = ["Virtual PCD 00 00"]  # card readers attached to the centre itself
@@ -300,6 +321,7 @@ def _tell(directory: Path, config: Config, policies: list[Policy]) -> None:
         (PASSPHRASE_FILE, "opens them: keep a copy apart from theirs"),
         (f"{TEST_KEYS_DIRECTORY}/", "root keys in the clear, to print made-up cards from"),
         ("session.secret", "signs card sessions"),
+        (f"{BROKER_DIRECTORY}/", "certificates, configuration, access list of a Mosquitto broker"),
         (PASSWORDS_FILE, "the fund's operators, if new: hand the passwords over, delete the file"),
     )
     typer.echo(f"made {directory}")

@@ -1,5 +1,6 @@
 """LIST_DOWNLOAD: what changed in a list since the version that a terminal holds."""
 
+import datetime as dt
 import hashlib
 
 import msgspec
@@ -14,7 +15,9 @@ from cardserver.catalogue.pages_store import (
     revocation_page,
 )
 from cardserver.centre import Answer, Centre, Exchange, day_number
+from cardserver.claims.values import Rules
 from cardserver.registry.values import Institution
+from protocol.telemetry.messages import ListNews, NewestList, NewestParameters
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
 
@@ -24,6 +27,7 @@ MAPPINGS = "mapping"
 PARAMETERS = "parameters"
 
 _ENVELOPE_SIZE = 4_096  # with stage times, challenges and details at their longest
+_LEVELS = range(4)  # of institutions; 0 for pharmacies
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -45,7 +49,7 @@ async def list_download(exchange: Exchange, body: messages.ListDownload) -> Answ
                     centre.database, body, size_max, institution.institution_no
                 )
             case "parameters":
-                page = _parameter_page(body, parameters_of(centre, institution))
+                page = _parameter_page(body, parameters_of(centre, institution.level))
             case _:
                 return _refused("没有这个名单", "there is no list of this name")
     except PositionError:
@@ -61,16 +65,51 @@ async def newest_lists(
         messages.ListVersion(REVOCATIONS, centre.revocations.version),
         messages.ListVersion(CATALOGUE, centre.rules.catalogue.version),
         messages.ListVersion(MAPPINGS, await MAPPING.newest(centre.database)),
-        messages.ListVersion(PARAMETERS, _version_of(parameters_of(centre, institution))),
+        messages.ListVersion(PARAMETERS, _version_of(parameters_of(centre, institution.level))),
     )
 
 
-def parameters_of(centre: Centre, institution: Institution) -> messages.Parameters:
-    """Gather what a terminal of an institution should know."""
+class NewestLists:
+    """Names the newest versions for terminals that only listen; each knows its own level."""
+
+    def __init__(self, centre: Centre) -> None:
+        """Look at this worker's lists."""
+        self._centre = centre
+        self._seen: tuple[Rules, dt.date] | None = None
+        self._parameters: tuple[NewestParameters, ...] = ()
+
+    async def __call__(self, now_ms: int) -> ListNews:
+        """Name them as they are at a moment.
+
+        Raises:
+            StoreError: As the family says.
+        """
+        centre = self._centre
+        mapping = await MAPPING.newest(centre.database)
+        seen = centre.rules, centre.today()
+        if self._seen is None or self._seen[0] is not seen[0] or self._seen[1] != seen[1]:
+            self._seen = seen
+            self._parameters = tuple(
+                NewestParameters(level, _version_of(parameters_of(centre, level)))
+                for level in _LEVELS
+            )
+        return ListNews(
+            time_ms=now_ms,
+            lists=(
+                NewestList(REVOCATIONS, centre.revocations.version),
+                NewestList(CATALOGUE, centre.rules.catalogue.version),
+                NewestList(MAPPINGS, mapping),
+            ),
+            parameters=self._parameters,
+        )
+
+
+def parameters_of(centre: Centre, level: int) -> messages.Parameters:
+    """Gather what a terminal of an institution of a level should know."""
     kinds = centre.rules.policies.kinds()
     config = centre.config
     return messages.Parameters(
-        institution_level=institution.level,
+        institution_level=level,
         card_session_life_ms=config.cards.session_life_ms,
         fresh_card_above_fen=config.cards.fresh_card_above_fen,
         exceptions=tuple(

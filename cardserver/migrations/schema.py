@@ -16,6 +16,7 @@ from cardserver.funding import tables as funding_tables
 from cardserver.reconciliation import tables as reconciliation_tables
 from cardserver.registry import tables as registry_tables
 from cardserver.review import tables as review_tables
+from cardserver.telemetry import tables as telemetry_tables
 from cardserver.visits import tables as visits_tables
 from ledger import tables as ledger_tables
 from ledger.database_store import Database
@@ -31,6 +32,7 @@ METADATAS: tuple[MetaData, ...] = (
     clearing_tables.metadata,
     review_tables.metadata,
     reconciliation_tables.metadata,
+    telemetry_tables.metadata,
 )
 
 
