@@ -122,6 +122,7 @@ _INSERT_ENTRIES = insert(
 _INSERT_POSTINGS = insert(
     tables.posting, ("entry_no", "line", "account", "owner", "amount_fen"), is_sealed=True
 )
+_INSERT_UNDOING = insert(tables.undoing, ("undoes", "entry_no"))
 _ADD_TOTALS = add(
     tables.period_total,
     sums=("debit_fen", "credit_fen", "count"),
@@ -257,8 +258,11 @@ def entry_queries(
         queries.append(_INSERT_ENTRIES(entry_rows))
     if posting_rows:
         queries.append(_INSERT_POSTINGS(posting_rows))
+    undoing = sorted((draft.undoes, number) for number, draft in entries if draft.undoes)
     covered = {query.statement.sealed_table: query.rows for query in (*queries, *sealed)}
     head, checks = seal(slot.chain_head, covered)
+    if undoing:
+        queries.append(_INSERT_UNDOING(undoing))
     if posting_rows:
         queries.append(_ADD_TOTALS(_totals(slot.slot, entries, when)))
     queries += [

@@ -16,6 +16,9 @@ _BITS = SEQUENCE_BITS + 8
 _FIRST_MONTH = 2026 * 12  # January 2026; what is earlier counts as that month
 _INDEX_MAX = (1 << 14) - 1  # 22 bits of slots: until the year 3391
 
+MONTHLY = "monthly"
+"""The key of a table's `info` under which its `ByMonth` stands."""
+
 Span = tuple[int, int]
 """From, and below."""
 

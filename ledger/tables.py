@@ -2,6 +2,9 @@
 
 Amounts are signed fen: debit positive, credit negative. Entry numbers are
 `slot * 2**40 + sequence`, so that writers never share a sequence.
+
+What a table says by `MONTHLY` in its `info` PostgreSQL keeps in a table a month
+(`partitions_store.py`); SQLite keeps it whole.
 """
 
 from sqlalchemy import (
@@ -19,6 +22,7 @@ from sqlalchemy import (
 )
 
 from ledger.accounts import Account
+from ledger.months import BY_MSGID, BY_NUMBER, MONTHLY
 
 metadata = MetaData()
 
@@ -40,6 +44,7 @@ request = Table(
     Column("recorded_time_ms", BigInteger),
     Column("seal_no", BigInteger, nullable=False),  # of the seal that covers it, as entry numbers
     PrimaryKeyConstraint("month", "institution_no", "terminal_no", "msgid"),
+    info={MONTHLY: BY_MSGID},
 )
 Index("request_seal", request.c.seal_no)
 
@@ -56,14 +61,15 @@ entry = Table(
     Column("clearing_type", SmallInteger, nullable=False),  # 11, 21, 41; 0: none
     Column("undoes", BigInteger),
     Column("recorded_time_ms", BigInteger, nullable=False),
+    info={MONTHLY: BY_NUMBER},
 )
-# An entry is undone at most once. Partial: most undo nothing, and need no place in it.
-Index(
-    "entry_undoes",
-    entry.c.undoes,
-    unique=True,
-    postgresql_where=entry.c.undoes.is_not(None),
-    sqlite_where=entry.c.undoes.is_not(None),
+# An entry is undone at most once, in whatever month: an index of PostgreSQL's, which keeps entries
+# by month, is unique in one month only. A row for each entry that undoes another, written with it.
+undoing = Table(
+    "undoing",
+    metadata,
+    Column("undoes", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_no", BigInteger, nullable=False),
 )
 
 posting = Table(
@@ -76,6 +82,7 @@ posting = Table(
     Column("amount_fen", BigInteger, nullable=False),
     PrimaryKeyConstraint("entry_no", "line"),
     CheckConstraint("amount_fen <> 0", name="posting_amount"),
+    info={MONTHLY: BY_NUMBER},
 )
 # A personal account's postings, for its statement and interest. Partial: the others are summed up.
 Index(

@@ -37,6 +37,7 @@ from cardserver.registry import tables as registry
 from cardserver.registry.values import Filing, FilingKind, Insurance, InsuranceState
 from cardserver.visits.visit_book import Noted
 from cardserver.visits.visits_store import Note, read_persons_of, read_visits, visit_queries
+from ledger import tables as ledger_tables
 from ledger.bulk_store import Query, Row, Statement, insert, put, select
 from ledger.database_store import Database
 from ledger.decisions import Answer, Decided, GroupView
@@ -111,7 +112,7 @@ _FIND_FILINGS = select(
     registry.filing, ("kind", "code", "institution_no", "begins", "ends"), ("person_no",)
 )
 _FIND_CLAIMS = select(tables.claim, _READ_CLAIM, ("entry_no",))
-_FIND_UNDOING = select(tables.claim, ("entry_no",), ("undoes",))
+_FIND_UNDOING = select(ledger_tables.undoing, ("entry_no",), ("undoes",))
 _FIND_PRINTS = select(tables.print_ack, ("copy", "is_printed"), ("entry_no",))
 _FIND_ACCUMULATORS = select(
     tables.accumulator, ("insutype", "scheme", *_AMOUNTS), ("person_no", "year")

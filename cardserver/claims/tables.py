@@ -16,6 +16,8 @@ from sqlalchemy import (
     Table,
 )
 
+from ledger.months import BY_NUMBER, MONTHLY
+
 metadata = MetaData()
 
 claim = Table(
@@ -44,12 +46,13 @@ claim = Table(
     Column("exception", String(40), nullable=False),
     Column("list_version", Integer, nullable=False),
     Column("detail", LargeBinary, nullable=False),  # MessagePack: bill, splits, accumulators moved
+    info={MONTHLY: BY_NUMBER},
 )
-# Partial: most claims undo nothing, and need no place in it.
+# Partial: most claims undo nothing, and need no place in it. That a claim is undone but once is held
+# by the ledger's `undoing`, as an index of a month's claims could not.
 Index(
     "claim_undoes",
     claim.c.undoes,
-    unique=True,
     postgresql_where=claim.c.undoes.is_not(None),
     sqlite_where=claim.c.undoes.is_not(None),
 )
