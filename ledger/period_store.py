@@ -88,6 +88,6 @@ def close_period(number: int, *, now_ms: int, also: Sequence[Query] = ()) -> Scr
     last = yield from last_closed_period()
     if last is not None and number <= last:
         return False
-    yield _PUT_PERIOD([(number, 1, now_ms)])
-    yield from also
+    for query in (_PUT_PERIOD([(number, 1, now_ms)]), *also):
+        _ = yield query
     return True

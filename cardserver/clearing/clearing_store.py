@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from cardserver.clearing import tables
 from cardserver.clearing.calculation import Before, Cleared, MonthTotals
 from cardserver.clearing.plan import Clearing, Left, MonthBooks, StoredClearing
-from cardserver.clearing.terms import Terms, load_terms
+from cardserver.clearing.terms import Terms, load_terms, terms_of_month
 from cardserver.clearing.totals_store import Place, recompute
 from cardserver.registry.history_store import audit
 from cardserver.registry.values import Actor
@@ -110,12 +110,12 @@ def begun_months(connection: Connection) -> list[ClearingMonth]:
     rows = connection.execute(
         tables.clearing_month.select().order_by(tables.clearing_month.c.month)
     )
-    return [ClearingMonth(*row) for row in rows]
+    return [ClearingMonth(row[0], bytes(row[1]), *row[2:]) for row in rows]
 
 
-def last_month_before(connection: Connection, month: int) -> int | None:
-    """Return the last month before this one that has something to clear."""
-    found: int | None = connection.execute(
+def uncleared_before(connection: Connection, month: int) -> int | None:
+    """Return the last month before this one that has something to clear, if it isn't cleared."""
+    before: int | None = connection.execute(
         text(
             "SELECT max(period) FROM period_total"
             " WHERE period < :month AND account = 2010 AND institution_no <> 0"
@@ -123,7 +123,30 @@ def last_month_before(connection: Connection, month: int) -> int | None:
         ),
         {"month": month},
     ).scalar()
-    return found
+    ended = {one.month for one in begun_months(connection) if one.ended_time_ms}
+    return None if before in ended else before
+
+
+def read_month_and_terms(
+    connection: Connection, month: int
+) -> tuple[MonthBooks, Terms, ClearingMonth | None]:
+    """Read and recompute a month, and the terms it is cleared by, all of one moment.
+
+    Raises:
+        TermsError: None hold for it.
+    """
+    begun = {one.month: one for one in begun_months(connection)}.get(month)
+    activated = activated_terms(connection)
+    if begun is None:
+        terms = terms_of_month((one.terms for one in activated if one.is_in_force), month)
+    else:
+        terms = terms_of_hash(activated, begun.terms_sha256)
+    return read_books(connection, month), terms, begun
+
+
+def terms_of_hash(activated: Iterable[ActivatedTerms], sha256: bytes) -> Terms:
+    """Return the terms with this hash, which were activated once."""
+    return next(one.terms for one in activated if one.terms.sha256 == sha256)
 
 
 def read_books(connection: Connection, month: int) -> MonthBooks:

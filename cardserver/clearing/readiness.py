@@ -47,11 +47,10 @@ async def what_is_open(
     database: Database, month: int, checks: Mapping[str, Check] = CHECKS
 ) -> tuple[Open, ...]:
     """Ask every check."""
-    return tuple(
-        Open(name, sentence)
-        for name, check in checks.items()
-        for sentence in await check(database, month)
-    )
+    found: list[Open] = []
+    for name, check in checks.items():
+        found += [Open(name, sentence) for sentence in await check(database, month)]
+    return tuple(found)
 
 
 async def be_ready(database: Database, month: int, despite: str) -> tuple[Open, ...]:

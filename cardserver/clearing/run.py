@@ -10,22 +10,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from cardserver.clearing.calculation import clearing_entry
 from cardserver.clearing.clearing_store import (
     ClearingMonth,
-    activated_terms,
     begin_month,
-    begun_months,
     clearing_queries,
     end_month,
-    last_month_before,
-    read_books,
+    read_month_and_terms,
+    uncleared_before,
 )
 from cardserver.clearing.plan import Clearing, MonthBooks, Plan, plan
 from cardserver.clearing.readiness import NotReadyError, be_ready
-from cardserver.clearing.terms import Terms, terms_of_month
+from cardserver.clearing.terms import Terms
 from cardserver.registry.values import Actor
 from ledger.bulk_store import Query
 from ledger.database_store import Database
@@ -109,17 +105,7 @@ async def read_month(database: Database, month: int) -> ReadMonth:
     last_closed = await database.fetch_script(last_closed_period())
     is_closed = last_closed is not None and month <= last_closed
 
-    def read(connection: Connection) -> tuple[MonthBooks, Terms, ClearingMonth | None]:
-        books = read_books(connection, month)
-        begun = {one.month: one for one in begun_months(connection)}.get(month)
-        activated = activated_terms(connection)
-        if begun is None:
-            terms = terms_of_month((one.terms for one in activated if one.is_in_force), month)
-        else:
-            terms = next(o.terms for o in activated if o.terms.sha256 == begun.terms_sha256)
-        return books, terms, begun
-
-    books, terms, begun = await database.report(read)
+    books, terms, begun = await database.report(lambda one: read_month_and_terms(one, month))
     if books.recomputed.differences:
         raise TotalsDisagreeError(
             month, books.recomputed.differences, books.recomputed.differences_count
@@ -176,12 +162,8 @@ async def _be_its_turn(database: Database, month: int) -> None:
             " nothing is posted to it any more"
         )
 
-    def read(connection: Connection) -> tuple[int | None, dict[int, ClearingMonth]]:
-        before = last_month_before(connection, month)
-        return before, {one.month: one for one in begun_months(connection)}
-
-    before, begun = await database.report(read)
-    if before is not None and (before not in begun or not begun[before].ended_time_ms):
+    before = await database.report(lambda connection: uncleared_before(connection, month))
+    if before is not None:
         raise NotReadyError(f"clear {before} first: months are cleared in their order")
 
 
