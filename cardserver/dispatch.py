@@ -21,6 +21,7 @@ from cardserver.handlers.eligibility import eligibility
 from cardserver.handlers.lists import list_download
 from cardserver.handlers.member import member_query
 from cardserver.handlers.money import cancel, preview, print_ack, reverse, settle
+from cardserver.handlers.reconcile import reconcile, reconcile_detail
 from cardserver.handlers.settled import explain, refund
 from cardserver.handlers.sign_on import check_sign_on, echo, fresh_challenges, sign_off, sign_on
 from cardserver.handlers.status import status
@@ -81,6 +82,8 @@ HANDLERS: Mapping[MessageType, Handler] = {
     MessageType.LIST_DOWNLOAD: Handler(list_download),
     MessageType.EXPLAIN: Handler(explain),
     MessageType.REFUND: Handler(refund),
+    MessageType.RECONCILE: Handler(reconcile),
+    MessageType.RECONCILE_DETAIL: Handler(reconcile_detail),
 }
 
 _OF_CARDS = frozenset({MessageType.CARD_OPEN, MessageType.PREVIEW, MessageType.SETTLE})

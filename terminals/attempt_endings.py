@@ -3,6 +3,7 @@
 Not here: what is asked and sent to get there (`attempts.py`).
 """
 
+import datetime as dt
 from collections.abc import Callable
 from typing import assert_never
 
@@ -11,7 +12,7 @@ from msgspec import Raw, Struct
 from protocol.terminal.bodies import NIL, decode_reply_body
 from protocol.terminal.codes import ResponseCode, Retry
 from protocol.terminal.errors import RemoteProtocolError
-from protocol.terminal.messages import MessageType, Reply, StatusFound, StatusState
+from protocol.terminal.messages import MessageType, Reply, Settled, StatusFound, StatusState
 from terminals.answer import advice_of, is_stored
 from terminals.outbox import Attempt, AttemptState, Ending, Outbox
 
@@ -80,8 +81,13 @@ def state_of(type_: MessageType, code: int) -> AttemptState:
     return AttemptState.REFUSED
 
 
-def ending_of(found: StatusFound) -> Ending | None:
-    """Give the ending that STATUS tells of a settlement; None while there is none."""
+def ending_of(found: StatusFound, zone: dt.tzinfo) -> Ending | None:
+    """Give the ending that STATUS tells of a settlement; None while there is none.
+
+    Args:
+        found: STATUS's answer.
+        zone: The fund's: the business date is the local day of the settlement's own time.
+    """
     match found.state:
         case StatusState.NOT_SEEN | StatusState.IN_PROGRESS:
             return None
@@ -98,5 +104,16 @@ def ending_of(found: StatusFound) -> Ending | None:
         code=found.code,
         reply_body=kept_body(found.body),
         setl_id=found.setl_id,
+        business_date=_business_date(found, zone),
         by="status",
     )
+
+
+def _business_date(found: StatusFound, zone: dt.tzinfo) -> dt.date | None:
+    try:
+        body = decode_reply_body(found.type, found.code, found.body)
+    except RemoteProtocolError:
+        return None
+    if not isinstance(body, Settled):
+        return None
+    return dt.datetime.fromtimestamp(body.settled_time_ms / 1000, zone).date()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from msgspec import Raw, Struct
 from msgspec.structs import replace
@@ -114,6 +115,7 @@ class AttemptRunner:
         self._outbox = outbox
         self._config = client.config.outbox
         self._terminal = client.config.terminal.code
+        self._zone = ZoneInfo(client.config.terminal.time_zone)
         self._now_ms = now_ms
         self._jitter = jitter
         self._reopen_card = reopen_card
@@ -381,7 +383,7 @@ class AttemptRunner:
         )
         if not isinstance(answer.body, StatusFound):
             return answer
-        ending = ending_of(answer.body)
+        ending = ending_of(answer.body, self._zone)
         if ending is not None:
             self._outbox.end(attempt.msgid, self._now_ms(), ending)
             return answer

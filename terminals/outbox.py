@@ -60,6 +60,15 @@ _SCHEMA: Final = (
     "CREATE INDEX event_msgid ON event (msgid)",
 )
 
+# What a later version added; made where it is missing, and of no concern to an earlier one.
+_ADDED: Final = (
+    "CREATE INDEX IF NOT EXISTS attempt_day ON attempt (business_date)",
+    """CREATE TABLE IF NOT EXISTS reconciled_day (
+        business_date TEXT PRIMARY KEY,
+        outcome INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
+
 
 class OutboxError(Exception):
     """The outbox cannot be used; nothing may be sent without it."""
@@ -314,6 +323,13 @@ class Outbox:
             _note(database, msgid, now_ms, "print begun", f"{prints} before")
         return prints
 
+    def note_reconciled(self, business_date: str, outcome: int) -> None:
+        """Record that a day is over and nothing of it is open any more."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO reconciled_day VALUES (?, ?)", (business_date, outcome)
+            )
+
     # --- looking ------------------------------------------------------------------------------
 
     def get(self, msgid: str) -> Attempt:
@@ -375,6 +391,30 @@ class Outbox:
             ).fetchall()
         return [_attempt(row) for row in rows]
 
+    def of_day(self, business_date: str, types: Sequence[int]) -> list[Attempt]:
+        """Give what the centre did on a day, and what it did on one that was never heard."""
+        marks = ", ".join("?" * len(types))
+        with self._faults():
+            rows = self._database.execute(
+                f"{_SELECT} WHERE business_date IN (?, '') AND type IN ({marks})"
+                " AND state IN ('settled', 'reversed') ORDER BY msgid",
+                [business_date, *types],
+            ).fetchall()
+        return [_attempt(row) for row in rows]
+
+    def days_to_reconcile(self, types: Sequence[int]) -> list[str]:
+        """Give the days on which the centre did something and that did not agree yet, in order."""
+        marks = ", ".join("?" * len(types))
+        with self._faults():
+            rows = self._database.execute(
+                f"SELECT DISTINCT business_date FROM attempt WHERE type IN ({marks})"  # noqa: S608
+                " AND state IN ('settled', 'reversed') AND business_date <> ''"
+                " AND business_date NOT IN (SELECT business_date FROM reconciled_day)"
+                " ORDER BY business_date",
+                types,
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def events(self, msgid: str) -> list[Event]:
         """Give what happened to an attempt, in order."""
         with self._faults():
@@ -403,6 +443,8 @@ class Outbox:
                     f"{self._file}: made by a version of another layout ({version}),"
                     f" this one knows {SCHEMA_VERSION}"
                 )
+            for statement in _ADDED:
+                database.execute(statement)
 
     def _get(self, msgid: str) -> Attempt:
         row = self._database.execute(f"{_SELECT} WHERE msgid = ?", (msgid,)).fetchone()

@@ -84,6 +84,7 @@ class WorkedOut(Struct, frozen=True):
             lines=self.lines,
             balance_after_fen=self.balance_after_fen,
             settled_time_ms=time_ms,
+            clearing_type=self.claim.draft.clearing_type,
         )
 
 

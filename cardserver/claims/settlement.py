@@ -362,6 +362,7 @@ def post_settled(
                 balance_after_fen=done.balance_after_fen,
                 settled_time_ms=posted.when.recorded_time_ms,
                 warnings=passed.warnings,
+                clearing_type=draft.clearing_type,
             )
         )
 

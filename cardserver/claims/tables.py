@@ -14,6 +14,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    text,
 )
 
 from ledger.months import BY_NUMBER, MONTHLY
@@ -57,6 +58,8 @@ Index(
     sqlite_where=claim.c.undoes.is_not(None),
 )
 Index("claim_person", claim.c.person_no, claim.c.business_date, claim.c.entry_no)
+# A day of one institution, or of all: what is reconciled.
+Index("claim_day", claim.c.business_date, claim.c.institution_no)
 
 accumulator = Table(
     "accumulator",
@@ -102,11 +105,13 @@ print_ack = Table(
     PrimaryKeyConstraint("entry_no", "copy"),
 )
 
-# Append-only: who did what. `subject` is an entry number, card number or the like, as text.
+# Append-only (a trigger refuses all else) and sealed: who did what. `subject` is an entry number,
+# card number or the like, as text. Who adds rows: `audit_store.INSERT_AUDIT`, nobody else.
 audit = Table(
     "audit",
     metadata,
-    Column("audit_no", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("seal_no", BigInteger, nullable=False),
+    Column("line", Integer, nullable=False),
     Column("recorded_time_ms", BigInteger, nullable=False),
     Column("institution_no", Integer, nullable=False),
     Column("terminal_no", Integer, nullable=False),
@@ -114,6 +119,8 @@ audit = Table(
     Column("action", String(32), nullable=False),
     Column("subject", String(64), nullable=False),
     Column("detail", String(400), nullable=False),
+    PrimaryKeyConstraint("seal_no", "line", name="audit_of_seal"),
+    sqlite_with_rowid=False,
 )
 
 # Where one request's time went; written with a later group, so a crash may lose the last few.
@@ -126,6 +133,23 @@ request_stage = Table(
     Column("recorded_time_ms", BigInteger, nullable=False),
     Column("type", SmallInteger, nullable=False),
     Column("code", SmallInteger, nullable=False),
+    Column("stages", LargeBinary, nullable=False),  # MessagePack: [[stage, microseconds], ...]
+    Column("trace", LargeBinary(16), nullable=False, server_default=text("''")),  # its W3C trace id
+    PrimaryKeyConstraint("msgid", "terminal_no", "institution_no", "recorded_time_ms"),
+)
+
+# What a terminal said with a later request that it felt of this one; as `request_stage`.
+request_felt = Table(
+    "request_felt",
+    metadata,
+    Column("institution_no", Integer, nullable=False),
+    Column("terminal_no", Integer, nullable=False),
+    Column("msgid", String(30), nullable=False),
+    Column("recorded_time_ms", BigInteger, nullable=False),
+    Column("type", SmallInteger, nullable=False),
+    Column("code", SmallInteger, nullable=False),
+    Column("took_us", BigInteger, nullable=False),
+    Column("sends", BigInteger, nullable=False),
     Column("stages", LargeBinary, nullable=False),  # MessagePack: [[stage, microseconds], ...]
     PrimaryKeyConstraint("msgid", "terminal_no", "institution_no", "recorded_time_ms"),
 )

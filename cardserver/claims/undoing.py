@@ -138,6 +138,7 @@ def _decide_cancel(
                 balance_after_fen=_balance_after(view, claim),
                 settled_time_ms=posted.when.recorded_time_ms,
                 cancels=str(claim_no),
+                clearing_type=claim.draft.clearing_type,
             )
         )
 

@@ -40,6 +40,8 @@ REQUEST_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.LINES_CANCEL: messages.LinesCancel,
         MessageType.VISIT_QUERY: messages.VisitQuery,
         MessageType.LIST_DOWNLOAD: messages.ListDownload,
+        MessageType.RECONCILE: messages.Reconcile,
+        MessageType.RECONCILE_DETAIL: messages.ReconcileDetail,
     }
 )
 
@@ -69,6 +71,8 @@ REPLY_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.LINES_CANCEL: messages.VisitChanged,
         MessageType.VISIT_QUERY: messages.VisitFound,
         MessageType.LIST_DOWNLOAD: messages.ListPage,
+        MessageType.RECONCILE: messages.Reconciled,
+        MessageType.RECONCILE_DETAIL: messages.ReconcileDetailed,
     }
 )
 

@@ -249,6 +249,13 @@ class ResponseCode(IntEnum):
     REFUND_NOT_POSSIBLE = (
         607, Retry.CORRECT, "无法部分退费，请改用撤销", "what remains can't be decided: use CANCEL",
     )
+    RECONCILE_DAY_NOT_VALID = (
+        610, Retry.CORRECT, "对账日期未到", "the day to reconcile has not begun",
+    )
+    RECONCILIATION_NOT_FOUND = (
+        611, Retry.CORRECT, "对账记录不存在或已被取代",
+        "no such reconciliation here, or a later one took its place",
+    )
 
     SYSTEM_ERROR = 900, Retry.ASK_STATUS, "系统错误，结果未知", "system error, outcome unknown"
     BUSY = 901, Retry.SAME_MSGID, "系统繁忙，请稍后重试", "the centre is busy"
