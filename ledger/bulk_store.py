@@ -9,12 +9,14 @@ Not here: connections and transactions (`database_store.py`).
 # ruff: noqa: S608 - every name in a text is the schema's own, every value is a parameter
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, SmallInteger, String, Table
 from sqlalchemy.types import TypeEngine
+
+from ledger.months import MONTHLY, ByMonth, Span
 
 # A row's columns have the types of the schema, which mypy can't see; whoever reads says them.
 Row = tuple[Any, ...]
@@ -41,6 +43,9 @@ class Statement:
         key_count: For a `select` by key, how many leading columns of a result are its key.
         parts: For statements put `together`, which; the rows of a query are then each part's.
         sealed_table: The table's name, where its group's seal covers the rows; or empty.
+        span_of: For a `select` from a table that PostgreSQL keeps by month: from and below which
+            value a row's month is. PostgreSQL's text has both before the arrays, so that one month
+            is looked at, and it is run once for each month that the rows are of.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Statement:
     key_count: int = 0
     parts: tuple["Statement", ...] = ()
     sealed_table: str = ""
+    span_of: Callable[[Row], Span] | None = None
 
     def __call__(self, rows: Sequence[Row] = ()) -> Query:
         """Return the query of this statement for these rows.
@@ -67,7 +73,8 @@ def select(
 ) -> Statement:
     """Read the rows that have one of the keys; the same key twice is read once.
 
-    A result row holds the key's columns, then `columns`, in no particular order of rows.
+    A result row holds the key's columns, then `columns`, in no particular order of rows. Of a table
+    that is kept by month (`months.py`) only the keys' months are looked at, where a key says one.
 
     Args:
         table: Where from.
@@ -79,6 +86,7 @@ def select(
     name = _quoted(table.name)
     wanted = ", ".join(f"t.{_quoted(column)}" for column in [*by, *columns])
     tail = f" ORDER BY {_each('t.{}', by)} FOR NO KEY UPDATE OF t" if lock else ""
+    span_of, within, first = _by_month(table, by)
     sqlite_many = ""
     if all(isinstance(table.c[column].type, Integer | String) for column in by):
         matches = " AND ".join(
@@ -89,7 +97,7 @@ def select(
         key = table.c[by[0]]
         postgresql = (
             f"SELECT {wanted} FROM {name} t"
-            f" WHERE t.{_quoted(key.name)} = ANY($1::{_type_name(key.type)}[]){tail}"
+            f" WHERE t.{_quoted(key.name)} = ANY(${first}::{_type_name(key.type)}[]){within}{tail}"
         )
     else:
         # OFFSET 0 keeps the inner query whole: for each key one descent of the index, whatever the
@@ -97,8 +105,8 @@ def select(
         assert not lock, "rows are locked by a single column"
         matches = _each_with(" AND ", "t.{0} = k.{0}", by)
         postgresql = (
-            f"SELECT f.* FROM {_unnest('k', [table.c[b] for b in by])} CROSS JOIN LATERAL"
-            f" (SELECT {wanted} FROM {name} t WHERE {matches} OFFSET 0) f"
+            f"SELECT f.* FROM {_unnest('k', [table.c[b] for b in by], first)} CROSS JOIN LATERAL"
+            f" (SELECT {wanted} FROM {name} t WHERE {matches}{within} OFFSET 0) f"
         )
     sqlite = f"SELECT {wanted} FROM {name} t WHERE {_each_with(' AND ', 't.{} = ?', by)}"
     return Statement(
@@ -108,6 +116,7 @@ def select(
         sqlite_many=sqlite_many,
         has_result=True,
         key_count=len(by),
+        span_of=span_of,
     )
 
 
@@ -250,6 +259,16 @@ def _upsert(
     )
 
 
+def _by_month(table: Table, by: Sequence[str]) -> tuple[Callable[[Row], Span] | None, str, int]:
+    """Return how to find a key's month, the condition for it, and the first array's number."""
+    monthly = table.info.get(MONTHLY)
+    if not isinstance(monthly, ByMonth) or monthly.column not in by:
+        return None, "", 1
+    place, span_of = list(by).index(monthly.column), monthly.span_of
+    column = f"t.{_quoted(monthly.column)}"
+    return lambda row: span_of(row[place]), f" AND {column} >= $1 AND {column} < $2", 3
+
+
 def _quoted(name: str) -> str:
     assert '"' not in name
     return f'"{name}"'
@@ -267,15 +286,22 @@ def _marks(names: Sequence[str]) -> str:
     return ", ".join("?" * len(names))
 
 
-def _arrays(columns: Sequence[Column[Any]]) -> str:  # of whatever type each column has
+def _arrays(
+    columns: Sequence[Column[Any]],  # of whatever type each column has
+    first: int = 1,
+) -> str:
     return ", ".join(
-        f"${number}::{_type_name(column.type)}[]" for number, column in enumerate(columns, 1)
+        f"${number}::{_type_name(column.type)}[]" for number, column in enumerate(columns, first)
     )
 
 
-def _unnest(alias: str, columns: Sequence[Column[Any]]) -> str:  # of whatever type each column has
+def _unnest(
+    alias: str,
+    columns: Sequence[Column[Any]],  # of whatever type each column has
+    first: int = 1,
+) -> str:
     names = ", ".join(_quoted(column.name) for column in columns)
-    return f"unnest({_arrays(columns)}) AS {alias}({names})"
+    return f"unnest({_arrays(columns, first)}) AS {alias}({names})"
 
 
 def _type_name(type_: TypeEngine[Any]) -> str:  # of whatever type the column has

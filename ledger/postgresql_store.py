@@ -7,7 +7,7 @@ with one `= ANY`.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from ledger.bulk_store import Query, Row, Statement
+from ledger.months import Span
 from ledger.scripts import Script
 from ledger.store_errors import (
     CommitUnknownError,
@@ -296,6 +297,8 @@ async def _execute(connection: _Asyncpg, query: Query) -> list[Row]:
         return []
     if statement.key_count and len(rows) > 1:
         rows = list(dict.fromkeys(rows))
+    if statement.span_of is not None:
+        return await _execute_by_month(connection, statement, statement.span_of, rows)
     columns = [
         list(column)
         for part_rows in (rows if statement.parts else (rows,))
@@ -303,6 +306,23 @@ async def _execute(connection: _Asyncpg, query: Query) -> list[Row]:
     ]
     found = await _guard(connection.fetch(statement.postgresql, *columns))
     return list(map(tuple, found))
+
+
+async def _execute_by_month(
+    connection: _Asyncpg,
+    statement: Statement,
+    span_of: Callable[[Row], Span],
+    rows: Sequence[Row],
+) -> list[Row]:
+    """Read from one month's part at a time; the rows of a query are hardly ever of two."""
+    by_span: dict[Span, list[Row]] = {}
+    for row in rows:
+        by_span.setdefault(span_of(row), []).append(row)
+    found: list[Row] = []
+    for span, some in by_span.items():
+        columns = map(list, zip(*some, strict=True))
+        found += map(tuple, await _guard(connection.fetch(statement.postgresql, *span, *columns)))
+    return found
 
 
 async def _guard(work: Coroutine[Any, Any, T]) -> T:  # as asyncio types them
