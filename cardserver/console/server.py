@@ -6,8 +6,10 @@ show (`pages/`), and who is who (`access.py`).
 
 import asyncio
 import logging
+import signal
 import ssl
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -139,6 +141,14 @@ class _Server(uvicorn.Server):
     def __init__(self, settings: uvicorn.Config, on_ready: Callable[[int], None]) -> None:
         super().__init__(settings)
         self._on_ready = on_ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at a signal, and end as told, not as if killed by it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
     async def startup(self, sockets: list[Any] | None = None) -> None:  # as uvicorn declares it
         """Listen."""

@@ -169,6 +169,6 @@ def word(key: str, language: Language, *values: object) -> str:
     return text.format(*values) if values else text
 
 
-def keys() -> frozenset[str]:
+def names() -> frozenset[str]:
     """Return the name of every text."""
     return frozenset(_WORDS)
