@@ -23,6 +23,10 @@ Span = tuple[int, int]
 """From, and below."""
 
 
+FIRST_NUMBERS: Span = (0, 1 << _BITS)
+"""The numbers of the first month, and of whatever was posted before months had slots."""
+
+
 def slots_of(month: int) -> range:
     """Return the slots that a month (YYYYMM) has."""
     first = _index(month) * SLOTS_A_MONTH

@@ -15,6 +15,7 @@ from cardserver.checks.values import CheckedLine, CheckedPlace, Occasion
 from cardserver.claims.values import Claim
 from cardserver.registry.values import InstitutionKind
 from ledger.bulk_store import Row, Statement
+from ledger.months import FIRST_NUMBERS, Span, numbers_of
 from ledger.scripts import Script
 
 CLAIMS_MAX = 400
@@ -31,28 +32,47 @@ _CLAIMS = (
     "SELECT t.entry_no, t.undoes, t.business_date, t.care_date, t.insutype, t.med_type,"
     " t.institution_no, t.card_no, t.total_fen, t.fund_pay_fen,"
     " CASE WHEN t.undoes IS NULL THEN t.detail END AS kept"
-    " FROM claim t WHERE t.person_no = {person_no} AND t.business_date >= {first_day}"
+    " FROM claim t WHERE t.person_no = {person_no} AND t.business_date >= {first_day}{within}"
     f" ORDER BY t.business_date DESC, t.entry_no DESC LIMIT {CLAIMS_MAX}"
 )
 _KEY_COUNT = 2
+# By month as PostgreSQL keeps them: those from $1 on, and those of before numbers had months.
+_WITHIN = " AND ({0}entry_no >= $1 OR {0}entry_no < $2)"
+_LATELY = _CLAIMS.format(
+    person_no="k.person_no", first_day="k.first_day", within=_WITHIN.format("t.")
+)
 # OFFSET 0 keeps the inner query whole, so that it is an index's descent for each row.
 _POSTGRESQL = (
     f"SELECT k.person_no, k.first_day, {_COLUMNS}"
-    " FROM unnest($1::bigint[], $2::integer[]) AS k(person_no, first_day)"
-    f" CROSS JOIN LATERAL ({_CLAIMS.format(person_no='k.person_no', first_day='k.first_day')}) c"
+    " FROM unnest($3::bigint[], $4::integer[]) AS k(person_no, first_day)"
+    f" CROSS JOIN LATERAL ({_LATELY}) c"
     " CROSS JOIN LATERAL (SELECT recorded_time_ms FROM entry"
-    " WHERE entry_no = c.entry_no OFFSET 0) e"
+    f" WHERE entry_no = c.entry_no{_WITHIN.format('')} OFFSET 0) e"
 )
 _SQLITE = (
-    f"SELECT ?1, ?2, {_COLUMNS} FROM ({_CLAIMS.format(person_no='?1', first_day='?2')}) c"
+    f"SELECT ?1, ?2, {_COLUMNS}"
+    f" FROM ({_CLAIMS.format(person_no='?1', first_day='?2', within='')}) c"
     " JOIN entry e ON e.entry_no = c.entry_no"
 )
+
+
+def _since(row: Row) -> Span:
+    """Return the first number that a claim of the day may have, and the first of any month.
+
+    A group at midnight may be in a slot of the month before.
+    """
+    month = row[1] // 100
+    earlier = month - 89 if month % 100 == 1 else month - 1
+    return numbers_of(earlier)[0], FIRST_NUMBERS[1]
+
+
 _FIND_HISTORY = Statement(
     "select a person's latest claims",
     postgresql=_POSTGRESQL,
     sqlite=_SQLITE,
     has_result=True,
     key_count=_KEY_COUNT,
+    span_of=_since,
 )
 
 
