@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -32,7 +31,7 @@ from benchmarks.peers import (
     singly_sqlite,
 )
 from benchmarks.report import percentile
-from cardserver.app import leave_to_itself_what_stays
+from cardserver.app import leave_to_itself_what_stays, run_on_loop
 from cardserver.benefits.policy import PolicyBook, load_policy
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.catalogue.values import CatalogueRow
@@ -244,10 +243,8 @@ def places(names: Sequence[str]) -> Iterator[list[Place]]:
         yield found
 
 
-async def compare(
-    place: Place, in_flight: Sequence[int], *, rounds: int, seconds: float
-) -> list[tuple[Run, Run, Run]]:
-    """Measure ours, the bare writer and one transaction each, in turns."""
+async def compare(place: Place, in_flight: Sequence[int], *, rounds: int, seconds: float) -> None:
+    """Measure ours, the bare writer and one transaction each, in turns; print."""
     await migrate(place.url)
     database = Database.open(place.url)
     await database.start()
@@ -278,7 +275,7 @@ async def compare(
                     await run.round(write, kind_numbers, number, seconds)
             results.append(runs)
     await database.close()
-    return results
+    print_results(place.name, in_flight, results)
 
 
 def print_results(name: str, in_flight: Sequence[int], results: Sequence[Sequence[Run]]) -> None:
@@ -312,10 +309,7 @@ def main() -> None:
     names = ["sqlite", "postgresql"] if options.database == "both" else [options.database]
     with places(names) as found:
         for place in found:
-            results = uvloop.run(
-                compare(place, in_flight, rounds=options.rounds, seconds=options.seconds)
-            )
-            print_results(place.name, in_flight, results)
+            run_on_loop(compare(place, in_flight, rounds=options.rounds, seconds=options.seconds))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import resource
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -40,7 +41,12 @@ from cardserver.config import Config, ConfigError
 from cardserver.dispatch import Dispatcher
 from cardserver.handlers.lists import NewestLists
 from cardserver.key_files import read_secret
-from cardserver.listener import TerminalLink, TerminalListener, terminal_tls_context
+from cardserver.listener import (
+    TerminalLink,
+    TerminalListener,
+    listening_sockets,
+    terminal_tls_context,
+)
 from cardserver.observe.metrics import Metrics
 from cardserver.observe.pages import ObservePages
 from cardserver.registry.registry_store import Registry
@@ -59,6 +65,7 @@ _RULES_REFRESH_S = 5.0
 _SWITCH_INTERVAL_S = 0.0005
 _REVOCATIONS_REFRESH_S = 1.0
 _CATALOGUE_REFRESH_S = 2.0
+_GARBAGE_THRESHOLDS = (50_000, 20, 100)
 _OTHER_DESCRIPTORS = 256  # database, pages, readers, log
 
 
@@ -70,11 +77,14 @@ class WorkerOptions:
         index: 0 is the one that readers attached to the centre belong to.
         shares_port: Whether other workers listen at the same port. Then this one has a parent, and
             ends when its standard input does, so that no worker outlives it.
+        listening: Descriptors of sockets that listen, from that parent; it keeps them open when
+            another worker takes this one's place. Without any, this worker binds its own.
         ready_file: Written once terminals can connect: ports and process id, as JSON.
     """
 
     index: int = 0
     shares_port: bool = False
+    listening: tuple[int, ...] = ()
     ready_file: Path | None = None
 
 
@@ -86,6 +96,7 @@ class Worker:
         self._config = config
         self._options = options
         self._stopping = asyncio.Event()
+        self._is_replaced = False
         self._policy_texts: list[str] = []  # of the policies that decide now
 
     async def run(self) -> None:
@@ -93,7 +104,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         if self._options.shares_port:
+            loop.add_signal_handler(signal.SIGUSR1, self._on_replaced)
             loop.add_reader(sys.stdin.fileno(), self._on_parent_gone)
         self._allow_descriptors()
         async with AsyncExitStack() as stack:
@@ -110,7 +123,10 @@ class Worker:
             leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
-            log.info("stopping", worker=self._options.index)
+            log.info("stopping", worker=self._options.index, is_replaced=self._is_replaced)
+            if self._is_replaced:
+                telemetry.cancel()
+                await listener.retire()
             centre.is_draining = True
             rules.cancel()
             revocations.cancel()
@@ -119,6 +135,16 @@ class Worker:
             telemetry.cancel()
             await listener.drain()
         log.info("stopped", worker=self._options.index)
+
+    def _on_hangup(self) -> None:
+        """Say what is to be done; a worker's parent, if it has one, has the same signal."""
+        if not self._options.shares_port:
+            log.warning("an upgrade without stopping needs --workers 2 or more; nothing was done")
+
+    def _on_replaced(self) -> None:
+        """Stop, and hand the terminals over to the workers that go on."""
+        self._is_replaced = True
+        self._stopping.set()
 
     def _on_parent_gone(self) -> None:
         """Stop: standard input, which nobody writes to, has ended."""
@@ -265,14 +291,16 @@ class Worker:
         )
 
     async def _listen(self, listener: TerminalListener) -> None:
-        section = self._config.listener
+        section, options = self._config.listener, self._options
         try:
-            await listener.start(
-                shares_port=self._options.shares_port,
-                logs_traffic=self._config.observe.log_level == "TRAFFIC",
-            )
+            listening = [socket.socket(fileno=number) for number in options.listening]
+            if not listening:
+                listening = await listening_sockets(
+                    section.host, section.port, shares_port=options.shares_port
+                )
         except OSError as error:
             raise ConfigError(f"can't listen at {section.host}:{section.port}: {error}") from error
+        await listener.start(listening, logs_traffic=self._config.observe.log_level == "TRAFFIC")
 
     async def _show_pages(self, centre: Centre, stack: AsyncExitStack) -> ObservePages:
         section = self._config.observe
@@ -283,6 +311,7 @@ class Worker:
             lambda: "draining" if centre.is_draining else "",
             host=section.host,
             port=port,
+            shares_port=self._options.shares_port,
         )
         try:
             return await stack.enter_async_context(pages)
@@ -365,9 +394,12 @@ def leave_to_itself_what_stays() -> None:
     """Take what is loaded by now (modules, rules, catalogue) out of the garbage collector's sight.
 
     It lives as long as the process. Looked through while requests wait, it holds all of them up.
+    A group makes tens of thousands of values that end with it, and hardly ever a circle of them:
+    to look for circles whenever a few hundred were made took a sixth of a settlement's time.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
 def check_workers(config: Config, workers: int) -> None:
