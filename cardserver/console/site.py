@@ -7,8 +7,17 @@ from cardserver.console.pages.refusals import refusals_page
 from cardserver.console.pages.registry import registry_page
 from cardserver.console.pages.request import request_page
 from cardserver.console.pages.revocations import revocations_page
+from cardserver.console.pages.terminals import terminals_page
 
-_PAGES = (live_page, refusals_page, request_page, centre_page, registry_page, revocations_page)
+_PAGES = (
+    live_page,
+    refusals_page,
+    request_page,
+    terminals_page,
+    centre_page,
+    registry_page,
+    revocations_page,
+)
 
 
 def register_pages(desk: ConsoleDesk) -> None:
