@@ -15,13 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cardserver.claims.verify_accumulators import Workbook
-from cardserver.claims.verify_claims import CLAIM, check_group, decode_kept, originals_of
+from cardserver.claims.verify_claims import (
+    CLAIM,
+    SEALED_TABLES,
+    check_group,
+    decode_kept,
+    originals_of,
+)
 from cardserver.claims.verify_claims import ClaimRow as Claim
 from cardserver.claims.verify_store import Books, check_books, read_claims
+from cardserver.funding.verify_funding import check_funding
 from ledger.bulk_store import Row
 from ledger.database_store import Database
 from ledger.digest import Digest
-from ledger.verify_chain import LEDGER_TABLES, Piece, SealedGroup, begin_at, check_piece, cut
+from ledger.verify_chain import Piece, SealedGroup, begin_at, check_piece, cut
 from ledger.verify_findings import BEFORE_ALL, Difference, Findings
 
 _PIECE_SIZE = 10_000
@@ -162,6 +169,7 @@ async def _check(
         differences: list[Difference] = []
         for group in groups:
             differences += check_group(group, kept, originals)
+            differences += check_funding(group)
             for row in group.rows.get(CLAIM.name, ()):
                 claim, detail = Claim(*row), kept[row[0]]
                 if detail is not None:
@@ -172,7 +180,7 @@ async def _check(
         workbook.move(moved)
         return differences
 
-    return await check_piece(database, piece, (*LEDGER_TABLES, CLAIM), inspect, on_progress)
+    return await check_piece(database, piece, SEALED_TABLES, inspect, on_progress)
 
 
 def _check_in_processes(

@@ -46,6 +46,8 @@ class Statement:
         span_of: For a `select` from a table that PostgreSQL keeps by month: from and below which
             value a row's month is. PostgreSQL's text has both before the arrays, so that one month
             is looked at, and it is run once for each month that the rows are of.
+        numbered: For rows that get their seal's number and their line in it put before them by
+            whoever seals them (`chain_store.py`): the statement that takes them then.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Statement:
     parts: tuple["Statement", ...] = ()
     sealed_table: str = ""
     span_of: Callable[[Row], Span] | None = None
+    numbered: "Statement | None" = None
 
     def __call__(self, rows: Sequence[Row] = ()) -> Query:
         """Return the query of this statement for these rows.
@@ -126,12 +129,22 @@ def insert(
     *,
     ignore_existing: bool = False,
     is_sealed: bool = False,
+    is_numbered: bool = False,
 ) -> Statement:
     """Add rows; with `ignore_existing` those whose key exists are left alone.
 
     The result is then the primary keys of the rows that were added. Rows that a group's seal shall
-    cover (`is_sealed`) are never changed, and hold every column in the table's order.
+    cover (`is_sealed`) are never changed, and hold every column in the table's order. Where they
+    are named by their seal (`is_numbered`), the table's first two columns are the seal's number and
+    the row's line in it; the rows of a query are then without these two.
     """
+    if is_numbered:
+        every = [column.name for column in table.columns]
+        assert list(columns) == every[2:]
+        whole = insert(table, every, is_sealed=True)
+        return Statement(
+            f"number {table.name}", postgresql="", sqlite="", has_result=False, numbered=whole
+        )
     assert not is_sealed or list(columns) == [column.name for column in table.columns]
     tail = ""
     if ignore_existing:

@@ -10,6 +10,7 @@ from typing import Protocol, Self, TypeVar
 from sqlalchemy import Connection, make_url
 
 from ledger.bulk_store import Query, Row
+from ledger.chain_store import chained
 from ledger.postgresql_store import PostgreSQLStore
 from ledger.scripts import Script
 from ledger.sqlite_store import SQLiteStore
@@ -117,7 +118,8 @@ class Database:
 
         It is begun again with a new script after a deadlock or a conflict, so the scripts must
         leave nothing behind but their result. It ends, also when the caller is cancelled. On
-        SQLite the script runs in the writing thread.
+        SQLite the script runs in the writing thread. Rows to be numbered (`chain_store.py`) are
+        chained at its end.
 
         Args:
             script_factory: Makes the generator that yields queries and is sent their rows.
@@ -126,7 +128,7 @@ class Database:
             CommitUnknownError: If the connection ended during the commit.
             StoreError: As the family says; then nothing was recorded.
         """
-        return await self._store.transact(script_factory)
+        return await self._store.transact(lambda: chained(script_factory()))
 
     async def execute(self, *queries: Query) -> list[list[Row]]:
         """Run these in one write transaction; return each one's rows."""

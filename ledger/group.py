@@ -15,6 +15,7 @@ from typing import Generic
 
 from ledger.bulk_store import Query, together
 from ledger.calendar import Clock, business_date, open_period
+from ledger.chain_store import numbered
 from ledger.decisions import (
     Answer,
     B,
@@ -219,7 +220,7 @@ class Group(Generic[N, B, R]):
             *request_queries(self._stored, seal_no=seal_no),
         ]
         if self._decided:
-            queries += self.participant.write(view.book, self._decided)
+            queries += numbered(self.participant.write(view.book, self._decided), seal_no)
         sealed = [query for query in queries if query.statement.sealed_table]
         if self._entries or sealed:
             lease_until_ms = view.when.recorded_time_ms + self.lease_ms

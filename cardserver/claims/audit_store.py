@@ -1,8 +1,14 @@
-"""The audit's rows: who did what to what, append-only."""
+"""The audit's rows: who did what to what; append-only, and each covered by a seal.
+
+Every row of the audit goes through `audit_row` and `INSERT_AUDIT`: within a commit group it is sealed
+with the group, in any other transaction chained at its end (`ledger/chain_store.py`). Not here: who
+looks rows up (`audit_search_store.py`), and who verifies them (`cardserver/audit_verification.py`).
+"""
 
 from cardserver.claims import tables
 from ledger.bulk_store import Row, insert
 
+_ACTION_MAX = 32
 _DETAIL_MAX = 400
 _SUBJECT_MAX = 64
 
@@ -10,6 +16,7 @@ INSERT_AUDIT = insert(
     tables.audit,
     ("recorded_time_ms", "institution_no", "terminal_no", "operator_no", "action", "subject",
      "detail"),
+    is_numbered=True,
 )  # fmt: skip
 
 
@@ -23,9 +30,9 @@ def audit_row(
     subject: str,
     detail: str,
 ) -> Row:
-    """One row of `INSERT_AUDIT`; a detail is cut where it is too long."""
+    """One row of `INSERT_AUDIT`; texts are cut where they are too long."""
+    # PostgreSQL's text can't hold NUL, and a reason is whatever a cashier typed.
     return (
-        time_ms, institution_no, terminal_no, operator_no, action, subject[:_SUBJECT_MAX],
-        # PostgreSQL's text can't hold NUL, and a reason is whatever a cashier typed.
-        detail.replace("\0", "")[:_DETAIL_MAX],
+        time_ms, institution_no, terminal_no, operator_no, action[:_ACTION_MAX],
+        subject.replace("\0", "")[:_SUBJECT_MAX], detail.replace("\0", "")[:_DETAIL_MAX],
     )  # fmt: skip

@@ -15,10 +15,11 @@ from cardserver.benefits import values as benefits
 from cardserver.benefits.adjudication import negated
 from cardserver.claims import tables
 from cardserver.claims.accounting import settlement_entry
+from cardserver.funding.verify_funding import FUNDING_TABLES
 from ledger.entries import EntryKind, UnbalancedEntryError
 from ledger.fund_acts import ACT_MIN, DONE
 from ledger.group import TOMBSTONE_TYPE
-from ledger.verify_chain import SealedGroup, SealedTable
+from ledger.verify_chain import LEDGER_TABLES, SealedGroup, SealedTable
 from ledger.verify_findings import Difference, key_of
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType
@@ -30,6 +31,14 @@ CLAIM = SealedTable(
     key=("entry_no",),
     order=("entry_no",),
 )
+AUDIT = SealedTable(
+    str(tables.audit.name),
+    tuple(str(column.name) for column in tables.audit.columns),
+    by="seal_no",
+    key=("seal_no", "line"),
+    order=("seal_no", "line"),
+)
+SEALED_TABLES = (*LEDGER_TABLES, CLAIM, AUDIT, *FUNDING_TABLES)
 KINDS_OF_CLAIMS = frozenset(
     {EntryKind.SETTLEMENT, EntryKind.CANCELLATION, EntryKind.REVERSAL, EntryKind.REFUND}
 )

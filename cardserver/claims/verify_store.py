@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 from cardserver.claims import tables
 from cardserver.claims.accumulators_store import AMOUNTS, KEY
 from cardserver.claims.verify_accumulators import Workbook
-from cardserver.claims.verify_claims import CLAIM, ClaimRow
+from cardserver.claims.verify_claims import CLAIM, SEALED_TABLES, ClaimRow
 from ledger.balances_store import check_snapshots
 from ledger.bulk_store import select as select_by
 from ledger.database_store import Database
@@ -24,7 +24,6 @@ from ledger.verify_books_store import (
     check_undoing,
     read_heads,
 )
-from ledger.verify_chain import LEDGER_TABLES
 from ledger.verify_findings import BEFORE_ALL, Findings
 
 _ROWS_MAX = 5_000
@@ -71,7 +70,7 @@ def check_books(
     findings.take(check_heads(connection, heads))
     for digest in sorted(digests, key=lambda one: (one.day, one.made_time_ms)):
         findings.take(check_digest(connection, digest))
-    findings.take(check_outside(connection, heads, (*LEDGER_TABLES, CLAIM)))
+    findings.take(check_outside(connection, heads, SEALED_TABLES))
     findings.take(check_undoing(connection))
     findings.take(check_balances(connection))
     first = from_period or BEFORE_ALL

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
 
+from cardserver.claims.audit_store import INSERT_AUDIT
 from cardserver.registry import tables
-from cardserver.registry.history_store import ADD_AUDIT, audit, audit_row, changed
+from cardserver.registry.history_store import audit, audit_row, changed
 from cardserver.registry.revocation_store import (
     Revocation,
     card_subject,
@@ -361,7 +362,7 @@ async def activate_policies(
             rows.append((name, begins, sha256, text, actor.now_ms))
             audits.append(audit_row(actor, "policy activated", f"{name}@{begins}", sha256.hex()))
         yield _PUT_POLICY(rows)
-        yield ADD_AUDIT(audits)
+        yield INSERT_AUDIT(audits)
 
     await database.transact(script)
 
@@ -377,6 +378,6 @@ async def record_custody(
         rows.append((*row[:3], custodian.operator_no, *row[4:]))
 
     def script() -> Script[None]:
-        yield ADD_AUDIT(rows)
+        yield INSERT_AUDIT(rows)
 
     await database.transact(script)

@@ -7,35 +7,30 @@ from collections.abc import Mapping
 
 from msgspec import json
 
-from cardserver.claims import tables as claims_tables
+from cardserver.claims import audit_store
 from cardserver.registry import tables
 from cardserver.registry.values import Actor
 from ledger.bulk_store import Query, Row, insert
 
-SUBJECT_SIZE_MAX = 64
-DETAIL_SIZE_MAX = 400
-
-ADD_AUDIT = insert(
-    claims_tables.audit,
-    (
-        "recorded_time_ms", "institution_no", "terminal_no", "operator_no", "action", "subject",
-        "detail",
-    ),
-)  # fmt: skip
+_ACTOR_SIZE_MAX = 64
 
 
 def audit(actor: Actor, action: str, subject: str, detail: str) -> Query:
     """Note in the audit what someone at the centre did."""
-    return ADD_AUDIT([audit_row(actor, action, subject, detail)])
+    return audit_store.INSERT_AUDIT([audit_row(actor, action, subject, detail)])
 
 
 def audit_row(actor: Actor, action: str, subject: str, detail: str) -> Row:
     """Say who did what; no terminal or institution acted, but someone at the centre."""
-    text = f"by {actor.name}" + (f": {detail}" if detail else "")
-    return (
-        actor.now_ms, 0, 0, actor.operator_no, action, subject[:SUBJECT_SIZE_MAX],
-        text[:DETAIL_SIZE_MAX],
-    )  # fmt: skip
+    return audit_store.audit_row(
+        time_ms=actor.now_ms,
+        institution_no=0,
+        terminal_no=0,
+        operator_no=actor.operator_no,
+        action=action,
+        subject=subject,
+        detail=f"by {actor.name}" + (f": {detail}" if detail else ""),
+    )
 
 
 ADD_CHANGES = insert(
@@ -67,7 +62,7 @@ def change_row(
         before = {name: value for name, value in before.items() if name not in same}
         after = {name: value for name, value in after.items() if name not in same}
     return (
-        actor.now_ms, actor.operator_no, actor.name[:SUBJECT_SIZE_MAX], subject,
+        actor.now_ms, actor.operator_no, actor.name[:_ACTOR_SIZE_MAX], subject,
         "/".join(map(str, key)), person_no, _compact(before), _compact(after), batch_no,
     )  # fmt: skip
 

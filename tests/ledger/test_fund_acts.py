@@ -88,7 +88,7 @@ def acts_of(database: Database) -> FundActs:
 
 
 async def rows_of_audit(database: Database) -> list[str]:
-    sql = "SELECT detail FROM audit ORDER BY audit_no"
+    sql = "SELECT detail FROM audit ORDER BY recorded_time_ms, seal_no, line"
     return [row[0] for row in await database.fetch(plain("audit", postgresql=sql, sqlite=sql)())]
 
 

@@ -33,7 +33,7 @@ PASSWORD = "made up for a test"
 COMPONENTS = (bytes(range(100, 116)), bytes(range(7, 39, 2)))
 AUDIT = (
     "SELECT operator_no, action, subject, detail FROM audit WHERE action LIKE 'key %'"
-    " ORDER BY audit_no"
+    " ORDER BY recorded_time_ms, seal_no, line"
 )
 
 

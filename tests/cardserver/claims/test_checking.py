@@ -37,7 +37,7 @@ BEIJING_AND_TIANJIN = {
     HOSPITAL: Position(39_904_200, 116_407_400),
     COMMUNITY: Position(39_084_200, 117_200_900),
 }
-_AUDIT_TEXT = "SELECT action, subject, detail FROM audit ORDER BY audit_no"
+_AUDIT_TEXT = "SELECT action, subject, detail FROM audit ORDER BY recorded_time_ms, seal_no, line"
 AUDIT = plain("read the audit", postgresql=_AUDIT_TEXT, sqlite=_AUDIT_TEXT)
 DETAIL = select(tables.claim, ("detail",), by=("entry_no",))
 HEAD = """

@@ -272,7 +272,7 @@ async def forget_facts(counter: Counter, number: int) -> None:
 async def test_a_refund_is_audited_and_numbered_like_any(counter: Counter) -> None:
     settled = await counter.settle(bill(("A1", 300), ("A1", 200)))
     await refund(counter, str(settled.entry_no), [(1, ONE_E4)])
-    read = "SELECT action, subject, detail FROM audit ORDER BY audit_no"
+    read = "SELECT action, subject, detail FROM audit ORDER BY recorded_time_ms, seal_no, line"
     rows = await counter.database.fetch(plain("audit", postgresql=read, sqlite=read)())
     number = settled.entry_no or 0
     assert rows[-2:] == [

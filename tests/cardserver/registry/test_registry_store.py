@@ -41,7 +41,7 @@ def rows(directory: Path, name: str) -> list[dict[str, str]]:
 
 
 async def audit(database: Database) -> list[tuple[object, ...]]:
-    text = "SELECT action, subject, detail FROM audit ORDER BY audit_no"
+    text = "SELECT action, subject, detail FROM audit ORDER BY recorded_time_ms, seal_no, line"
     return await database.fetch(plain(text, postgresql=text, sqlite=text)())
 
 
