@@ -5,7 +5,7 @@ sums; what comes back is as many rows as there are institutions. Not here: what 
 (`calculation.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from cardserver.clearing.calculation import MonthTotals
 from ledger.accounts import Account
 from ledger.entries import SEQUENCE_BITS, EntryKind
+from ledger.period_store import numbers_of_period
 from ledger.verify_findings import NAMED_MAX, Difference, key_of
 
 _PAYABLE = int(Account.INSTITUTION_PAYABLE)
@@ -96,7 +97,8 @@ def recompute(connection: Connection, month: int) -> Recomputed:
     """Sum up every posting of a month, and compare with the sums that were kept."""
     found = Recomputed()
     sums: dict[Place, dict[int, Sum]] = {}
-    for part, *row in connection.execute(text(_RECOMPUTE), {"month": month}):
+    numbers = numbers_of_period(connection, month)
+    for part, *row in connection.execute(text(_recompute_text(numbers)), {"month": month}):
         if part == 0:
             found.differences.append(_difference(month, row))
             found.differences_count = row[-1]
@@ -110,7 +112,7 @@ def recompute(connection: Connection, month: int) -> Recomputed:
         elif kind == EntryKind.SETTLEMENT or kind in _UNDOING:
             of_place = found.funds_fen.setdefault(place, {})
             of_place[fund] = of_place.get(fund, 0) + debit_fen - credit_fen
-    earlier = _earlier(connection, month)
+    earlier = _earlier(connection, month, numbers)
     found.totals = {
         place: _totals(of_place, earlier.get(place, 0))
         for place, of_place in sums.items()
@@ -142,7 +144,9 @@ def _totals(sums: Mapping[int, Sum], earlier_fen: int) -> MonthTotals:
     )
 
 
-def _earlier(connection: Connection, month: int) -> dict[Place, int]:
+def _earlier(
+    connection: Connection, month: int, numbers: Sequence[tuple[int, int]]
+) -> dict[Place, int]:
     """Return what the month took back of settlements of earlier months."""
     rows = connection.execute(
         text(
@@ -150,7 +154,7 @@ def _earlier(connection: Connection, month: int) -> dict[Place, int]:
             SELECT u.institution_no, u.clearing_type, CAST(-sum(p.amount_fen) AS BIGINT)
             FROM entry u JOIN entry o ON o.entry_no = u.undoes
             JOIN posting p ON p.entry_no = u.entry_no AND p.account = {_PAYABLE}
-            WHERE u.period = :month AND u.undoes IS NOT NULL AND o.period < :month
+            WHERE {_among("u", numbers)} AND u.period = :month AND u.undoes IS NOT NULL AND o.period < :month
             AND u.kind IN ({", ".join(str(int(kind)) for kind in _UNDOING)})
             GROUP BY u.institution_no, u.clearing_type
             """  # noqa: S608 - numbers of our own
@@ -172,7 +176,13 @@ def _difference(month: int, row: list[int]) -> Difference:
     )
 
 
-def _recompute_text() -> str:
+def _among(table: str, numbers: Sequence[tuple[int, int]]) -> str:
+    """Say of a table that its entry number is in one of the ranges."""
+    ranges = [f"{table}.entry_no BETWEEN {first} AND {last}" for first, last in numbers]
+    return f"({' OR '.join(ranges)})" if ranges else "1 = 0"
+
+
+def _recompute_text(numbers: Sequence[tuple[int, int]]) -> str:
     keys = ", ".join(_KEYS)
     differ = " OR ".join(f"sum(k{index}) <> sum(r{index})" for index in range(3))
     sums = ", ".join(
@@ -191,7 +201,7 @@ def _recompute_text() -> str:
                    sum(CASE WHEN p.amount_fen < 0 THEN -p.amount_fen ELSE 0 END) AS credit_fen,
                    count(*) AS count
             FROM entry e JOIN posting p ON p.entry_no = e.entry_no
-            WHERE e.period = :month
+            WHERE {_among("e", numbers)} AND {_among("p", numbers)} AND e.period = :month
             GROUP BY 1, 2, 3, 4, 5, 6, 7
         )
         SELECT * FROM (
@@ -217,5 +227,3 @@ def _recompute_text() -> str:
         GROUP BY account, institution_no, clearing_type, kind, fund
         """  # noqa: S608 - numbers of our own
 
-
-_RECOMPUTE = _recompute_text()

@@ -1,4 +1,4 @@
-"""Payment runs: every fen once, signed before it leaves, confirmed or returned by the bank's file."""
+"""Payment runs: every fen once, signed before it leaves, confirmed or returned by file."""
 
 from dataclasses import replace
 
