@@ -151,6 +151,8 @@ def _allotment(path: str, rule: AllotmentRule) -> Iterator[Mistake]:
 
 
 def _interest(path: str, rule: InterestRule) -> Iterator[Mistake]:
+    if _INSUTYPE.fullmatch(rule.insutype) is None:
+        yield Mistake(f"{path}.insutype", f"{rule.insutype!r} is not three digits, as 310")
     yield from _share(f"{path}.rate", rule.rate)
     if rule.year_days not in _YEAR_DAYS:
         yield Mistake(f"{path}.year_days", "a year counts 360 or 365 days")

@@ -38,7 +38,8 @@ class Persons(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """For whom a rule is; what is left out is no condition.
 
     Attributes:
-        insutype: The insurance that must be in force on the month's first day.
+        insutype: The insurance: for an allotment in force on the month's first day, for a
+            contribution on any day of the month.
         person_types: Any of these: 11 active, 12 retired, ...
         age_from: This age or older on the month's first day.
         age_below: Younger than this.
@@ -128,6 +129,7 @@ class InterestRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """A yearly rate; within a year a later version's rate holds from its first day on.
 
     Attributes:
+        insutype: From whose interest it is paid: 310 employees.
         rate: A year's.
         balance: `daily`: of what the account held at each day's end. `opening`: of what it held
             when the year began.
@@ -137,6 +139,7 @@ class InterestRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         source_en: The same in English.
     """
 
+    insutype: str
     rate: Ratio
     balance: BalanceOf = "daily"
     year_days: int = 360
