@@ -6,6 +6,7 @@ from cardserver.console.pages.live import live_page
 from cardserver.console.pages.refusals import refusals_page
 from cardserver.console.pages.registry import registry_page
 from cardserver.console.pages.request import request_page
+from cardserver.console.pages.review import review_page
 from cardserver.console.pages.revocations import revocations_page
 from cardserver.console.pages.terminals import terminals_page
 
@@ -16,6 +17,7 @@ _PAGES = (
     terminals_page,
     centre_page,
     registry_page,
+    review_page,
     revocations_page,
 )
 

@@ -9,6 +9,7 @@ from cardserver.claims.inquiry_store import ClaimFound, RequestFound, Timed, inq
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
 from cardserver.console.frame import frame, milliseconds
+from cardserver.console.money import yuan
 from cardserver.console.pages.refusals import known_code
 from cardserver.console.window import type_name
 from cardserver.console.words import word
@@ -19,7 +20,6 @@ from protocol.terminal.errors import RemoteProtocolError
 
 _LATEST = 30
 _MSGID_SIZE = 30
-_FEN = 100
 
 
 def request_page(desk: ConsoleDesk) -> None:
@@ -166,18 +166,18 @@ def _claim(language: Language, claim: ClaimFound) -> None:
         + (f" · ↶ {claim.undone_by}" if claim.undone_by else "")
     )
     ui.label(
-        f"{word('total', language)} {_yuan(split.total_fen)}"
-        f" · {word('claim.fund', language)} {_yuan(split.fund_pay_fen)}"
-        f" · {word('claim.account', language)} {_yuan(split.account_pay_fen)}"
-        f" · {word('claim.cash', language)} {_yuan(split.cash_fen)}"
+        f"{word('total', language)} {yuan(split.total_fen)}"
+        f" · {word('claim.fund', language)} {yuan(split.fund_pay_fen)}"
+        f" · {word('claim.account', language)} {yuan(split.account_pay_fen)}"
+        f" · {word('claim.cash', language)} {yuan(split.cash_fen)}"
     )
     is_zh = language is Language.ZH
     rows = [
         {
             "key": index,
             "account": f"{posting.account} {posting.name_zh if is_zh else posting.name_en}",
-            "debit": _yuan(posting.amount_fen) if posting.amount_fen > 0 else "",
-            "credit": _yuan(-posting.amount_fen) if posting.amount_fen < 0 else "",
+            "debit": yuan(posting.amount_fen) if posting.amount_fen > 0 else "",
+            "credit": yuan(-posting.amount_fen) if posting.amount_fen < 0 else "",
         }
         for index, posting in enumerate(claim.postings)
     ]
@@ -189,9 +189,3 @@ def _claim(language: Language, claim: ClaimFound) -> None:
         for name in ("account", "debit", "credit")
     ]  # fmt: skip
     ui.table(columns=columns, rows=rows, row_key="key").props("dense data-table=postings")
-
-
-def _yuan(fen: int) -> str:
-    """Write an amount in yuan."""
-    sign, fen = ("-", -fen) if fen < 0 else ("", fen)
-    return f"{sign}{fen // _FEN:,}.{fen % _FEN:02}"
