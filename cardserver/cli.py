@@ -24,6 +24,7 @@ class _Noun:
 _NOUNS: Mapping[str, _Noun] = {
     "init": _Noun("init:init"),
     "serve": _Noun("serve:serve"),
+    "upgrade": _Noun("upgrade:upgrade"),
     "console": _Noun("console:console"),
     "enrol-terminal": _Noun("init:enrol_terminal"),
     "broker": _Noun("broker:app"),
@@ -35,6 +36,7 @@ _NOUNS: Mapping[str, _Noun] = {
     "trial-balance": _Noun("ledger:trial_balance"),
     "verify-ledger": _Noun("verify:verify_ledger"),
     "digest": _Noun("digest:app"),
+    "reconciliation": _Noun("reconciliation:app"),
     "balances": _Noun("balances:app"),
     "backup": _Noun("backup:backup"),
     "restore": _Noun("backup:restore"),
@@ -46,6 +48,12 @@ _NOUNS: Mapping[str, _Noun] = {
     "accumulators": _Noun("accumulators:app"),
     "catalogue": _Noun("catalogue:app"),
     "funding": _Noun("funding:app"),
+    "contributions": _Noun("contributions:app"),
+    "allotment": _Noun("allotment:app"),
+    "interest": _Noun("interest:app"),
+    "account": _Noun("account:app"),
+    "review": _Noun("review:app"),
+    "workload": _Noun("workload:workload"),
     "checks": _Noun("checks:app", {"replay": "checks_replay:replay_checks"}),
 }
 

@@ -16,9 +16,12 @@ from cardserver.checks.rule_book import RulesError
 from cardserver.config import ConfigError
 from cardserver.digest_keys import DigestKeyError
 from cardserver.key_files import KeyFileError
+from cardserver.reconciliation.day_file import DayFileError
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.import_files import ImportFileError
 from cardserver.registry.passwords import PasswordError
+from cardserver.review.months_store import ReviewError
+from cardserver.review.rule_file import ReviewRulesError
 from ledger.digest import DigestError
 from ledger.store_errors import StoreError
 from protocol.card.errors import AlgorithmUnsupportedError
@@ -34,6 +37,7 @@ _EXPECTED = (
     AuthorityError,
     BackupError,
     ConfigError,
+    DayFileError,
     DigestError,
     DigestKeyError,
     ImportFileError,
@@ -43,6 +47,8 @@ _EXPECTED = (
     PolicyError,
     ReaderError,
     RemoteProtocolError,
+    ReviewError,
+    ReviewRulesError,
     RulesError,
     StoreError,
     TrustAnchorError,

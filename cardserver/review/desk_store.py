@@ -30,6 +30,7 @@ from cardserver.review.months_store import find_month
 from cardserver.review.rule_file import ReviewRules
 from cardserver.review.rules_store import review_rules_named
 from cardserver.review.values import (
+    ROLE_AT,
     Case,
     Change,
     Finding,
@@ -75,6 +76,17 @@ _FOLLOWING = plain(
     "cases of which something follows",
     postgresql=_FOLLOWING_TEXT.format(after="$1::bigint", day="$2::integer"),
     sqlite=_FOLLOWING_TEXT.format(after="?1", day="?2"),
+)
+_WAITING_MAX = 20
+_WAITING_TEXT = (
+    "SELECT case_no FROM review_case WHERE month = {p1} AND state = {p2}"
+    " AND (holder_no = 0 OR held_until_ms <= {p3}) AND case_no > {p4} ORDER BY case_no LIMIT {p5}"
+)
+_PLACES = tuple(f"p{number}" for number in range(1, 6))
+_WAITING = plain(
+    "cases that wait",
+    postgresql=_WAITING_TEXT.format(**{place: f"${place[1:]}::bigint" for place in _PLACES}),
+    sqlite=_WAITING_TEXT.format(**{place: f"?{place[1:]}" for place in _PLACES}),
 )
 _PUT_CONFLICT = put(
     tables.review_conflict,
@@ -142,6 +154,19 @@ class ReviewDesk:
         return await self._hold(case_no, lambda case, around, terms, now_ms: procedure.take(
             case, around, who, terms, now_ms=now_ms
         ))  # fmt: skip
+
+    async def take_next(self, month: int, who: Reviewer) -> Case | Refusal:
+        """Take the first case that waits for someone of this role and that this person may take."""
+        refusal = Refusal.NOT_NOW
+        after = 0
+        while waiting := await self._waiting(month, who, after=after):
+            for case_no in waiting:
+                taken = await self.take(case_no, who)
+                if isinstance(taken, Case):
+                    return taken
+                refusal = taken
+            after = waiting[-1]
+        return refusal
 
     async def give_back(self, case_no: int, who: Reviewer) -> Case | Refusal:
         """Let someone else take the case."""
@@ -327,6 +352,10 @@ class ReviewDesk:
                 return count
             after = rows[-1][0]
 
+    async def find(self, case_no: int) -> Case | None:
+        """Read how a case stands."""
+        return (await self._database.fetch_script(read_cases([case_no]))).get(case_no)
+
     async def terms_of(self, month: int) -> Terms:
         """Return what the rules of a month say of the procedure."""
         return (await self.rules_of(month)).terms
@@ -342,15 +371,21 @@ class ReviewDesk:
 
     # --- beneath --------------------------------------------------------------------------------
 
-    async def _find(self, case_no: int) -> Case | None:
-        return (await self._database.fetch_script(read_cases([case_no]))).get(case_no)
+    async def _waiting(self, month: int, who: Reviewer, *, after: int) -> list[int]:
+        """Name the next cases that wait for this role and that nobody has taken."""
+        states = [int(state) for state, role in ROLE_AT.items() if role == who.role]
+        found: list[int] = []
+        for state in states:
+            row = (month, state, self._clock.now_ms(), after, _WAITING_MAX)
+            found += [number for (number,) in await self._database.fetch(_WAITING([row]))]
+        return sorted(found)[:_WAITING_MAX]
 
     async def _hold(
         self,
         case_no: int,
         decide: Callable[[Case, Surroundings, Terms, int], Case | Refusal],
     ) -> Case | Refusal:
-        found = await self._find(case_no)
+        found = await self.find(case_no)
         if found is None:
             return Refusal.CASE_UNKNOWN
         terms = await self.terms_of(found.month)
@@ -375,7 +410,7 @@ class ReviewDesk:
     ) -> Case | Refusal:
         if isinstance(content, tuple) and isinstance(content[1], str):
             assert len(content[1]) <= NOTE_SIZE_MAX
-        found = await self._find(case_no)
+        found = await self.find(case_no)
         if found is None:
             return Refusal.CASE_UNKNOWN
         refusal = await self._act(found, who, content, decide)
@@ -383,13 +418,13 @@ class ReviewDesk:
             await self._followed(case_no)
         if refusal is not None:
             return refusal
-        after = await self._find(case_no)
+        after = await self.find(case_no)
         assert after is not None, "cases stay"
         return after
 
     async def _followed(self, case_no: int) -> Case | None:
         """Do what follows of a case; None where nothing does."""
-        found = await self._find(case_no)
+        found = await self.find(case_no)
         if found is None or self._acts is None:
             return None
         done = await self._act(
@@ -400,7 +435,7 @@ class ReviewDesk:
                 case, around, today=today
             ),
         )
-        return await self._find(case_no) if done is None else None
+        return await self.find(case_no) if done is None else None
 
     async def _act(
         self, found: Case, who: Reviewer, content: object, decide: _Decide

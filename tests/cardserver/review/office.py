@@ -108,7 +108,7 @@ class Office:
             self.database, MONTH, claim_no, AUDITOR, reason="举报",
             now_ms=self.counter.clock.ms,
         )  # fmt: skip
-        found = await self.desk._find(number)
+        found = await self.desk.find(number)
         assert found is not None
         return found
 
