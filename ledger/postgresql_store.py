@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from ledger.bulk_store import Query, Row, Statement
 from ledger.months import Span
+from ledger.postgresql_arrays import ARRAY_TYPES
 from ledger.scripts import Script
 from ledger.store_errors import (
     CommitUnknownError,
@@ -128,6 +129,7 @@ class PostgreSQLStore:
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise StoreUnavailableError(f"cannot connect: {error}") from error
         try:
+            _use_our_arrays(connection)
             await _check_settings(connection)
         except BaseException:
             connection.terminate()
@@ -211,6 +213,15 @@ class PostgreSQLStore:
             finally:
                 if connection is not None and not connection.is_closed():
                     self._idle_writers.append(connection)
+
+
+def _use_our_arrays(connection: _Asyncpg) -> None:
+    """Have columns packed by `postgresql_arrays`; the driver's own call takes no array types."""
+    settings = connection._protocol.get_settings()  # noqa: SLF001 - what `set_type_codec` calls
+    for array in ARRAY_TYPES:
+        settings.add_python_codec(
+            array.oid, array.name, "pg_catalog", [], "scalar", array.encode, array.decode, "binary"
+        )
 
 
 async def _check_settings(connection: _Asyncpg) -> None:
