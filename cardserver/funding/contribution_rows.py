@@ -87,6 +87,9 @@ class Fault(Enum):
     )  # fmt: skip
 
 
+FAULTS: Mapping[str, Fault] = {fault.value: fault for fault in Fault}
+
+
 @dataclass(frozen=True, slots=True)
 class ContributionRow:
     """A row that can be read.
