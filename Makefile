@@ -1,6 +1,7 @@
 # make demo        set up, then watch the main job from card to ledger
 # make test        set up, then all linters and tests
 # make test-long   as `make test`, plus what takes longer (200 kills on each database)
+# make bench-month makes a month of 1,500,000 settlements and clears it, on both databases
 # make lint        the linters alone
 # make format      put the code into its form
 # make clean       remove what was made here
@@ -8,7 +9,7 @@
 PYTHON := .venv/bin/python
 SOURCES := protocol terminals ledger cardserver simulators benchmarks tests
 
-.PHONY: demo test test-long lint format clean setup-run setup-test
+.PHONY: demo test test-long bench-month lint format clean setup-run setup-test
 
 demo: setup-run
 	@$(PYTHON) -m simulators.demo
@@ -30,6 +31,9 @@ test: lint
 
 test-long: lint
 	$(PYTHON) -m pytest --fail-on-skip
+
+bench-month: setup-test
+	$(PYTHON) -m benchmarks month
 
 format: setup-test
 	.venv/bin/ruff format $(SOURCES)

@@ -5,13 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 kind=${1:-run}
-# pcscd and its virtual reader; what pyscard is built with.
+# pcscd and its virtual reader; what pyscard is built with; a font for statements; a broker.
 packages=(pcscd vsmartcard-vpcd libpcsclite1 libpcsclite-dev swig gcc python3-dev python3-venv
-    fonts-wqy-microhei)
+    fonts-wqy-microhei mosquitto)
 # The tests' real parts: a database server, a smart card tool, a key token, a system-call trace,
-# a message broker, promtool, a browser, a reader of PDF files.
+# promtool, a browser, a reader of PDF files.
 if [ "$kind" = test ]; then
-    packages+=(postgresql opensc softhsm2 strace util-linux mosquitto prometheus chromium
+    packages+=(postgresql opensc softhsm2 strace util-linux prometheus chromium
         poppler-utils)
 fi
 
