@@ -16,6 +16,7 @@ from terminals.commands import (
     doubts,
     lists,
     paper,
+    reconcile,
     session,
     settled,
     settlement,
@@ -79,5 +80,6 @@ app.command("reverse")(settlement.reverse)
 app.command("status")(settlement.status)
 app.command("receipt")(paper.receipt)
 app.command("outbox")(doubts.outbox)
+app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(visit.app, name="visit")
 app.add_typer(lists.app, name="lists")

@@ -13,6 +13,7 @@ from cardserver.benefits.policy import PolicyError
 from cardserver.cards.keystore import KeyStoreError
 from cardserver.cards.trust_anchors import TrustAnchorError
 from cardserver.checks.rule_book import RulesError
+from cardserver.clearing.errors import ClearingError
 from cardserver.config import ConfigError
 from cardserver.digest_keys import DigestKeyError
 from cardserver.key_files import KeyFileError
@@ -36,6 +37,7 @@ _EXPECTED = (
     AlgorithmUnsupportedError,
     AuthorityError,
     BackupError,
+    ClearingError,
     ConfigError,
     DayFileError,
     DigestError,

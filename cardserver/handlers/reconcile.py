@@ -3,15 +3,15 @@
 Not here: what is compared and kept (`cardserver/reconciliation`).
 """
 
-from cardserver.centre import Answer, Centre, Exchange, day_at, day_number
+from cardserver.centre import Answer, Exchange, day_number
 from cardserver.claims.values import claim_number
 from cardserver.observe.stages import Stage
 from cardserver.reconciliation.comparison import key_of
 from cardserver.reconciliation.day_store import Scope
 from cardserver.reconciliation.reconciling import (
     CLEARING_TYPES,
-    DAY_ENDS_AFTER_MS,
     Page,
+    is_under_way,
     reconcile_page,
 )
 from cardserver.reconciliation.reconciling import reconcile as reconcile_totals
@@ -49,7 +49,7 @@ async def reconcile(exchange: Exchange, body: Reconcile) -> Answer:
         scope,
         body.totals,
         _origin(exchange),
-        is_provisional=_is_under_way(centre, day),
+        is_provisional=is_under_way(day, centre.clock.now_ms(), centre.config.timezone),
     )
     exchange.clock.end(Stage.LOOKUP)
     return Answer(ResponseCode.APPROVED, told)
@@ -76,10 +76,6 @@ def _may_ask(exchange: Exchange, scope: ReconcileScope) -> bool:
     if scope is ReconcileScope.TERMINAL:
         return True
     return exchange.operator is not None and exchange.operator.role == Role.SUPERVISOR
-
-
-def _is_under_way(centre: Centre, day: int) -> bool:
-    return day >= day_at(centre.config, centre.clock.now_ms() - DAY_ENDS_AFTER_MS)
 
 
 def _origin(exchange: Exchange) -> Origin:

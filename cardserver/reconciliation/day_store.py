@@ -6,14 +6,14 @@ the patient paid; nothing is booked of it. Not here: the comparison (`comparison
 
 # ruff: noqa: S608 - every name in a text is the schema's own, every value is a parameter
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from cardserver.reconciliation.comparison import CentreRow, Key, Undone
 from cardserver.registry import tables as registry
-from ledger.bulk_store import plain, select
+from ledger.bulk_store import Row, plain, select
 from ledger.database_store import Database
 from protocol.terminal.messages import DayTotal, ReconcileRow, RowState
 
@@ -118,7 +118,7 @@ def day_rows(
 
 def _rows_statement(
     connection: Connection, scope: Scope, after: Key | None, limit: int
-) -> tuple[object, dict[str, object]]:
+) -> tuple[TextClause, dict[str, object]]:
     # Byte by byte, whatever the database's own order of words.
     order = 'COLLATE "C"' if connection.dialect.name == "postgresql" else "COLLATE BINARY"
     parameters: dict[str, object] = {"day": scope.day, "institution": scope.institution_no}
@@ -148,13 +148,13 @@ def _rows_statement(
     return statement, parameters
 
 
-def _centre_row(row: Sequence[object]) -> CentreRow:
-    msgid, terminal, is_refund, entry_no, clearing_type, *amounts, undone = row
+def _centre_row(row: Row) -> CentreRow:
+    msgid, terminal, refund, entry_no, clearing_type, total, fund, account, cash, undone = row
     by = Undone(undone or 0)
-    state = RowState.STANDS if by is Undone.NOT else RowState.UNDONE
     return CentreRow(
         ReconcileRow(
-            msgid, terminal, bool(is_refund), str(entry_no), clearing_type, *amounts, state
+            msgid, terminal, bool(refund), str(entry_no), clearing_type, total, fund, account,
+            cash, RowState.STANDS if by is Undone.NOT else RowState.UNDONE,
         ),
         by,
-    )
+    )  # fmt: skip

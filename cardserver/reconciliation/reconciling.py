@@ -4,8 +4,10 @@ Both steps may come as often as one likes; what they say is what is true now. No
 institution's side came (`handlers/reconcile.py`, `importing.py`).
 """
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from cardserver.claims.values import request_key
 from cardserver.reconciliation.comparison import (
@@ -20,6 +22,7 @@ from cardserver.reconciliation.day_store import Scope, day_rows, day_totals, ter
 from cardserver.reconciliation.known_store import Known, known_of
 from cardserver.reconciliation.record_store import count_open, keep_differences, record_run
 from cardserver.reconciliation.values import Origin, Run
+from ledger.calendar import business_date
 from ledger.database_store import Database
 from ledger.ledger_store import RequestKey
 from protocol.terminal.messages import (
@@ -40,6 +43,11 @@ from protocol.terminal.messages import (
 DAY_ENDS_AFTER_MS = 60_000
 """A day's last group commits well within a minute after midnight; then its sums stand."""
 CLEARING_TYPES = frozenset({11, 21, 41})
+
+
+def is_under_way(day: int, now_ms: int, timezone: dt.tzinfo) -> bool:
+    """Tell whether something may still be done on a day (YYYYMMDD)."""
+    return day >= business_date(now_ms - DAY_ENDS_AFTER_MS, timezone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +176,8 @@ def _advised(
             advice = ReconcileAdvice.STATUS if is_undone else ReconcileAdvice.REVERSE
         case DifferenceKind.ONLY_INSTITUTION:
             return _advised_unknown(unlike, scope, known, is_provisional=is_provisional)
+        case _:
+            assert_never(unlike.kind)
     return RowDifference(unlike.kind, advice, unlike.centre, unlike.institution)
 
 

@@ -56,10 +56,27 @@ _LOCK = plain(
 )
 _ADD_RUN = insert(tables.reconciliation, _RUN[1:], ignore_existing=True)
 _SET_DETAILED = update(tables.reconciliation, set=("is_detailed",), by=("run_no",))
-_OF_DAY = select(
-    tables.difference,
-    tuple(name for name in _DIFFERENCE if name not in {"institution_no", "business_date"}),
-    by=("institution_no", "business_date"),
+_RANGE = (
+    f"SELECT {DIFFERENCE_COLUMNS} FROM reconciliation_difference d"
+    " WHERE d.institution_no = {} AND d.business_date = {} AND d.msgid {order} >= {}"
+    " AND d.msgid {order} <= {} ORDER BY d.difference_no"
+)
+_OF_RANGE = plain(
+    "differences of a day",
+    postgresql=_RANGE.format("$1", "$2", "$3", "$4", order='COLLATE "C"'),
+    sqlite=_RANGE.format("?1", "?2", "?3", "?4", order=""),
+)
+_FIRST_MSGID = ""
+_LAST_MSGID = "~"  # after every letter and digit
+_OPEN = (
+    "SELECT count(*) FROM reconciliation_difference d WHERE d.resolution = 0"
+    " AND d.institution_no = {} AND d.business_date = {day} AND ({terminal} = 0 OR d.terminal ="
+    " (SELECT t.code FROM terminal t WHERE t.terminal_no = {terminal}))"
+)
+_COUNT_OPEN = plain(
+    "count open differences",
+    postgresql=_OPEN.format("$1", day="$2", terminal="$3::integer"),
+    sqlite=_OPEN.format("?1", day="?2", terminal="?3"),
 )
 _ADD = insert(tables.difference, _DIFFERENCE[1:])
 _SEEN = ("run_no", "kind", "advice", "clearing_type", "gap_fen", "content", "last_time_ms")
@@ -153,7 +170,7 @@ async def keep_differences(
 
     def script() -> Script[int]:
         yield _LOCK([(scope.institution_no,)])
-        kept = yield from _kept_of(scope)
+        kept = yield from _kept_of(scope, after, until)
         in_range = [
             one
             for one in kept
@@ -174,11 +191,17 @@ async def count_open(database: Database, scope: Scope) -> int:
 
 def run_of(row: Row) -> Run:
     """Make a comparison of its columns."""
-    *head, source, operator_no, outcome, is_provisional, is_detailed, compared = row
+    values = dict(zip(_RUN, row, strict=True))
     return Run(
-        *head, Source(source), operator_no, ReconcileOutcome(outcome), bool(is_provisional),
-        bool(is_detailed), _COMPARED.decode(compared),
-    )  # fmt: skip
+        **values
+        | {
+            "source": Source(values["source"]),
+            "outcome": ReconcileOutcome(values["outcome"]),
+            "is_provisional": bool(values["is_provisional"]),
+            "is_detailed": bool(values["is_detailed"]),
+            "compared": _COMPARED.decode(values["compared"]),
+        }
+    )
 
 
 def difference_of(row: Row) -> KeptDifference:
@@ -196,18 +219,20 @@ def difference_of(row: Row) -> KeptDifference:
     )
 
 
-def _kept_of(scope: Scope) -> Script[list[KeptDifference]]:
-    rows = yield _OF_DAY([(scope.institution_no, scope.day)])
-    found = [difference_of((row[2], *row[:2], *row[3:])) for row in rows]
+def _kept_of(scope: Scope, after: Key | None, until: Key | None) -> Script[list[KeptDifference]]:
+    first = _FIRST_MSGID if after is None else after[0]
+    last = _LAST_MSGID if until is None else until[0]
+    rows = yield _OF_RANGE([(scope.institution_no, scope.day, first, last)])
+    found = [difference_of(row) for row in rows]
     if scope.is_one_terminals:
-        code = yield _TERMINAL_CODE([(scope.terminal_no,)])
-        found = [one for one in found if one.terminal == code[0][1]]
-    return sorted(found, key=lambda one: one.difference_no)
+        ((_, code),) = yield _TERMINAL_CODE([(scope.terminal_no,)])
+        found = [one for one in found if one.terminal == code]
+    return found
 
 
 def _count_open(scope: Scope) -> Script[int]:
-    kept = yield from _kept_of(scope)
-    return sum(one.resolution is Resolution.OPEN for one in kept)
+    ((count,),) = yield _COUNT_OPEN([(scope.institution_no, scope.day, scope.terminal_no)])
+    return int(count)
 
 
 def _changes(

@@ -20,6 +20,9 @@ class Role(StrEnum):
     CALCULATION = "calculation"
     AUDIT = "audit"
     FUNDING_OFFICER = "funding_officer"
+    RECONCILER = "reconciler"
+    CLEARING_OFFICER = "clearing_officer"
+    SIGNATORY = "signatory"
 
 
 AT_INSTITUTIONS = frozenset({Role.CASHIER, Role.SUPERVISOR})

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from protocol.terminal.codes import Retry
 from protocol.terminal.messages import SignedOn
 from terminals.answer import advice_of
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, run
+from terminals.commands.reconcile import reconcile_at_sign_off, render_day, values_of
 from terminals.commands.result import ExitStatus, Result, fault, result_of, show
 from terminals.config import CONFIG_FILE_NAME, ConfigError
 from terminals.enrolment import (
@@ -130,15 +132,33 @@ def sign_on(
     run("sign-on", config, act, as_json=as_json)
 
 
-def sign_off(config: ConfigFile = DEFAULT_CONFIG, *, as_json: AsJSON = False) -> None:
-    """签退 Sign the operator off."""
+def sign_off(
+    config: ConfigFile = DEFAULT_CONFIG,
+    *,
+    reconciles: Annotated[
+        bool,
+        typer.Option("--reconcile/--no-reconcile", help="先对账 Reconcile days first, or not."),
+    ] = True,
+    as_json: AsJSON = False,
+) -> None:
+    """签退 Sign the operator off, once earlier days and today so far are reconciled."""
 
     async def act(desk: Desk) -> Result:
+        days = await reconcile_at_sign_off(desk) if reconciles else []
         answer = await desk.client.sign_off()
         if answer.is_approved or advice_of(answer.code) is Retry.SIGN_ON:
             desk.client.forget_sign_on()
             desk.forget_card()
-        return result_of(answer)
+
+        def render(console: Console) -> None:
+            if isinstance(days, str):
+                console.print(f"[yellow]未能对账 could not reconcile: {escape(days)}[/]")
+                return
+            for one in days:
+                render_day(one)(console)
+
+        values = {"reconciled": days if isinstance(days, str) else [*map(values_of, days)]}
+        return result_of(answer, values, render)
 
     run("sign-off", config, act, as_json=as_json)
 
