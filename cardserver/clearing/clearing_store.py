@@ -88,6 +88,12 @@ async def activate_terms(database: Database, content: str, actor: Actor) -> Term
     return terms
 
 
+def institution_codes(connection: Connection) -> dict[int, str]:
+    """Return every institution's code by its number."""
+    rows = connection.execute(text("SELECT institution_no, code FROM institution"))
+    return {number: code for number, code in rows}  # noqa: C416 - rows are no pairs to mypy
+
+
 # --- a month ------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from lxml import etree
 
+from cardserver.clearing.errors import ClearingError
 from cardserver.clearing.payments import payment_of, run_of
 
 SIZE_MAX = 64 * 1024 * 1024
@@ -27,7 +28,7 @@ _AMOUNT = re.compile(r"(\d{1,13})(?:\.(\d{1,2})0*)?", re.ASCII)
 _PRINTABLE = re.compile(r"[^\x20-\x7e\u3000-\u9fff\uff00-\uffef]")
 
 
-class ReportError(Exception):
+class ReportError(ClearingError):
     """A file is no report on payments that could be taken in."""
 
 

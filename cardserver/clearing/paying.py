@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cardserver.clearing.errors import ClearingError
 from cardserver.clearing.pain001 import Initiation, Instruction, initiation_file
 from cardserver.clearing.pain002 import BankReport, Said, read_report
 from cardserver.clearing.payment_acts import instruct_act, release_act, report_act
@@ -41,7 +42,7 @@ _HASH_TYPED_MIN = 16
 """Digits of the file's hash that a signatory copies from the paper."""
 
 
-class PaymentError(Exception):
+class PaymentError(ClearingError):
     """What is asked of payments can't be done; the sentence says why."""
 
 

@@ -7,6 +7,7 @@ function of the database and the month that returns a sentence for each thing th
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from cardserver.clearing.errors import ClearingError
 from ledger.database_store import Database
 
 Check = Callable[[Database, int], Awaitable[list[str]]]
@@ -28,7 +29,7 @@ class Open:
         return f"{self.check}: {self.sentence}"
 
 
-class NotReadyError(Exception):
+class NotReadyError(ClearingError):
     """A month can't be closed or cleared yet.
 
     Attributes:

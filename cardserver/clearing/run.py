@@ -19,6 +19,7 @@ from cardserver.clearing.clearing_store import (
     read_month_and_terms,
     uncleared_before,
 )
+from cardserver.clearing.errors import ClearingError
 from cardserver.clearing.plan import Clearing, MonthBooks, Plan, plan
 from cardserver.clearing.readiness import NotReadyError, be_ready
 from cardserver.clearing.terms import Terms
@@ -34,7 +35,7 @@ _AT_ONCE = 100
 """Acts that are handed in together: they share a few commits, each well below 50 ms on SQLite."""
 
 
-class TotalsDisagreeError(Exception):
+class TotalsDisagreeError(ClearingError):
     """The sums that were kept of a month and its postings disagree: nothing is cleared.
 
     Attributes:

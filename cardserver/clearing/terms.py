@@ -12,6 +12,7 @@ import msgspec
 
 from cardserver.benefits.mistakes import Mistake, mistake_of
 from cardserver.clearing.calculation import Cap, CapPer
+from cardserver.clearing.errors import ClearingError
 from cardserver.clearing.terms_document import (
     CapTerms,
     Holder,
@@ -24,7 +25,7 @@ from cardserver.clearing.terms_document import (
 _PER = {"month": CapPer.MONTH, "year": CapPer.YEAR}
 
 
-class TermsError(Exception):
+class TermsError(ClearingError):
     """Terms of clearing say something that can't hold, or there are none for a month.
 
     Attributes:

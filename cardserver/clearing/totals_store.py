@@ -154,8 +154,8 @@ def _earlier(
             SELECT u.institution_no, u.clearing_type, CAST(-sum(p.amount_fen) AS BIGINT)
             FROM entry u JOIN entry o ON o.entry_no = u.undoes
             JOIN posting p ON p.entry_no = u.entry_no AND p.account = {_PAYABLE}
-            WHERE {_among("u", numbers)} AND u.period = :month AND u.undoes IS NOT NULL AND o.period < :month
-            AND u.kind IN ({", ".join(str(int(kind)) for kind in _UNDOING)})
+            WHERE {_among("u", numbers)} AND u.period = :month AND u.undoes IS NOT NULL
+            AND o.period < :month AND u.kind IN ({", ".join(str(int(kind)) for kind in _UNDOING)})
             GROUP BY u.institution_no, u.clearing_type
             """  # noqa: S608 - numbers of our own
         ),
@@ -226,4 +226,3 @@ def _recompute_text(numbers: Sequence[tuple[int, int]]) -> str:
               OR account >= {_BENEFITS_FROM})
         GROUP BY account, institution_no, clearing_type, kind, fund
         """  # noqa: S608 - numbers of our own
-
