@@ -28,6 +28,8 @@ from cardserver.claims import tables as claims
 from ledger import tables as ledger
 from ledger.bulk_store import Row, Statement, add, insert, plain, put, update
 from ledger.database_store import Database
+from ledger.entries import entry_number
+from ledger.months import slots_of
 
 Submit = Callable[[int], Awaitable[None]]
 
@@ -36,8 +38,7 @@ GROUP_MAX = 128
 PERSONS_FROM = 1_000_000
 _PLACES_FROM = 1_000
 _PLACES = 20
-_SLOT = 4_000_000
-_SEALED_TABLES = 4
+_SEALED_TABLES = 5  # entries, requests, claims, audit; postings are counted apart
 _CHECK_SIZE = 4
 
 
@@ -47,7 +48,7 @@ def msgid_of(number: int, place: int) -> str:
 
 
 def _names(table: Table) -> list[str]:
-    return [column.name for column in table.columns if column.name != "audit_no"]
+    return [column.name for column in table.columns]
 
 
 _ENTRIES = insert(ledger.entry, _names(ledger.entry))
@@ -92,9 +93,14 @@ class Template:
     postings: tuple[Row, ...]
     totals: tuple[Row, ...]
 
+    @property
+    def slot(self) -> int:
+        """The last slot of our writer's month, so that rows are in the month's parts as ours."""
+        return slots_of(self.entry[3])[-1]
+
     def rows(self, number: int) -> tuple[list[Row], ...]:
         """Return the rows of one settlement under a number of its own, as `STATEMENTS` wants."""
-        entry_no = (_SLOT << 40) + number
+        entry_no = entry_number(slot=self.slot, sequence=number)
         person = PERSONS_FROM + number
         place = _PLACES_FROM + number % _PLACES
         month = self.request[0]
@@ -102,7 +108,7 @@ class Template:
         return (
             [(person, *self.balance[1:])],
             [(month, place, place, msgid, *self.request[4:8], entry_no, *self.request[9:])],
-            [(self.audit[0], place, place, *self.audit[3:])],
+            [(entry_no, 1, self.audit[2], place, place, *self.audit[5:])],
             [(entry_no, person, place, place, msgid, *self.claim[5:])],
             [(person, *row[1:]) for row in self.accumulators],
             [(entry_no, person, *self.entry[2:5], place, *self.entry[6:])],
@@ -116,12 +122,12 @@ class Template:
         rows_count = (_SEALED_TABLES - 1 + len(self.postings)) * len(numbers)
         return (
             [
-                (_SLOT, *row[1:4], _PLACES_FROM + place, *row[5:])
+                (self.slot, *row[1:4], _PLACES_FROM + place, *row[5:])
                 for place in sorted(places)
                 for row in self.totals
             ],
-            [(_SLOT, last, first + 1, bytes(32), bytes(_CHECK_SIZE * rows_count))],
-            [(last, bytes(32), _SLOT, first)],
+            [(self.slot, last, first + 1, bytes(32), bytes(_CHECK_SIZE * rows_count))],
+            [(last, bytes(32), self.slot, first)],
         )
 
 
@@ -150,7 +156,7 @@ async def read_template(database: Database) -> Template:
     )  # fmt: skip
     slot = insert(ledger.writer_slot, _names(ledger.writer_slot))
     await database.execute(
-        slot([(_SLOT, "peer", 2**62, 0, bytes(32))]), _query(_MAKE_FUND), _query(_FILL_FUND)
+        slot([(template.slot, "peer", 2**62, 0, bytes(32))]), _query(_MAKE_FUND), _query(_FILL_FUND)
     )
     return template
 
