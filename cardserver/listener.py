@@ -12,7 +12,7 @@ import hashlib
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -36,6 +36,7 @@ _BACKLOG = 1024  # as many as connect again at once when a worker has gone
 _ACCEPT_PAUSE_S = 0.1
 _SWEEP_S = 0.5  # how often slow and idle connections are looked for
 _POLL_S = 0.01  # how often a stopping worker looks whether it may go
+_GOODBYES_MAX = 5  # of one look: terminals that connect again all at once would wait for each other
 _QUIET_S = 0.1  # longer than a request is on its way, shorter than anyone notices
 _LAST_WORDS_S = 1.0  # for the goodbyes to go out, and for the peer's end of TLS
 
@@ -177,6 +178,11 @@ class TerminalLink(asyncio.Protocol):
         return 0 if self._session is None else self._session.in_flight
 
     @property
+    def is_admitted(self) -> bool:
+        """Whether the registry has let the terminal in."""
+        return self._session is not None
+
+    @property
     def is_quiet(self) -> bool:
         """Whether nothing is being worked on, and nothing was heard for a moment."""
         return not self.in_flight and time.monotonic() - self.active_at > _QUIET_S
@@ -198,6 +204,15 @@ class TerminalLink(asyncio.Protocol):
         log.warning("connection closed", peer=self.peer, code=code.name, detail=detail)
         if self._connection.may_say_goodbye:
             self._transport.write(self._connection.send(Goodbye(code, detail[:200])))
+        self._end()
+
+    def send_away(self) -> None:
+        """Have the terminal connect again, which then comes to another worker."""
+        if self._transport is None or self._is_ending:
+            return
+        if self._connection.may_say_goodbye:
+            goodbye = Goodbye(ResponseCode.SHUTTING_DOWN, "please connect again")
+            self._transport.write(self._connection.send(goodbye))
         self._end()
 
     def give_up(self, code: ResponseCode, detail: str) -> None:
@@ -300,33 +315,34 @@ class TerminalListener:
         """The port bound."""
         return int(self._sockets[0].getsockname()[1])
 
-    async def start(self, *, shares_port: bool, logs_traffic: bool) -> None:
-        """Bind and listen.
-
-        Raises:
-            OSError: The address can't be bound.
-        """
+    async def start(self, listening: Sequence[socket.socket], *, logs_traffic: bool) -> None:
+        """Accept connections at these sockets, which are this listener's from now on."""
         self._logs_traffic = logs_traffic
-        section = self.section
-        addresses = await asyncio.get_running_loop().getaddrinfo(
-            section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, _, _, _, address in addresses:
-            listening = socket.create_server(
-                address[:2], family=family, backlog=_BACKLOG, reuse_port=shares_port
-            )
-            listening.settimeout(0)
-            self._sockets.append(listening)
+        self._sockets = list(listening)
+        for one in self._sockets:
+            one.settimeout(0)
         accepting = [self.tasks.create_task(self._accept(one)) for one in self._sockets]
         self._background = [*accepting, self.tasks.create_task(self._sweep())]
+
+    async def retire(self) -> None:
+        """Accept no more connections, and send terminals away one by one, each between requests.
+
+        Nothing is refused meanwhile. Whoever is never quiet is left for `drain`.
+        """
+        self._accept_no_more()
+        give_up_at = time.monotonic() + self.section.retire_time_max_ms / 1000
+        while (self.links or self._handshakes) and time.monotonic() < give_up_at:
+            quiet = [link for link in self.links if link.is_admitted and link.is_quiet]
+            for link in quiet[:_GOODBYES_MAX]:
+                link.send_away()
+            await asyncio.sleep(_POLL_S)
 
     async def drain(self) -> None:
         """Refuse what is new, wait for what is in flight within the limit, close."""
         self.is_draining = True
-        for task in (*self._background[:-1], *self._handshakes):
+        self._accept_no_more()
+        for task in tuple(self._handshakes):
             task.cancel()
-        for listening in self._sockets:
-            listening.close()
         give_up_at = time.monotonic() + self.section.drain_time_max_ms / 1000
         # What is on its way still gets its SHUTTING_DOWN: a Goodbye would leave it unanswered.
         await _until(lambda: all(link.is_quiet for link in self.links), give_up_at)
@@ -339,6 +355,12 @@ class TerminalListener:
         """Log wire bytes, where the configuration asks for it."""
         if self._logs_traffic:
             log.debug("traffic", peer=peer, direction=direction, data=data.hex())
+
+    def _accept_no_more(self) -> None:
+        for task in self._background[:-1]:
+            task.cancel()
+        for listening in self._sockets:
+            listening.close()
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -389,6 +411,30 @@ class TerminalListener:
                     link.close(ResponseCode.TOO_SLOW, "the frame did not arrive in time")
                 elif now - link.active_at > idle_s and not link.in_flight:
                     link.close(ResponseCode.TOO_SLOW, "nothing was heard for too long")
+
+
+async def listening_sockets(host: str, port: int, *, shares_port: bool) -> list[socket.socket]:
+    """Bind an address, each of its families with a socket, and listen.
+
+    Raises:
+        OSError: It can't be bound.
+    """
+    addresses = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    listening: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in addresses:
+            listening.append(
+                socket.create_server(
+                    address[:2], family=family, backlog=_BACKLOG, reuse_port=shares_port
+                )
+            )
+    except OSError:
+        for one in listening:
+            one.close()
+        raise
+    return listening
 
 
 async def _until(is_true: Callable[[], bool], give_up_at: float) -> None:

@@ -14,8 +14,9 @@ from cardserver.supervisor import Supervisor
 
 
 @fail_clearly
-def serve(
+def serve(  # noqa: PLR0913 - one parameter an option
     config_file: Annotated[Path, typer.Option("--config", help="The centre's cardserver.toml.")],
+    *,
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Processes that share the port (PostgreSQL).")
     ] = 1,
@@ -30,10 +31,19 @@ def serve(
         int | None, typer.Option(min=0, max=65_535, help="Overrides [observe] port.")
     ] = None,
     worker: Annotated[int, typer.Option(hidden=True, help="Set by the parent of workers.")] = -1,
+    listening: Annotated[
+        list[int] | None, typer.Option(hidden=True, help="Set by the parent of workers.")
+    ] = None,
+    pages_socket: Annotated[
+        int, typer.Option(hidden=True, help="Set by the parent of workers.")
+    ] = -1,
 ) -> None:
     """Serve terminals until SIGTERM or SIGINT; then finish what is in flight and end.
 
+    With several workers, SIGHUP replaces them one by one by new processes while terminals go on.
+
     中心服务：接受终端连接，直至收到停止信号；停止前完成在途交易。
+    多个工作进程时，SIGHUP 逐个更换进程。
     """
     config = load_config(config_file)
     config = _with_ports(config, port, observe_port)
@@ -42,7 +52,13 @@ def serve(
     if workers > 1:
         _supervise(config, config_file, workers, ready_file)
         return
-    options = WorkerOptions(index=max(worker, 0), shares_port=worker >= 0, ready_file=ready_file)
+    options = WorkerOptions(
+        index=max(worker, 0),
+        shares_port=worker >= 0,
+        listening=tuple(listening or ()),
+        pages_socket=pages_socket,
+        ready_file=ready_file,
+    )
     run_on_loop(_run_worker(config, options))
 
 
@@ -69,8 +85,9 @@ def _supervise(config: Config, config_file: Path, workers: int, ready_file: Path
             count=workers,
             host=section.host,
             port=section.port,
-            observe_port=config.observe.port,
+            pages_address=(config.observe.host, config.observe.port),
             ready_file=ready_file,
+            leave_time_max_ms=section.retire_time_max_ms + section.drain_time_max_ms,
         )
         statuses.append(await supervisor.run())
 

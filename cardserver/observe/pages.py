@@ -1,5 +1,6 @@
 """`/metrics`, `/recent`, `/healthz`, `/readyz`: for Prometheus, the console, restarters."""
 
+import socket
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -24,13 +25,19 @@ class ObservePages:
         *,
         host: str,
         port: int,
+        listening: socket.socket | None = None,
     ) -> None:
-        """Serve `metrics`; `unready` says in words why not to send work here, or nothing."""
+        """Serve `metrics`; `unready` says in words why not to send work here, or nothing.
+
+        With `listening`, which is bound to host and port already, another worker that has it too
+        may take this one's place.
+        """
         self._metrics = metrics
         self._recent = recent
         self._unready = unready
         self._host = host
         self._port = port
+        self._listening = listening
         application = web.Application(client_max_size=1024)
         application.add_routes(
             [
@@ -49,7 +56,12 @@ class ObservePages:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        site: web.BaseSite
+        if self._listening is None:
+            site = web.TCPSite(self._runner, self._host, self._port)
+        else:
+            site = web.SockSite(self._runner, self._listening)
+        await site.start()
         return self
 
     async def __aexit__(
