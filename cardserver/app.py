@@ -79,12 +79,14 @@ class WorkerOptions:
             ends when its standard input does, so that no worker outlives it.
         listening: Descriptors of sockets that listen, from that parent; it keeps them open when
             another worker takes this one's place. Without any, this worker binds its own.
+        pages_socket: The descriptor of the socket of its pages, in the same way; -1 for none.
         ready_file: Written once terminals can connect: ports and process id, as JSON.
     """
 
     index: int = 0
     shares_port: bool = False
     listening: tuple[int, ...] = ()
+    pages_socket: int = -1
     ready_file: Path | None = None
 
 
@@ -305,13 +307,14 @@ class Worker:
     async def _show_pages(self, centre: Centre, stack: AsyncExitStack) -> ObservePages:
         section = self._config.observe
         port = section.port + self._options.index if section.port else 0
+        pages_socket = self._options.pages_socket
         pages = ObservePages(
             centre.metrics,
             centre.recent,
             lambda: "draining" if centre.is_draining else "",
             host=section.host,
             port=port,
-            shares_port=self._options.shares_port,
+            listening=None if pages_socket < 0 else socket.socket(fileno=pages_socket),
         )
         try:
             return await stack.enter_async_context(pages)
