@@ -57,6 +57,8 @@ class Listener(Section, frozen=True):
         handshake_time_max_ms: How long the TLS handshake may take.
         handshakes_max: TLS handshakes under way; above, the oldest is broken off.
         drain_time_max_ms: How long shutting down waits for requests in flight.
+        retire_time_max_ms: How long a worker that is replaced waits for terminals to be between two
+            requests, before it drains.
     """
 
     certificate_file: str
@@ -72,6 +74,7 @@ class Listener(Section, frozen=True):
     handshake_time_max_ms: Positive = 10_000
     handshakes_max: Positive = 512
     drain_time_max_ms: Positive = 10_000
+    retire_time_max_ms: Positive = 30_000
 
 
 class DatabaseSection(Section, frozen=True):
