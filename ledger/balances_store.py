@@ -204,11 +204,21 @@ def check_snapshots(connection: Connection, *, from_period: int = 0) -> Findings
 
 
 def _check_ends(connection: Connection) -> Iterator[Difference]:
-    """See that behind no slot's end of a snapshot there are entries of a later period."""
+    """See that before no slot's end in a snapshot there are entries of a later period."""
     rows = connection.execute(
-        text("SELECT period, slot, sequence FROM balance_snapshot_slot ORDER BY period, slot")
+        text(
+            "SELECT s.period, s.slot, s.sequence, coalesce(w.sequence, 0)"
+            " FROM balance_snapshot_slot s LEFT JOIN writer_slot w ON w.slot = s.slot"
+            " ORDER BY s.period, s.slot"
+        )
     ).fetchall()
-    for period, slot, sequence in rows:
+    for period, slot, sequence, head in rows:
+        if sequence > head:  # what the slot will post was not of the snapshot
+            key = key_of(period=period, slot=slot)
+            yield Difference(
+                "balance_snapshot_slot", key, "sequence", str(sequence), f"{head} or below"
+            )
+            continue
         base = slot << SEQUENCE_BITS
         first_later = connection.execute(
             text(

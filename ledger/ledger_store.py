@@ -16,7 +16,7 @@ from ledger.database_store import Database
 from ledger.entries import Draft, Posting, entry_number
 from ledger.months import slots_of
 from ledger.scripts import Script
-from ledger.sealing import seal
+from ledger.sealing import as_sealed, seal
 from ledger.store_errors import StoreError
 
 # A number of our own for PostgreSQL's advisory lock on the running day and period: groups hold it
@@ -259,7 +259,9 @@ def entry_queries(
     if posting_rows:
         queries.append(_INSERT_POSTINGS(posting_rows))
     undoing = sorted((draft.undoes, number) for number, draft in entries if draft.undoes)
-    covered = {query.statement.sealed_table: query.rows for query in (*queries, *sealed)}
+    covered = dict(
+        as_sealed(query.statement.sealed_table, query.rows) for query in (*queries, *sealed)
+    )
     head, checks = seal(slot.chain_head, covered)
     if undoing:
         queries.append(_INSERT_UNDOING(undoing))

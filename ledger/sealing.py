@@ -6,6 +6,10 @@ A group's seal is SHA-256 over
     the seal's `checks`
     each row, in MessagePack: tables by name, their rows in the order in which they were written
 
+What a stored outcome's reply says is sealed as its SHA-256, so that the reply may expire and its
+seal still be recomputed: rows of `request` are sealed under the name `outcome`, with that hash in
+place of the body. Seals of before know them as `request`, whole; such replies are kept.
+
 `checks` is a MessagePack map, by table's name, of the CRC-32 (big-endian) of each of its rows. It
 guards nothing, as the hash does that; it lets a row that was changed be named. A row is an array of
 all columns in the schema's order. That a statement's rows are sealed is said where it is made
@@ -22,9 +26,54 @@ from zlib import crc32
 from msgspec import DecodeError, msgpack
 
 _CHECK_SIZE = 4
+_BODY_PLACE = 7  # of `request`'s columns
+
+# What stands in place of a reply that has expired: a byte that begins no MessagePack value, then
+# the reply's SHA-256.
+_EXPIRED = b"\xc1"
+_EXPIRED_SIZE = 33
+_REQUEST = "request"
+OUTCOME = "outcome"
+"""As what rows of stored outcomes are sealed, their bodies hashed."""
 
 _ENCODER = msgpack.Encoder()
 _DECODER = msgpack.Decoder(dict[str, bytes])
+
+
+def is_expired(body: bytes) -> bool:
+    """Tell whether of a stored reply only the hash is left."""
+    return len(body) == _EXPIRED_SIZE and body[:1] == _EXPIRED
+
+
+def expired(body: bytes) -> bytes:
+    """Return what is left of a stored reply once it has expired."""
+    return _EXPIRED + hashlib.sha256(body).digest()
+
+
+def hashed_body(body: bytes) -> bytes:
+    """Return a stored reply's hash, also of one that has expired."""
+    return body[1:] if is_expired(body) else hashlib.sha256(body).digest()
+
+
+def as_sealed(
+    table: str, rows: Sequence[Sequence[object]]
+) -> tuple[str, Sequence[Sequence[object]]]:
+    """Return as what, and in which form, a table's rows are sealed."""
+    if table != _REQUEST:
+        return table, rows
+    return OUTCOME, [
+        (*row[:_BODY_PLACE], hashed_body(_body_of(row)), *row[_BODY_PLACE + 1 :]) for row in rows
+    ]
+
+
+def table_of(sealed_as: str) -> str:
+    """Return which table's rows are sealed under a name."""
+    return _REQUEST if sealed_as == OUTCOME else sealed_as
+
+
+def _body_of(row: Sequence[object]) -> bytes:
+    body = row[_BODY_PLACE]
+    return body if isinstance(body, bytes) else b""
 
 
 def seal(previous: bytes, rows: Mapping[str, Sequence[object]]) -> tuple[bytes, bytes]:

@@ -15,7 +15,7 @@ from ledger.accounts import ACCOUNTS
 from ledger.bulk_store import Row, Statement, plain
 from ledger.database_store import Database
 from ledger.entries import SEQUENCE_BITS
-from ledger.sealing import decode_checks, seal, seal_of_entries
+from ledger.sealing import as_sealed, decode_checks, seal, seal_of_entries, table_of
 from ledger.verify_findings import Difference, Findings, blob, key_of
 
 # Rows of so many entries are in memory at once; an entry has at most a thousand postings or so.
@@ -317,7 +317,13 @@ def _check_seal(
         if digest != stored.digest:
             yield Difference("seal", key, "digest", stored.digest.hex(), digest.hex())
         return
-    digest, checks = seal(previous, group.rows)
+    sealed = decode_checks(stored.checks)
+    rows = dict(
+        # Seals of before knew stored outcomes whole, under their table's name.
+        (name, of_table) if name in sealed else as_sealed(name, of_table)
+        for name, of_table in group.rows.items()
+    )
+    digest, checks = seal(previous, rows)
     if checks == stored.checks:
         # Of a seal whose predecessor is missing, its rows' checks are all that can be compared.
         if digest != stored.digest and stored.begins <= after + 1:
@@ -325,7 +331,7 @@ def _check_seal(
     elif digest == stored.digest:
         yield Difference("seal", key, "checks", stored.checks.hex(), checks.hex())
     else:
-        sealed, found = decode_checks(stored.checks), decode_checks(checks)
+        found = decode_checks(checks)
         named = list(
             _changed_rows(key, sealed, found, group, {table.name: table for table in tables})
         )
@@ -342,10 +348,12 @@ def _changed_rows(
     tables: Mapping[str, SealedTable],
 ) -> Iterator[Difference]:
     """Name the rows that are not as they were sealed, by their checks."""
-    for name in sorted(sealed.keys() | found.keys()):
-        left = Counter(sealed.get(name, ()))
+    for sealed_as in sorted(sealed.keys() | found.keys()):
+        name = table_of(sealed_as)
+        left = Counter(sealed.get(sealed_as, ()))
         strange: list[tuple[Row, int]] = []
-        for row, check in zip(group.rows.get(name, ()), found.get(name, ()), strict=True):
+        checked = found.get(sealed_as, ())
+        for row, check in zip(group.rows.get(name, ()) if checked else (), checked, strict=True):
             if left[check]:
                 left[check] -= 1
             else:

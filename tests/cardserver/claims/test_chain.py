@@ -22,6 +22,7 @@ ENTRIES = (
 POSTINGS = "SELECT entry_no, line, account, owner, amount_fen FROM posting ORDER BY entry_no, line"
 CLAIMS = "SELECT * FROM claim ORDER BY entry_no"
 REQUESTS = "SELECT * FROM request ORDER BY month, institution_no, terminal_no, msgid"
+AUDIT = "SELECT * FROM audit ORDER BY seal_no, line"
 HEADS = "SELECT slot, chain_head, sequence FROM writer_slot"
 
 
@@ -34,7 +35,8 @@ async def first_broken_seal(database: Database) -> tuple[object, object] | None:
     entries = await query(database, ENTRIES)
     postings = await query(database, POSTINGS)
     claims = await query(database, CLAIMS)
-    requests = await query(database, REQUESTS)
+    requests = [tuple(row) for row in await query(database, REQUESTS)]
+    audit = await query(database, AUDIT)
     heads = {slot: (head, sequence) for slot, head, sequence in await query(database, HEADS)}
     chain: dict[object, tuple[bytes, int]] = {}
     for slot, first, last, sealed, checks in await query(database, SEALS):
@@ -49,7 +51,13 @@ async def first_broken_seal(database: Database) -> tuple[object, object] | None:
             "claim": [row for row in claims if row[0] in numbers],
             "entry": [row for row in entries if row[0] in numbers],
             "posting": [row for row in postings if row[0] in numbers],
-            "request": [row for row in requests if row[-1] in numbers],
+            # Of a stored reply its hash is sealed, so that the reply may expire.
+            "outcome": [
+                (*row[:7], hashlib.sha256(row[7]).digest(), *row[8:])
+                for row in requests
+                if row[-1] in numbers
+            ],
+            "audit": [row for row in audit if row[0] in numbers],
         }
         encoded = {table: [msgpack.encode(row) for row in found] for table, found in rows.items()}
         material = previous + checks + b"".join(b"".join(encoded[table]) for table in sorted(rows))

@@ -365,12 +365,13 @@ def test_a_chain_that_an_insider_recomputed_is_found_by_the_digest(
 
 
 def test_a_ledger_cut_short_is_found_by_the_digest(books: Books, digest_file: Path) -> None:
-    slot, last = books.numbers.slot, books.numbers.sequence(books.numbers.later)
-    ((_, head),) = books.query(
+    later = books.numbers.later  # in the next month's slot
+    slot, last = later >> 40, later & (2**40 - 1)
+    before = books.query(
         f"SELECT last_sequence, digest FROM seal WHERE slot = {slot} AND last_sequence < {last}"
         " ORDER BY last_sequence DESC LIMIT 1"
     )
-    later = books.numbers.later
+    head = before[0][1] if before else bytes(32)
     ((person_no, pool_fen),) = books.query(
         f"SELECT person_no, account_pay_fen FROM claim WHERE entry_no = {later}"
     )
