@@ -21,6 +21,7 @@ from cardserver.claims.values import ClaimsWriter, Rules
 from cardserver.config import Config
 from cardserver.observe.metrics import Metrics
 from cardserver.observe.recent import Recent
+from cardserver.observe.spans import SpanExporter
 from cardserver.observe.stages import StageClock
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Operator
@@ -51,6 +52,7 @@ class Centre:
     revocations: Revocations
     anchors: TrustAnchors = field(default_factory=TrustAnchors)
     recent: Recent = field(default_factory=Recent)
+    spans: SpanExporter | None = None
     telemetry: TelemetryService | None = None
     is_draining: bool = False
     _proving: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)

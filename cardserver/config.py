@@ -217,6 +217,20 @@ class Readers(Section, frozen=True):
     terminals: tuple[str, ...] = ()
 
 
+class Collector(Section, frozen=True):
+    """An OpenTelemetry collector that takes traces by OTLP over HTTP (JSON).
+
+    Attributes:
+        endpoint: Its whole URL, as `http://127.0.0.1:4318/v1/traces`.
+        ratio: Which part of all traces is sent.
+        queue_max: Spans that may wait for it; more are dropped and counted.
+    """
+
+    endpoint: Annotated[str, Meta(pattern=r"^https?://.+")]
+    ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    queue_max: Annotated[int, Meta(ge=1, le=100_000)] = 8192
+
+
 class Observe(Section, frozen=True):
     """What is shown of the running centre.
 
@@ -226,6 +240,7 @@ class Observe(Section, frozen=True):
         log_format: `json` or `console`.
         log_level: As in Python's logging; `TRAFFIC` adds wire bytes and is not for production.
         clock_skew_max_ms: A terminal's clock beyond this is reported.
+        otlp: Where traces go; without it nowhere but to `cardserver claim`.
     """
 
     host: str = "127.0.0.1"
@@ -233,6 +248,7 @@ class Observe(Section, frozen=True):
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["TRAFFIC", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     clock_skew_max_ms: Positive = 60_000
+    otlp: Collector | None = None
 
 
 class DigestSection(Section, frozen=True):

@@ -4,7 +4,6 @@ Message (1xx), terminal and sign-on (2xx), then the handler. The lowest code tha
 one answered. Not here: what each message does (`handlers/`).
 """
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,6 @@ import structlog
 from msgspec import Raw, Struct
 
 from cardserver.centre import Answer, Centre, Exchange, date_of
-from cardserver.claims.claims_store import NOTE_STAGES, stages_row
-from cardserver.claims.values import request_key
 from cardserver.handlers.accumulators import accumulators
 from cardserver.handlers.card import card_open
 from cardserver.handlers.eligibility import eligibility
@@ -22,6 +19,7 @@ from cardserver.handlers.lists import list_download
 from cardserver.handlers.member import member_query
 from cardserver.handlers.money import cancel, preview, print_ack, reverse, settle
 from cardserver.handlers.reconcile import reconcile, reconcile_detail
+from cardserver.handlers.review import review_appeal, review_cases
 from cardserver.handlers.settled import explain, refund
 from cardserver.handlers.sign_on import check_sign_on, echo, fresh_challenges, sign_off, sign_on
 from cardserver.handlers.status import status
@@ -36,10 +34,11 @@ from cardserver.handlers.visit import (
     visit_query,
 )
 from cardserver.observe.stages import Stage, StageClock
+from cardserver.request_notes import note_answered, note_felt
 from cardserver.session import TerminalSession
 from ledger.store_errors import CommitUnknownError, StoreError
 from protocol.terminal import msgid
-from protocol.terminal.bodies import NIL, STORED_TYPES, decode_request_body, encode_body
+from protocol.terminal.bodies import NIL, decode_request_body, encode_body
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.errors import LocalProtocolError, RemoteProtocolError
 from protocol.terminal.messages import MessageType, Reply, Request, StageTime
@@ -84,9 +83,9 @@ HANDLERS: Mapping[MessageType, Handler] = {
     MessageType.REFUND: Handler(refund),
     MessageType.RECONCILE: Handler(reconcile),
     MessageType.RECONCILE_DETAIL: Handler(reconcile_detail),
+    MessageType.REVIEW_CASES: Handler(review_cases),
+    MessageType.REVIEW_APPEAL: Handler(review_appeal),
 }
-
-_OF_CARDS = frozenset({MessageType.CARD_OPEN, MessageType.PREVIEW, MessageType.SETTLE})
 
 
 class Dispatcher:
@@ -118,7 +117,7 @@ class Dispatcher:
             answer = Answer(ResponseCode.SYSTEM_ERROR, detail_en=str(error))
             session.send(self._reply(session, request, answer, clock))
         clock.end(Stage.WRITE)
-        self._account(session, request, answer, clock)
+        note_answered(self._centre, session, request, answer, clock)
 
     async def _answer(
         self, session: TerminalSession, request: Request, clock: StageClock
@@ -181,8 +180,8 @@ class Dispatcher:
             )
         if centre.is_draining:
             return Answer(ResponseCode.SHUTTING_DOWN)
-        if request.felt_ms:
-            centre.metrics.felt(request.felt_ms)
+        if request.felt is not None or request.felt_ms:
+            note_felt(centre, session, request)
         skew_ms = abs(centre.clock.now_ms() - request.sent_time_ms)
         if skew_ms > centre.config.observe.clock_skew_max_ms:
             centre.metrics.clock_skewed()
@@ -221,64 +220,3 @@ class Dispatcher:
             if session.sign_on is not None and session.sign_on.wants_stages
             else (),
         )
-
-    def _account(
-        self, session: TerminalSession, request: Request, answer: Answer, clock: StageClock
-    ) -> None:
-        try:
-            name = MessageType(request.type).name.lower()
-        except ValueError:
-            name = "unknown"
-        if request.type in STORED_TYPES:
-            self._note_stages(session, request, answer, clock)
-        total_ns = time.perf_counter_ns() - clock.started_ns
-        self._centre.metrics.answered(
-            name,
-            answer.code.value,
-            total_ns,
-            clock.nanoseconds,
-            is_duplicate=answer.is_duplicate,
-        )
-        self._centre.recent.note(
-            time_ms=self._centre.clock.now_ms(),
-            message_type=request.type,
-            code=answer.code.value,
-            is_duplicate=answer.is_duplicate,
-            institution=session.institution.code,
-            terminal=session.terminal.code,
-            msgid=request.msgid,
-            card=session.card_profile if request.type in _OF_CARDS else "",
-            total_us=total_ns // 1000,
-            felt_ms=request.felt_ms,
-            nanoseconds=clock.nanoseconds,
-            detail=answer.detail_en,
-        )
-        log.info(
-            "answered",
-            msgid=request.msgid,
-            type=name,
-            code=answer.code.name,
-            institution=session.institution.code,
-            terminal=session.terminal.code,
-            duplicate=answer.is_duplicate,
-            total_us=clock.total_ns() // 1000,
-        )
-
-    def _note_stages(
-        self, session: TerminalSession, request: Request, answer: Answer, clock: StageClock
-    ) -> None:
-        """Keep where the time went, for `cardserver claim`; a later group writes it."""
-        try:
-            key = request_key(
-                session.institution.institution_no, session.terminal.terminal_no, request.msgid
-            )
-        except ValueError:  # no msgid at all; there is nothing to keep it under
-            return
-        row = stages_row(
-            key,
-            time_ms=self._centre.clock.now_ms(),
-            message_type=request.type,
-            code=answer.code.value,
-            stages=clock.microseconds(),
-        )
-        self._centre.writer.append_later(NOTE_STAGES, row)

@@ -123,9 +123,16 @@ _INSERT_PRINTS = insert(tables.print_ack, ("entry_no", "copy", "is_printed", "re
 # For `GroupWriter.append_later`.
 NOTE_STAGES = insert(
     tables.request_stage,
-    ("institution_no", "terminal_no", "msgid", "recorded_time_ms", "type", "code", "stages"),
+    ("institution_no", "terminal_no", "msgid", "recorded_time_ms", "type", "code", "stages",
+     "trace"),
     ignore_existing=True,
-)
+)  # fmt: skip
+NOTE_FELT = insert(
+    tables.request_felt,
+    ("institution_no", "terminal_no", "msgid", "recorded_time_ms", "type", "code", "took_us",
+     "sends", "stages"),
+    ignore_existing=True,
+)  # fmt: skip
 
 _ENCODER = msgpack.Encoder()
 
@@ -337,11 +344,29 @@ def stages_row(
     message_type: int,
     code: int,
     stages: Sequence[tuple[str, int]],
+    trace: bytes,
 ) -> Row:
     """Return the row of `NOTE_STAGES` for a finished request; stages in microseconds."""
     return (
         key.institution_no, key.terminal_no, key.msgid, time_ms, message_type, code,
-        _ENCODER.encode(stages),
+        _ENCODER.encode(stages), trace,
+    )  # fmt: skip
+
+
+def felt_row(
+    key: RequestKey,
+    *,
+    time_ms: int,
+    message_type: int,
+    code: int,
+    took_us: int,
+    sends: int,
+    stages: Sequence[tuple[str, int]],
+) -> Row:
+    """Return the row of `NOTE_FELT` for what a terminal felt; stages in microseconds."""
+    return (
+        key.institution_no, key.terminal_no, key.msgid, time_ms, message_type, code, took_us,
+        sends, _ENCODER.encode(stages),
     )  # fmt: skip
 
 
