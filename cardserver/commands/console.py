@@ -12,6 +12,7 @@ from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.config import Config, load_config
 from cardserver.console.access import Sessions
+from cardserver.console.clearing_runs import ClearingRuns
 from cardserver.console.desk import ConsoleDesk
 from cardserver.console.feed import Feed
 from cardserver.console.server import serve_console
@@ -65,6 +66,7 @@ async def _run(config: Config, ready_file: Path | None) -> None:
             sessions=Sessions(database, config, clock),
             feed=Feed(_watches(config), window),
             window=window,
+            clearing_runs=ClearingRuns(database, clock, config.timezone),
             clock=clock,
             timezone=config.timezone,
         )

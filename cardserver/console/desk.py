@@ -8,6 +8,7 @@ from nicegui import ui
 
 from cardserver.config import Config
 from cardserver.console.access import ConsoleSession, Language, Sessions
+from cardserver.console.clearing_runs import ClearingRuns
 from cardserver.console.feed import Feed
 from cardserver.console.window import Window
 from cardserver.registry.registry_store import Registry
@@ -38,6 +39,7 @@ class ConsoleDesk:
     sessions: Sessions
     feed: Feed
     window: Window
+    clearing_runs: ClearingRuns
     clock: Clock
     timezone: dt.tzinfo
 

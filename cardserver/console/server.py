@@ -133,6 +133,7 @@ async def serve_console(
     finally:
         feed.cancel()
         await asyncio.gather(feed, return_exceptions=True)
+        await desk.clearing_runs.stop()
 
 
 class _Server(uvicorn.Server):
