@@ -38,7 +38,7 @@ OUTPATIENT, INPATIENT, PHARMACY_TYPE = 11, 21, 41
 OFFICER = Actor("tester", 1_800_000_000_000, 7)
 
 TERMS = """
-begins = 2026-01-01
+begins = 2020-01-01
 sources = ["made up"]
 deposit_percent = 5
 two_signatures_above = "1000000"
@@ -214,9 +214,10 @@ async def place_institutions(database: Database) -> None:
 
 @asynccontextmanager
 async def open_fund(database: Database, terms: str = TERMS) -> AsyncIterator[Fund]:
-    """Open a fund with its institutions and terms, in October 2026."""
+    """Open a fund with its institutions and terms, in October 2026; without terms, with none."""
     clock = MonthClock()
     await place_institutions(database)
-    await activate_terms(database, terms, OFFICER)
+    if terms:
+        await activate_terms(database, terms, OFFICER)
     async with open_fund_acts(database, SHANGHAI, clock) as acts:
         yield Fund(database, acts, clock)
