@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from terminals.commands import (
     accumulators,
     apdu,
+    attend,
     card,
     doubts,
     lists,
@@ -68,6 +69,7 @@ app.command("readers")(card.readers)
 app.command("card")(card.card)
 app.command("apdu")(apdu.apdu)
 app.command("watch")(card.watch_cards)
+app.command("attend")(attend.attend)
 app.command("member")(card.member)
 app.command("eligibility")(card.eligibility)
 app.command("accumulators")(accumulators.accumulators)

@@ -43,6 +43,10 @@ file = "outbox.sqlite"
 [receipt]
 columns = 42
 institution_name = {institution_name}
+
+# [mqtt]                 # the fund's message broker: cardterminal attend
+# host = "localhost"
+# port = 8883
 """
 
 

@@ -26,7 +26,9 @@ from protocol.terminal.messages import (
     ProofLevel,
 )
 from terminals.answer import ClientError, words_of
+from terminals.attendance import WatchedReader, attending
 from terminals.client import CardOpening
+from terminals.commands.attend import counter_of
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, NoCardError, run
 from terminals.commands.result import ExitStatus, Result, fault, plain, result_of, show
 from terminals.readers.channel import ReaderError
@@ -224,8 +226,14 @@ def watch_cards(
 
     async def act(desk: Desk) -> Result:
         wanted = reader or desk.config.reader.name
+        watched = WatchedReader(wanted, lambda: None)
+        async with attending(counter_of(desk), watched):
+            return await _watch(desk, watched, wanted)
+
+    async def _watch(desk: Desk, watched: WatchedReader, wanted: str) -> Result:
         opened = 0
         async for event in watch():
+            watched.note(event)
             if wanted not in event.reader:
                 continue
             if not event.is_present:

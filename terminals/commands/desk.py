@@ -37,6 +37,7 @@ from terminals.state import (
     save_state,
     sign_on_state,
 )
+from terminals.telemetry import FeltTimes
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="终端配置 The terminal's configuration.")
@@ -61,6 +62,7 @@ class Desk:
         state: What is kept between commands; written back at the end where it changed.
         lists: The lists held.
         list_updates: Keeps them up to date.
+        felt: What the cashier waited in this process.
         listed_reason: Why the card opened last is on the revocation list held; 0 it is not.
     """
 
@@ -77,6 +79,7 @@ class Desk:
             reserve=self.outbox.reserve_msgids,
         )
         self.listed_reason = 0
+        self.felt = FeltTimes()
         try:
             self.lists = Lists(Path(config.lists.file))
             self.list_updates = ListUpdates(
