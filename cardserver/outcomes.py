@@ -4,6 +4,7 @@ from typing import assert_never
 
 from cardserver.benefits.values import BillRefusalReason
 from cardserver.cards.refusals import CardRefusalReason
+from cardserver.review.values import Refusal
 from ledger.decisions import NotTaken
 from protocol.terminal.codes import ResponseCode
 
@@ -70,6 +71,21 @@ def code_of_bill(reason: BillRefusalReason) -> ResponseCode:
             return ResponseCode.CARE_EXCLUDED
         case _:
             assert_never(reason)
+
+
+def code_of_appeal(refusal: Refusal) -> ResponseCode:
+    """The code that tells why review does not take an institution's appeal."""
+    match refusal:
+        case Refusal.CASE_UNKNOWN:
+            return ResponseCode.REVIEW_CASE_UNKNOWN
+        case Refusal.APPEAL_OVER:
+            return ResponseCode.APPEAL_TOO_LATE
+        case Refusal.APPEALED_ALREADY:
+            return ResponseCode.APPEAL_FILED_ALREADY
+        case Refusal.NOTHING_TO_APPEAL | Refusal.SETTLEMENT_UNDONE:
+            return ResponseCode.APPEAL_NOT_POSSIBLE
+        case _:
+            raise AssertionError(f"this refuses no appeal: {refusal}")
 
 
 def code_of_not_taken(reason: NotTaken) -> ResponseCode:

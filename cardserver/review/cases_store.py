@@ -53,7 +53,7 @@ INSERT_APPEALS = insert(tables.review_appeal, ("case_no", *_APPEAL_COLUMNS))
 FIND_APPEALS = select(tables.review_appeal, _APPEAL_COLUMNS, by=("case_no",))
 APPEAL_BY_MSGID = select(
     tables.review_appeal,
-    ("case_no", "request_hash"),
+    ("case_no", "request_hash", "recorded_time_ms"),
     by=("institution_no", "terminal_no", "msgid"),
 )
 _CONFLICTS = select(tables.review_conflict, ("operator_no",), by=("institution_no", "case_no"))

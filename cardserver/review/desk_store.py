@@ -107,10 +107,12 @@ class Filed(NamedTuple):
     Attributes:
         case: As it stands.
         is_duplicate: The same appeal had been filed before.
+        filed_time_ms: When it was filed first.
     """
 
     case: Case
     is_duplicate: bool
+    filed_time_ms: int
 
 
 class MsgidReusedError(Exception):
@@ -302,8 +304,9 @@ class ReviewDesk:
             assert case is not None, "cases stay"
             known = yield APPEAL_BY_MSGID([attempt])
             if known:
-                is_same = known[0][3:] == (case_no, appeal.request_hash)
-                return Filed(case, is_duplicate=True) if is_same else None
+                number, digest, filed_ms = known[0][3:]
+                is_same = (number, bytes(digest)) == (case_no, appeal.request_hash)
+                return Filed(case, is_duplicate=True, filed_time_ms=filed_ms) if is_same else None
             around = yield from read_surroundings(case)
             change = procedure.appeal(case, around, note=appeal.reason, today=today)
             if isinstance(change, Refusal):
@@ -326,7 +329,7 @@ class ReviewDesk:
                     )
                 ]
             )
-            return Filed(change.case, is_duplicate=False)
+            return Filed(change.case, is_duplicate=False, filed_time_ms=appeal.recorded_time_ms)
 
         filed = await self._database.transact(script)
         if filed is None:

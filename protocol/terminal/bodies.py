@@ -42,6 +42,8 @@ REQUEST_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.LIST_DOWNLOAD: messages.ListDownload,
         MessageType.RECONCILE: messages.Reconcile,
         MessageType.RECONCILE_DETAIL: messages.ReconcileDetail,
+        MessageType.REVIEW_CASES: messages.ReviewCases,
+        MessageType.REVIEW_APPEAL: messages.ReviewAppeal,
     }
 )
 
@@ -73,6 +75,8 @@ REPLY_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.LIST_DOWNLOAD: messages.ListPage,
         MessageType.RECONCILE: messages.Reconciled,
         MessageType.RECONCILE_DETAIL: messages.ReconcileDetailed,
+        MessageType.REVIEW_CASES: messages.ReviewCasesFound,
+        MessageType.REVIEW_APPEAL: messages.ReviewAppealed,
     }
 )
 

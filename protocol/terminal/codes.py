@@ -256,6 +256,12 @@ class ResponseCode(IntEnum):
         611, Retry.CORRECT, "对账记录不存在或已被取代",
         "no such reconciliation here, or a later one took its place",
     )
+    REVIEW_CASE_UNKNOWN = 620, Retry.CORRECT, "没有这个审核案件", "there is no such review case"
+    APPEAL_NOT_POSSIBLE = (
+        621, Retry.NONE, "无可申诉的扣款", "nothing is deducted that could be appealed",
+    )
+    APPEAL_TOO_LATE = 622, Retry.NONE, "申诉期限已过", "the time to appeal is over"
+    APPEAL_FILED_ALREADY = 623, Retry.NONE, "已提出过申诉", "an appeal was filed before"
 
     SYSTEM_ERROR = 900, Retry.ASK_STATUS, "系统错误，结果未知", "system error, outcome unknown"
     BUSY = 901, Retry.SAME_MSGID, "系统繁忙，请稍后重试", "the centre is busy"

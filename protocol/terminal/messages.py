@@ -52,6 +52,14 @@ ListPrice = Annotated[int, Meta(ge=0, le=10**13)]
 Position = Annotated[bytes, Meta(max_length=64)]
 ClearingType = Annotated[int, Meta(ge=0, le=99)]
 
+REVIEW_CASES_MAX = 100
+"""Of one REVIEW_CASES: about 30 KiB."""
+REVIEW_CUTS_MAX = 500
+ReviewText = Annotated[str, Meta(max_length=400, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""What an institution says to an appeal, or is told of it."""
+Month = Annotated[int, Meta(ge=0, le=999_912)]
+"""A month as YYYYMM."""
+
 
 @unique
 class MessageType(IntEnum):
@@ -83,6 +91,8 @@ class MessageType(IntEnum):
     LIST_DOWNLOAD = 40
     RECONCILE = 50
     RECONCILE_DETAIL = 51
+    REVIEW_CASES = 60
+    REVIEW_APPEAL = 61
 
 
 # --- envelopes: what every frame holds ------------------------------------------------------
@@ -2065,3 +2075,163 @@ class ReconcileDetailed(Struct, frozen=True, array_like=True):
     differences: Annotated[tuple[RowDifference, ...], Meta(max_length=2 * RECONCILE_ROWS_MAX)]
     next_after: RowKey | None
     open_count: UInt32
+
+
+# --- review ----------------------------------------------------------------------------------
+
+
+class ReviewCases(Struct, frozen=True, array_like=True):
+    """REVIEW_CASES: which of our settlements are reviewed, and what was decided?
+
+    Attributes:
+        month: Of the settlements, as they were cleared, YYYYMM; 0 for all months.
+        case_no: One case alone, with what was deducted line by line; else empty.
+        after: Those after this case: `next_after` of the page before; empty at first.
+    """
+
+    month: Month
+    case_no: Code = ""
+    after: Code = ""
+
+
+@unique
+class ReviewState(IntEnum):
+    """How a reviewed settlement stands for its institution."""
+
+    UNDER_REVIEW = 1
+    """Nothing is decided."""
+    DECIDED = 2
+    """Something is deducted; the institution may appeal until `appeal_until`."""
+    APPEALED = 3
+    """The deduction stands until the appeal is decided."""
+    FINAL = 4
+    CLOSED = 5
+    """The settlement was undone; nothing is deducted."""
+
+
+@unique
+class ReviewVerdict(IntEnum):
+    """What the review of a settlement came to."""
+
+    NONE = 0
+    """Nothing yet."""
+    APPROVED = 1
+    """Nothing is deducted."""
+    REDUCED = 2
+    """A part of what the funds paid is deducted."""
+    REJECTED = 3
+    """All that the funds paid is deducted."""
+
+
+@unique
+class AppealResult(IntEnum):
+    """What became of an appeal."""
+
+    NONE = 0
+    """None was filed."""
+    PENDING = 1
+    GRANTED = 2
+    """The deduction is given back."""
+    GRANTED_PARTLY = 3
+    """A part of it is given back."""
+    DISMISSED = 4
+
+
+class ReviewCut(Struct, frozen=True, array_like=True):
+    """An amount deducted, and why.
+
+    Attributes:
+        line: Of the bill, from 1; 0 the settlement as a whole.
+        amount_fen: How much.
+        article: The code of the provision that was broken.
+        article_zh: What it says, in Chinese.
+        article_en: The same in English.
+        reason: What the reviewers found.
+    """
+
+    line: UInt32
+    amount_fen: Fen
+    article: Code
+    article_zh: Text
+    article_en: Text
+    reason: Text
+
+
+class ReviewCase(Struct, frozen=True, array_like=True):
+    """A settlement that is or was reviewed.
+
+    Attributes:
+        case_no: Names the case in REVIEW_APPEAL.
+        month: In which it was settled, as months are cleared, YYYYMM.
+        setl_id: The settlement.
+        msgid: The request's that made it.
+        terminal: Which terminal sent that.
+        business_date: The settlement's.
+        clearing_type: 11 outpatient, 21 inpatient, 41 pharmacy.
+        total_fen: The bill.
+        fund_pay_fen: What the funds paid: no more can be deducted.
+        state: A `ReviewState`.
+        verdict: A `ReviewVerdict`.
+        deduction_fen: What is deducted now.
+        decided_time_ms: When that was decided; 0 not yet.
+        appeal_until: The last day on which an appeal is taken; nil where none is.
+        appeal: An `AppealResult`.
+        appeal_reason: What the institution said.
+        appeal_answer: What the fund answered.
+        cuts: What the deduction is made of; empty unless one case was asked for.
+    """
+
+    case_no: Code
+    month: Month
+    setl_id: Code
+    msgid: Msgid
+    terminal: Code
+    business_date: dt.date
+    clearing_type: Annotated[int, Meta(ge=0, le=99)]
+    total_fen: Fen
+    fund_pay_fen: Fen
+    state: ReviewState
+    verdict: ReviewVerdict
+    deduction_fen: Fen
+    decided_time_ms: TimeMs
+    appeal_until: dt.date | None
+    appeal: AppealResult
+    appeal_reason: ReviewText = ""
+    appeal_answer: ReviewText = ""
+    cuts: Annotated[tuple[ReviewCut, ...], Meta(max_length=REVIEW_CUTS_MAX)] = ()
+
+
+class ReviewCasesFound(Struct, frozen=True, array_like=True):
+    """REVIEW_CASES's reply.
+
+    Attributes:
+        cases: In the order of their numbers.
+        next_after: Goes into `after` of the next page's request; empty where there is none.
+    """
+
+    cases: Annotated[tuple[ReviewCase, ...], Meta(max_length=REVIEW_CASES_MAX)]
+    next_after: Code = ""
+
+
+class ReviewAppeal(Struct, frozen=True, array_like=True):
+    """REVIEW_APPEAL: we don't agree with a deduction. Repeated, it changes nothing more.
+
+    Attributes:
+        case_no: The case.
+        reason: Why, for the auditors who decide.
+    """
+
+    case_no: Code
+    reason: ReviewText
+
+
+class ReviewAppealed(Struct, frozen=True, array_like=True):
+    """REVIEW_APPEAL's reply.
+
+    Attributes:
+        case: As it stands now.
+        filed_time_ms: When the appeal was filed.
+    """
+
+    case: ReviewCase
+    filed_time_ms: TimeMs
