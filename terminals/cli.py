@@ -18,6 +18,7 @@ from terminals.commands import (
     lists,
     paper,
     reconcile,
+    review,
     session,
     settled,
     settlement,
@@ -83,5 +84,6 @@ app.command("status")(settlement.status)
 app.command("receipt")(paper.receipt)
 app.command("outbox")(doubts.outbox)
 app.add_typer(reconcile.app, name="reconcile")
+app.add_typer(review.app, name="review")
 app.add_typer(visit.app, name="visit")
 app.add_typer(lists.app, name="lists")
