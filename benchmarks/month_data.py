@@ -37,6 +37,7 @@ from benchmarks.month_settlements import (
     person_of,
 )
 from cardserver.migrations.schema import METADATAS, migrate
+from cardserver.storage.parts_store import make_parts_ahead
 from ledger.database_store import Database
 from simulators.postgres import PostgreSQLCluster
 
@@ -95,6 +96,7 @@ async def make_month(  # noqa: PLR0913 - the sizes of a city, each with a name
     """
     began = time.perf_counter()
     rows: Counter[str] = Counter()
+    await make_parts_ahead(database, month=period)
     for tables in _registry(period, persons, institutions, slots):
         await _write(database, tables)
         rows.update({table: len(of_table) for table, of_table in tables.items()})

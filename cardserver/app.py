@@ -51,6 +51,7 @@ from cardserver.observe.metrics import Metrics
 from cardserver.observe.pages import ObservePages
 from cardserver.registry.registry_store import Registry
 from cardserver.session import TerminalSession
+from cardserver.storage.parts_store import keep_parts_ahead
 from cardserver.telemetry.service import TelemetryService
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
@@ -122,6 +123,9 @@ class Worker:
             catalogue = tasks.create_task(self._refresh_catalogue(centre))
             checks = tasks.create_task(self._refresh_checks(centre))
             telemetry = tasks.create_task(self._run_telemetry(centre))
+            parts = tasks.create_task(
+                keep_parts_ahead(centre.database, centre.clock, self._config.timezone)
+            )
             leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
@@ -134,6 +138,7 @@ class Worker:
             revocations.cancel()
             catalogue.cancel()
             checks.cancel()
+            parts.cancel()
             telemetry.cancel()
             await listener.drain()
         log.info("stopped", worker=self._options.index)

@@ -38,6 +38,7 @@ _NOUNS: Mapping[str, _Noun] = {
     "digest": _Noun("digest:app"),
     "reconciliation": _Noun("reconciliation:app"),
     "balances": _Noun("balances:app"),
+    "storage": _Noun("storage:app"),
     "backup": _Noun("backup:backup"),
     "restore": _Noun("backup:restore"),
     "registry": _Noun("registry:app"),

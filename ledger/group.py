@@ -47,6 +47,7 @@ from ledger.ledger_store import (
     request_queries,
 )
 from ledger.scripts import Script
+from ledger.sealing import is_expired
 from ledger.store_errors import StoreError
 
 TOMBSTONE_TYPE = 0
@@ -240,7 +241,8 @@ def repeated(stored: StoredRequest, message_type: int, request_hash: bytes) -> O
     is_tombstone = stored.type == TOMBSTONE_TYPE
     if not is_tombstone and (stored.type != message_type or stored.request_hash != request_hash):
         return NotTaken.MSGID_REUSED
+    body = b"" if is_expired(stored.body) else stored.body
     return Outcome(
-        stored.code, stored.body, not is_tombstone, stored.business_date,
+        stored.code, body, not is_tombstone, stored.business_date,
         stored.recorded_time_ms, stored.entry_no,
     )  # fmt: skip

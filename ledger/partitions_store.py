@@ -162,6 +162,63 @@ def divide(connection: Connection, table: Table, *, month: int) -> None:
     )
 
 
+def replace_part(connection: Connection, table: Table, part: str, rows: str) -> None:
+    """Put a part written anew in an old one's place, at once or not at all.
+
+    While it is written nothing is added to the month, which is over; readers go on. Only when the
+    one takes the other's place does anyone wait, for milliseconds.
+
+    Args:
+        connection: In a transaction, of `Database.administer`.
+        table: The whole.
+        part: The part's name.
+        rows: A query of the new rows, in the table's order of columns.
+    """
+    name, new = str(table.name), f"{part}_new"
+    connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
+    connection.execute(text(f"LOCK TABLE {part} IN SHARE MODE"))
+    bounds = connection.execute(
+        text(
+            "SELECT pg_get_expr(relpartbound, oid), pg_get_partition_constraintdef(oid)"
+            " FROM pg_class WHERE oid = to_regclass(:part)"
+        ),
+        {"part": part},
+    ).one()
+    indexes = connection.execute(
+        text(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = :part"
+            " AND schemaname = current_schema() ORDER BY indexname"
+        ),
+        {"part": part},
+    ).fetchall()
+    connection.execute(text(f"CREATE TABLE {new} (LIKE {part} INCLUDING ALL EXCLUDING INDEXES)"))
+    connection.execute(text(f"INSERT INTO {new} {rows}"))
+    key = ", ".join(column.name for column in table.primary_key.columns)
+    connection.execute(text(f"ALTER TABLE {new} ADD CONSTRAINT {new}_pkey PRIMARY KEY ({key})"))
+    renamed = [(f"{new}_pkey", f"{part}_pkey")]
+    for number, (index, definition) in enumerate(indexes):
+        if index != f"{part}_pkey":
+            beside = f"{new}_{number}"
+            renamed.append((beside, index))
+            connection.execute(
+                text(
+                    definition.replace(f" {index} ON ", f" {beside} ON ", 1).replace(
+                        f".{part} ", f".{new} ", 1
+                    )
+                )
+            )
+    # What is checked here is not checked again where the table is locked.
+    connection.execute(text(f"ALTER TABLE {new} ADD CONSTRAINT {new}_month CHECK ({bounds[1]})"))
+    connection.execute(text(f"ALTER TABLE {name} DETACH PARTITION {part}"))
+    connection.execute(text(f"DROP TABLE {part}"))
+    connection.execute(text(f"ALTER TABLE {new} RENAME TO {part}"))
+    for beside, index in renamed:
+        connection.execute(text(f"ALTER INDEX {beside} RENAME TO {index}"))
+    connection.execute(text(f"ALTER TABLE {name} ATTACH PARTITION {part} {bounds[0]}"))
+    connection.execute(text(f"ALTER TABLE {part} DROP CONSTRAINT {new}_month"))
+    connection.execute(text(f"ANALYZE {part}"))
+
+
 def _make_part(connection: Connection, table: Table, month: int) -> bool:
     """Make a month's part beside the table, fill it with what is its own, and attach it."""
     by, name = _by_month(table), str(table.name)

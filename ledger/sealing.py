@@ -30,8 +30,8 @@ _BODY_PLACE = 7  # of `request`'s columns
 
 # What stands in place of a reply that has expired: a byte that begins no MessagePack value, then
 # the reply's SHA-256.
-_EXPIRED = b"\xc1"
-_EXPIRED_SIZE = 33
+EXPIRED = b"\xc1"
+EXPIRED_SIZE = 33
 _REQUEST = "request"
 OUTCOME = "outcome"
 """As what rows of stored outcomes are sealed, their bodies hashed."""
@@ -42,12 +42,12 @@ _DECODER = msgpack.Decoder(dict[str, bytes])
 
 def is_expired(body: bytes) -> bool:
     """Tell whether of a stored reply only the hash is left."""
-    return len(body) == _EXPIRED_SIZE and body[:1] == _EXPIRED
+    return len(body) == EXPIRED_SIZE and body[:1] == EXPIRED
 
 
 def expired(body: bytes) -> bytes:
     """Return what is left of a stored reply once it has expired."""
-    return _EXPIRED + hashlib.sha256(body).digest()
+    return EXPIRED + hashlib.sha256(body).digest()
 
 
 def hashed_body(body: bytes) -> bytes:

@@ -52,6 +52,7 @@ from ledger.ledger_store import (
     read_requests,
 )
 from ledger.scripts import Script
+from ledger.sealing import is_expired
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType, StatusState
@@ -334,7 +335,8 @@ async def find_status(
     if stored.type == MessageType.SETTLE and stored.entry_no is not None:
         undoing = await database.fetch(_FIND_UNDOING([(stored.entry_no,)]))
         state = StatusState.UNDONE if undoing else state
-    return StatusRecord(state, stored.type, stored.code, stored.entry_no, stored.body)
+    body = b"" if is_expired(stored.body) else stored.body
+    return StatusRecord(state, stored.type, stored.code, stored.entry_no, body)
 
 
 def stages_row(

@@ -19,11 +19,10 @@ from ledger.bulk_store import select
 from ledger.ledger_store import (
     FIND_ENTRIES,
     FIND_POSTINGS,
-    StoredRequest,
     read_requests,
 )
 from ledger.scripts import Script
-from protocol.terminal.messages import MessageType, Refunded
+from protocol.terminal.messages import MessageType
 from protocol.terminal.msgid import parse
 
 _TERMINALS = select(registry.terminal, ("terminal_no", "code"), by=("institution_no",))
@@ -37,9 +36,15 @@ _UNDOING = select(tables.claim, ("entry_no", "msgid", "type"), by=("undoes",))
 _PRINTS = select(tables.print_ack, ("copy", "is_printed", "recorded_time_ms"), by=("entry_no",))
 _STAGES = select(
     tables.request_stage,
-    ("institution_no", "terminal_no", "recorded_time_ms", "type", "code", "stages"),
+    ("institution_no", "terminal_no", "recorded_time_ms", "type", "code", "stages", "trace"),
     by=("msgid",),
 )
+_FELT = select(
+    tables.request_felt,
+    ("institution_no", "terminal_no", "recorded_time_ms", "type", "code", "took_us", "sends",
+     "stages"),
+    by=("msgid",),
+)  # fmt: skip
 
 
 class Posted(Struct, frozen=True):
@@ -71,11 +76,34 @@ class Printed(Struct, frozen=True):
 
 
 class Timed(Struct, frozen=True):
-    """One coming of the request: when it was answered, how, and its stages in microseconds."""
+    """One coming of the request: when it was answered, how, and its stages in microseconds.
+
+    Attributes:
+        trace: Its W3C trace id; empty where it was not kept.
+    """
 
     recorded_time_ms: int
     type: int
     code: int
+    stages: tuple[tuple[str, int], ...]
+    trace: str = ""
+
+
+class FeltFound(Struct, frozen=True):
+    """What the terminal felt of it, as it said with a later request.
+
+    Attributes:
+        recorded_time_ms: When it said so.
+        took_us: From when the cashier asked to the answer.
+        sends: How often it was sent.
+        stages: The terminal's own, in microseconds.
+    """
+
+    recorded_time_ms: int
+    type: int
+    code: int
+    took_us: int
+    sends: int
     stages: tuple[tuple[str, int], ...]
 
 
@@ -139,6 +167,7 @@ class RequestFound(Struct, frozen=True):
         claim: What it made; of a refund the exact negative of the settlement refunded.
         remainder: What a refund settled anew.
         told: Its claims explained, where that was asked for.
+        felt: What the terminal felt of it.
     """
 
     institution: str
@@ -152,6 +181,7 @@ class RequestFound(Struct, frozen=True):
     times: tuple[Timed, ...]
     remainder: ClaimFound | None = None
     told: tuple[ClaimTold, ...] = ()
+    felt: tuple[FeltFound, ...] = ()
 
 
 def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
@@ -170,10 +200,14 @@ def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
         [request_key(institution_no, terminal_no, msgid) for terminal_no in terminals]
     )
     times: dict[int, list[Timed]] = {}
-    for _, owner_no, terminal_no, time_ms, type_, code, stages in (yield _STAGES([(msgid,)])):
+    for _, owner_no, terminal_no, *row, stages, trace in (yield _STAGES([(msgid,)])):
         if owner_no == institution_no:
-            pairs = msgpack.decode(stages, type=tuple[tuple[str, int], ...])
-            times.setdefault(terminal_no, []).append(Timed(time_ms, type_, code, pairs))
+            timed = Timed(*row, _pairs(stages), bytes(trace).hex())
+            times.setdefault(terminal_no, []).append(timed)
+    felt: dict[int, list[FeltFound]] = {}
+    for _, owner_no, terminal_no, *row, stages in (yield _FELT([(msgid,)])):
+        if owner_no == institution_no:
+            felt.setdefault(terminal_no, []).append(FeltFound(*row, _pairs(stages)))
     found: list[RequestFound] = []
     for terminal_no, code in sorted(terminals.items()):
         request = stored.get(request_key(institution_no, terminal_no, msgid))
@@ -184,8 +218,10 @@ def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
         if request is not None and request.entry_no is not None:
             at_ms = request.recorded_time_ms
             claim = yield from _claim(request.entry_no, at_ms=at_ms)
-            if request.type == MessageType.REFUND and (rest := _remainder(request)):
-                remainder = yield from _claim(rest, at_ms=at_ms)
+            if request.type == MessageType.REFUND and claim is not None:
+                # What remained was settled next, in the same group and slot.
+                rest = yield from _claim(request.entry_no + 1, at_ms=at_ms)
+                remainder = rest if rest is not None and rest.replaces == claim.undoes else None
         found.append(
             RequestFound(
                 institution=institution_code,
@@ -200,14 +236,14 @@ def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
                     sorted(times.get(terminal_no, ()), key=lambda one: one.recorded_time_ms)
                 ),
                 remainder=remainder,
+                felt=tuple(sorted(felt.get(terminal_no, ()), key=lambda one: one.recorded_time_ms)),
             )
         )
     return tuple(found)
 
 
-def _remainder(request: StoredRequest) -> int:
-    """Return the number of what a refund settled anew; 0 where nothing remained."""
-    return int(msgpack.decode(request.body, type=Refunded).setl_id or 0)
+def _pairs(stages: bytes) -> tuple[tuple[str, int], ...]:
+    return msgpack.decode(stages, type=tuple[tuple[str, int], ...])
 
 
 def _claim(entry_no: int, *, at_ms: int) -> Script[ClaimFound | None]:

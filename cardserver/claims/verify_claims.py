@@ -19,6 +19,7 @@ from cardserver.funding.verify_funding import FUNDING_TABLES
 from ledger.entries import EntryKind, UnbalancedEntryError
 from ledger.fund_acts import ACT_MIN, DONE
 from ledger.group import TOMBSTONE_TYPE
+from ledger.sealing import is_expired
 from ledger.verify_chain import LEDGER_TABLES, SealedGroup, SealedTable
 from ledger.verify_findings import Difference, key_of
 from protocol.terminal.codes import ResponseCode
@@ -43,6 +44,7 @@ KINDS_OF_CLAIMS = frozenset(
     {EntryKind.SETTLEMENT, EntryKind.CANCELLATION, EntryKind.REVERSAL, EntryKind.REFUND}
 )
 _Amounts = tuple[int, int, int, int, int]
+_LEFT_OUT = Raw()
 
 
 class ClaimRow(NamedTuple):
@@ -126,6 +128,10 @@ class Kept(Struct, frozen=True, array_like=True):
     payer_person_no: int = 0
     reason: str = ""
     layers: tuple[tuple[str, _Amounts], ...] = ()
+    facts: Raw = _LEFT_OUT
+    visit_no: int = 0
+    checked: Raw = _LEFT_OUT
+    replaces: int = 0
 
     def moved(self) -> Iterator[tuple[str, _Amounts]]:
         """Return what rows of accumulators were moved by."""
@@ -142,6 +148,18 @@ class _Settled(Struct, frozen=True, array_like=True):
     cancels: str = ""
 
 
+class _Refunded(Struct, frozen=True, array_like=True):
+    refunds: str
+    undo_setl_id: str
+    setl_id: str
+    psn_no: str
+    given_back: _Split
+    remaining: _Split | None
+    lines: Raw
+    balance_after_fen: int
+    settled_time_ms: int
+
+
 class _Reversed(Struct, frozen=True, array_like=True):
     result: int
     setl_id: str
@@ -152,6 +170,7 @@ class _Reversed(Struct, frozen=True, array_like=True):
 _KEPT = msgpack.Decoder(Kept)
 _SETTLED = msgpack.Decoder(_Settled)
 _REVERSED = msgpack.Decoder(_Reversed)
+_REFUNDED = msgpack.Decoder(_Refunded)
 
 
 def decode_kept(claim: ClaimRow) -> Kept | None:
@@ -373,9 +392,8 @@ def _check_requests(
         yield from _compare("request", key_text, _request_by_entry(request, entry))
         claim_or_none, detail = claims.get(request.entry_no), kept.get(request.entry_no)
         if claim_or_none is not None and detail is not None:
-            yield from _compare(
-                "request", key_text, _reply_by_claim(request, claim_or_none, detail)
-            )
+            facts = _reply_by_claim(request, claim_or_none, detail, kept)
+            yield from _compare("request", key_text, facts)
 
 
 def _request_by_entry(request: RequestRow, entry: EntryRow) -> _Facts:
@@ -404,12 +422,16 @@ def _act(request: RequestRow, entry: EntryRow | None) -> _Facts:
     return facts
 
 
-def _reply_by_claim(request: RequestRow, claim: ClaimRow, detail: Kept) -> _Facts:
+def _reply_by_claim(
+    request: RequestRow, claim: ClaimRow, detail: Kept, kept: Mapping[int, Kept | None]
+) -> _Facts:
     facts: list[tuple[str, object, object]] = [
         ("type", request.type, claim.type),
         ("terminal_no", request.terminal_no, claim.terminal_no),
         ("msgid", request.msgid, claim.msgid),
     ]
+    if is_expired(request.body):
+        return facts  # its hash is sealed
     try:
         if request.type in {MessageType.SETTLE, MessageType.CANCEL}:
             settled = _SETTLED.decode(request.body)
@@ -426,9 +448,53 @@ def _reply_by_claim(request: RequestRow, claim: ClaimRow, detail: Kept) -> _Fact
                 ("body: setl_id", reversed_.setl_id, str(claim.undoes or "")),
                 ("body: undo_setl_id", reversed_.undo_setl_id, str(claim.entry_no)),
             ]
+        elif request.type == MessageType.REFUND:
+            rest = kept.get(claim.entry_no + 1)  # what remained is settled next
+            if rest is not None and rest.replaces != claim.undoes:
+                rest = None
+            facts += _refunded_facts(_REFUNDED.decode(request.body), request, claim, detail, rest)
     except DecodeError:
         facts.append(("body", "not to be read", "the reply that the claim makes"))
     return facts
+
+
+def _refunded_facts(
+    reply: _Refunded, request: RequestRow, claim: ClaimRow, undoing: Kept, rest: Kept | None
+) -> _Facts:
+    """Compare what a refund was answered with what it undid and what remained."""
+    remaining = None if rest is None else rest.split
+    given_back = _words(negated(undoing.split))
+    if remaining is not None:
+        given_back = _difference(given_back, _words(remaining))
+    return (
+        ("body: refunds", reply.refunds, str(claim.undoes)),
+        ("body: undo_setl_id", reply.undo_setl_id, str(claim.entry_no)),
+        ("body: setl_id", reply.setl_id, "" if rest is None else str(claim.entry_no + 1)),
+        ("body: psn_no", reply.psn_no, str(claim.person_no)),
+        ("body: given_back", _by_layer(_words(reply.given_back)), _by_layer(given_back)),
+        ("body: remaining", reply.remaining, remaining),
+        ("body: settled_time_ms", reply.settled_time_ms, request.recorded_time_ms),
+    )
+
+
+def _difference(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
+    """Subtract amount by amount, and layer by layer."""
+    left = {
+        name: amount - taken
+        for name, amount in before.items()
+        if isinstance(amount, int) and isinstance(taken := after[name], int)
+    }
+    layers, taken_layers = _by_layer(before)["layers"], _by_layer(after)["layers"]
+    assert isinstance(layers, dict)
+    assert isinstance(taken_layers, dict)
+    names = {**layers, **taken_layers}
+    paid = [(name, layers.get(name, 0) - taken_layers.get(name, 0)) for name in names]
+    return {**left, "layers": paid}
+
+
+def _by_layer(words: dict[str, object]) -> dict[str, object]:
+    layers = words["layers"]
+    return {**words, "layers": dict(layers) if isinstance(layers, list) else {}}
 
 
 def _words(split: benefits.Split) -> dict[str, object]:

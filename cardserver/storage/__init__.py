@@ -1,0 +1,1 @@
+"""What the database holds in the long run: parts by month, replies that expire, sizes."""
