@@ -42,7 +42,7 @@ _FACTS = (
         _fact(
             "size",
             "SELECT pg_size_pretty(pg_database_size(current_database()))",
-            "SELECT page_count * page_size / 1048576 || ' MB'"
+            "SELECT (page_count * page_size / 1048576) || ' MB'"
             " FROM pragma_page_count(), pragma_page_size()",
         ),
     ),

@@ -23,7 +23,15 @@ _DARK = {Theme.AUTO: None, Theme.DARK: True, Theme.LIGHT: False}
 _LANGUAGE_OF_WIDGETS = {Language.ZH: "zh-CN", Language.EN: "en-US"}
 # One key a page, in the order of the navigation.
 _KEYS = dict(zip("1234567890-=", Page, strict=True))
-_FIT = ":root{--nicegui-default-padding:.75rem}.q-table th,.q-table td{font-size:14px}"
+_STYLE = """
+:root { --nicegui-default-padding: .75rem; --link: #166534 }
+.body--dark { --link: #4ade80 }
+a { color: var(--link) }
+header.q-header { background: #14532d; color: #fff }
+.q-table th, .q-table td { font-size: 14px }
+"""
+CHART_TEXT = "#888"
+"""Readable on light and on dark."""
 
 
 @contextmanager
@@ -39,8 +47,8 @@ def frame(desk: ConsoleDesk, page: Page) -> Iterator[Visitor | None]:
         yield None
         return
     ui.dark_mode(_DARK[who.theme])
-    ui.add_css(_FIT)
-    ui.colors(primary="#14532d" if who.theme is not Theme.DARK else "#4ade80")
+    ui.add_css(_STYLE)
+    ui.colors(primary="#15803d")
     ui.page_title(f"{word(f'page.{page.name}', who.language)} · {word('title', who.language)}")
     with ui.header().props("reveal=false").style("gap: .25rem; flex-wrap: wrap"):
         _navigation(page, who)

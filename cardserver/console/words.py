@@ -41,6 +41,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "This page does not belong to your role.",
     ),
     "none": ("没有", "none"),
+    "rows": ("每页", "rows"),
     "search": ("搜索", "Search"),
     "show": ("查看", "Show"),
     "all": ("全部", "all"),
@@ -116,6 +117,39 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "reader.empty": ("空", "empty"),
     "reader.card": ("有卡", "card"),
     "reader.faulty": ("故障", "faulty"),
+    # stages and message types, beside the names by which metrics and the specification know them
+    "stage.queue": ("排队", "waiting to be handled"),
+    "stage.decode": ("解码", "decoding"),
+    "stage.card_round_trips": ("卡片往返", "round trips to the card"),
+    "stage.chip": ("芯片", "chip"),
+    "stage.verification": ("验卡", "verification"),
+    "stage.lookup": ("查询", "look-up"),
+    "stage.adjudication": ("待遇核算", "adjudication"),
+    "stage.commit_wait": ("等待提交", "waiting for a commit"),
+    "stage.commit": ("提交", "commit"),
+    "stage.encode": ("编码", "encoding"),
+    "stage.write": ("发送", "sending"),
+    "type.sign_on": ("签到", "sign on"),
+    "type.sign_off": ("签退", "sign off"),
+    "type.echo": ("探测", "echo"),
+    "type.card_open": ("读卡", "card opening"),
+    "type.member_query": ("人员查询", "member query"),
+    "type.eligibility": ("资格查询", "eligibility"),
+    "type.accumulators": ("累计查询", "accumulators"),
+    "type.preview": ("预结算", "preview"),
+    "type.settle": ("结算", "settlement"),
+    "type.cancel": ("撤销", "cancel"),
+    "type.reverse": ("冲正", "reversal"),
+    "type.status": ("状态查询", "status"),
+    "type.print_ack": ("打印回执", "print report"),
+    "type.explain": ("说明", "explanation"),
+    "type.refund": ("部分退费", "refund"),
+    "type.register": ("挂号", "registration"),
+    "type.admit": ("入院", "admission"),
+    "type.discharge": ("出院", "discharge"),
+    "type.lines": ("明细", "lines"),
+    "type.list_download": ("名单下载", "list download"),
+    "type.reconcile": ("对账", "reconciliation"),
     # one request
     "request.msgid": ("报文编号（msgid）", "msgid"),
     "request.unknown": ("没有这个报文编号的记录。", "Nothing is known of this msgid."),
@@ -305,6 +339,12 @@ def word(key: str, language: Language, *values: object) -> str:
     """Return a text; `{0}` ... stand for the values."""
     text = _WORDS[key][0 if language is Language.ZH else 1]
     return text.format(*values) if values else text
+
+
+def named(kind: str, name: str, language: Language) -> str:
+    """Return a stage's or a message type's text beside its name; the name alone where none is."""
+    key = f"{kind}.{name}"
+    return f"{word(key, language)} {name}" if key in _WORDS else name
 
 
 def names() -> frozenset[str]:

@@ -1,13 +1,12 @@
 """The centre itself: its workers, its writers, its database and what copies it."""
 
-from typing import Any
-
 from nicegui import ui
 
 from cardserver.console.access import Language, Page
 from cardserver.console.centre_store import centre_facts, writer_slots
 from cardserver.console.desk import ConsoleDesk, Visitor
 from cardserver.console.frame import every, frame
+from cardserver.console.pages.tables import table_of
 from cardserver.console.words import word
 from ledger.calendar import text_of
 
@@ -41,17 +40,12 @@ class _Centre:
     def _table(self, title: str, names: tuple[str, ...]) -> ui.table:
         ui.label(word(title, self._language)).style("font-weight: bold")
         labels = {"connected": "live.connected", "queue": "live.queue"}
-        columns: list[dict[str, Any]] = [
-            {
-                "name": name,
-                "label": word(labels.get(name, f"centre.{name}"), self._language),
-                "field": name,
-                "align": "left",
-            }
-            for name in names
+        columns = [
+            (name, word(labels.get(name, f"centre.{name}"), self._language)) for name in names
         ]
-        table = ui.table(columns=columns, rows=[], row_key=names[0])
-        return table.props(f"dense data-table={title.removeprefix('centre.')}")
+        return table_of(
+            columns, self._language, name=title.removeprefix("centre."), row_key=names[0]
+        )
 
     async def _show(self) -> None:
         desk, language = self._desk, self._language
@@ -71,7 +65,7 @@ class _Centre:
                 "slot": slot.slot,
                 "owner": slot.owner,
                 "entries": f"{slot.sequence:,}",
-                "lease": text_of(slot.lease_until_ms, desk.timezone),
+                "lease": text_of(slot.lease_until_ms, desk.timezone) if slot.owner else "–",
             }
             for slot in await writer_slots(desk.database)
         ]

@@ -70,6 +70,7 @@ class _Clearing:
                 ("owed", word("clearing.owed", language)),
                 ("despite", word("clearing.despite", language)),
             ],
+            language,
             name="months", row_key="month", rows_shown=12,
         )  # fmt: skip
         names = ("applied", "review", "cap", "withheld", "paid", "carried")
@@ -79,6 +80,7 @@ class _Clearing:
                 ("type", word("type", language)),
                 *((name, word(f"clearing.{name}", language)) for name in names),
             ],
+            language,
             name="clearings", row_key="key",
         )  # fmt: skip
         every(_REFRESH_S, self._show, language)

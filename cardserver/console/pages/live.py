@@ -6,9 +6,10 @@ from nicegui import ui
 
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
-from cardserver.console.frame import every, frame, milliseconds
+from cardserver.console.frame import CHART_TEXT, every, frame, milliseconds
+from cardserver.console.pages.tables import table_of
 from cardserver.console.window import SLICE_MS, By, Line
-from cardserver.console.words import word
+from cardserver.console.words import named, word
 from ledger.calendar import text_of
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType
@@ -41,7 +42,10 @@ class _Live:
         self._lost = ui.label().props("role=status")
         with ui.row().style("width: 100%; align-items: center"):
             self._type = ui.select(
-                {"": word("all", self._language), **{name: name for name in _TYPES}},
+                {
+                    "": word("all", self._language),
+                    **{name: named("type", name, self._language) for name in _TYPES},
+                },
                 value="settle",
                 label=word("live.types", self._language),
             ).props("data-field=type")
@@ -60,10 +64,20 @@ class _Live:
         self._heat = ui.echart(_heat_options(), on_point_click=None).style(
             "width: 100%; height: 20rem"
         )
-        self._table = (
-            ui.table(columns=_columns(self._language), rows=[], row_key="name", pagination=20)
-            .style("width: 100%")
-            .props("dense data-table=durations")
+        language = self._language
+        self._table = table_of(
+            [
+                ("name", word("name", language)),
+                ("count", word("count", language)),
+                ("rate", word("rate", language)),
+                ("p50", "p50 ms"),
+                ("p95", "p95 ms"),
+                ("p99", "p99 ms"),
+            ],
+            language,
+            name="durations",
+            row_key="name",
+            rows_shown=20,
         )
         ui.label(word("live.course", self._language)).style("font-weight: bold")
         self._course = ui.echart(_course_options(self._language)).style(
@@ -104,17 +118,23 @@ class _Live:
         self._lost.text = word("live.lost", self._language, window.lost) if window.lost else ""
         self._show_durations(now_ms)
 
+    def _named(self, by: By, name: str) -> str:
+        kind = {By.STAGE: "stage", By.TYPE: "type"}.get(by)
+        return name if kind is None else named(kind, name, self._language)
+
     def _show_durations(self, now_ms: int) -> None:
         window, by = self._desk.window, By[self._by.value]
         types = [self._type.value] if self._type.value else []
         minutes_ms = self._minutes.value * 60_000
         lines = window.lines(by, since_ms=now_ms - minutes_ms, types=types)
-        self._table.rows = [_row(line, minutes_ms / 1000) for line in lines[:_ROWS_MAX]]
+        self._table.rows = [
+            _row(line, self._named(by, line.name), minutes_ms / 1000) for line in lines[:_ROWS_MAX]
+        ]
         zone = self._desk.timezone
         heat = window.heat(by, types=types, names_max=_HEAT_NAMES_MAX)
         options = self._heat.options
         options["xAxis"]["data"] = [text_of(at, zone)[11:] for at in heat.times_ms]
-        options["yAxis"]["data"] = heat.names
+        options["yAxis"]["data"] = [self._named(by, name) for name in heat.names]
         options["visualMap"]["max"] = max((p95 / 1000 for _, _, p95 in heat.cells), default=1)
         options["series"][0]["data"] = [
             [column, row, round(p95 / 1000, 3)] for column, row, p95 in heat.cells
@@ -135,25 +155,9 @@ class _Live:
         self._course.update()
 
 
-def _columns(language: Language) -> list[dict[str, Any]]:  # as the table takes them
-    return [
-        {"name": "name", "label": word("name", language), "field": "name", "align": "left"},
-        *(
-            {"name": name, "label": label, "field": name, "sortable": True}
-            for name, label in (
-                ("count", word("count", language)),
-                ("rate", word("rate", language)),
-                ("p50", "p50 ms"),
-                ("p95", "p95 ms"),
-                ("p99", "p99 ms"),
-            )
-        ),
-    ]
-
-
-def _row(line: Line, seconds: float) -> dict[str, str | float]:
+def _row(line: Line, name: str, seconds: float) -> dict[str, str | float]:
     return {
-        "name": line.name,
+        "name": name,
         "count": line.count,
         "rate": round(line.count / seconds, 1),
         "p50": round(line.p50_us / 1000, 2),
@@ -165,12 +169,14 @@ def _row(line: Line, seconds: float) -> dict[str, str | float]:
 def _heat_options() -> dict[str, Any]:
     return {
         "animation": False,
+        "textStyle": {"color": CHART_TEXT},
         "tooltip": {"position": "top"},
         "grid": {"left": 180, "right": 90, "top": 10, "bottom": 30},
         "xAxis": {"type": "category", "data": []},
         "yAxis": {"type": "category", "data": [], "inverse": True},
         "visualMap": {
             "min": 0, "max": 1, "calculable": True, "right": 0, "top": 10,
+            "textStyle": {"color": CHART_TEXT},
             "inRange": {"color": ["#14532d", "#facc15", "#dc2626"]}, "formatter": "{value} ms",
         },
         "series": [{"type": "heatmap", "data": []}],
@@ -180,8 +186,9 @@ def _heat_options() -> dict[str, Any]:
 def _course_options(language: Language) -> dict[str, Any]:
     return {
         "animation": False,
+        "textStyle": {"color": CHART_TEXT},
         "tooltip": {"trigger": "axis"},
-        "legend": {"top": 0},
+        "legend": {"top": 0, "textStyle": {"color": CHART_TEXT}},
         "grid": {"left": 60, "right": 60, "top": 30, "bottom": 30},
         "xAxis": {"type": "category", "data": []},
         "yAxis": [{"type": "value"}, {"type": "value", "axisLabel": {"formatter": "{value} ms"}}],

@@ -69,6 +69,7 @@ class _Reconciliation:
                 ("advice", word("reconciliation.advice", language)),
                 ("days", word("reconciliation.days", language)),
             ],
+            language,
             name="differences", row_key="number",
         )  # fmt: skip
         if who.role == Role.RECONCILER:
@@ -90,6 +91,7 @@ class _Reconciliation:
                 ("terminals", word("page.TERMINALS", language)),
                 ("open", word("reconciliation.open", language)),
             ],
+            language,
             name="days", row_key="institution",
         )  # fmt: skip
         every(_REFRESH_S, self._show, language)

@@ -8,8 +8,9 @@ from nicegui import events, ui
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
 from cardserver.console.frame import every, frame
+from cardserver.console.pages.tables import table_of
 from cardserver.console.window import Refusals
-from cardserver.console.words import word
+from cardserver.console.words import named, word
 from cardserver.observe.recent import AnsweredRequest
 from ledger.calendar import text_of
 from protocol.terminal.codes import ResponseCode
@@ -39,20 +40,41 @@ class _Refusals:
         ).props("clearable debounce=300 data-field=institution")
         self._institution.style("width: 18rem")
         self._institution.on_value_change(self._show)
-        self._by_institution = ui.table(
-            columns=_institution_columns(who.language), rows=[], row_key="institution"
-        ).props("dense data-table=institutions")
-        self._by_institution.on("row-click", self._choose)
-        self._table = (
-            ui.table(columns=_columns(who.language), rows=[], row_key="key", pagination=20)
-            .style("width: 100%")
-            .props("dense wrap-cells data-table=refusals")
+        language = who.language
+        self._by_institution = table_of(
+            [("institution", word("institution", language)), ("count", word("count", language))],
+            language,
+            name="institutions",
+            row_key="institution",
         )
-        ui.label(word("refusals.examples", who.language)).style("font-weight: bold")
-        self._examples = (
-            ui.table(columns=_example_columns(who.language), rows=[], row_key="key", pagination=20)
-            .style("width: 100%")
-            .props("dense wrap-cells data-table=examples")
+        self._by_institution.on("row-click", self._choose)
+        self._table = table_of(
+            [
+                ("code", word("refusals.code", language)),
+                ("name", word("name", language)),
+                ("meaning", word("refusals.meaning", language)),
+                ("type", word("type", language)),
+                ("count", word("count", language)),
+                ("institutions", word("refusals.institutions", language)),
+                ("retry", word("refusals.retry", language)),
+            ],
+            language,
+            name="refusals",
+            row_key="key",
+        )
+        ui.label(word("refusals.examples", language)).style("font-weight: bold")
+        self._examples = table_of(
+            [
+                ("time", word("time", language)),
+                ("institution", word("institution", language)),
+                ("terminal", word("terminal", language)),
+                ("msgid", "msgid"),
+                ("code", word("refusals.code", language)),
+                ("detail", word("audit.detail", language)),
+            ],
+            language,
+            name="examples",
+            row_key="key",
         )
         self._examples.add_slot(
             "body-cell-msgid",
@@ -99,7 +121,7 @@ def _row(refused: Refusals, language: Language) -> dict[str, Any]:
         "name": "" if code is None else code.name,
         "meaning": meaning,
         "retry": "" if code is None else code.retry.name.lower(),
-        "type": refused.type_name,
+        "type": named("type", refused.type_name, language),
         "count": refused.count,
         "institutions": refused.institutions,
     }
@@ -111,39 +133,3 @@ def known_code(number: int) -> ResponseCode | None:
 
 
 _CODES = {code.value: code for code in ResponseCode}
-
-
-def _columns(language: Language) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
-        for name, label in (
-            ("code", word("refusals.code", language)),
-            ("name", word("name", language)),
-            ("meaning", word("refusals.meaning", language)),
-            ("type", word("type", language)),
-            ("count", word("count", language)),
-            ("institutions", word("refusals.institutions", language)),
-            ("retry", word("refusals.retry", language)),
-        )
-    ]
-
-
-def _institution_columns(language: Language) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "label": word(name, language), "field": name, "align": "left"}
-        for name in ("institution", "count")
-    ]
-
-
-def _example_columns(language: Language) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "label": label, "field": name, "align": "left"}
-        for name, label in (
-            ("time", word("time", language)),
-            ("institution", word("institution", language)),
-            ("terminal", word("terminal", language)),
-            ("msgid", "msgid"),
-            ("code", word("refusals.code", language)),
-            ("detail", word("audit.detail", language)),
-        )
-    ]

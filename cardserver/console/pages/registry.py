@@ -1,6 +1,5 @@
 """A person of the registry, masked, with every change: each look is noted in the audit."""
 
-from typing import Any
 from urllib.parse import quote
 
 from msgspec import json
@@ -10,6 +9,7 @@ from cardserver.commands.masking import masked_name, masked_number, masked_value
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
 from cardserver.console.frame import frame
+from cardserver.console.pages.tables import table_of
 from cardserver.console.words import word
 from cardserver.registry.history_view_store import Change, changes_of_person
 from cardserver.registry.values import FOREVER, Person
@@ -137,13 +137,9 @@ def _table(
     language: Language, title: str, names: tuple[str, ...], rows: list[tuple[object, ...]]
 ) -> None:
     ui.label(word(f"registry.{title}", language)).style("font-weight: bold")
-    columns: list[dict[str, Any]] = [
-        {"name": str(place), "label": word(name, language), "field": str(place), "align": "left"}
-        for place, name in enumerate(names)
-    ]
-    shown = [
+    columns = [(str(place), word(name, language)) for place, name in enumerate(names)]
+    table = table_of(columns, language, name=title, row_key="key")
+    table.rows = [
         {"key": index, **{str(place): str(value) for place, value in enumerate(row)}}
         for index, row in enumerate(rows)
     ]
-    table = ui.table(columns=columns, rows=shown, row_key="key", pagination=50)
-    table.props(f"dense wrap-cells data-table={title}").style("max-width: 100%")

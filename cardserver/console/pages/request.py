@@ -1,6 +1,5 @@
 """One request: where its time went, what it decided, what it posted."""
 
-from typing import Any
 from urllib.parse import quote
 
 from nicegui import ui
@@ -8,11 +7,12 @@ from nicegui import ui
 from cardserver.claims.inquiry_store import ClaimFound, RequestFound, Timed, inquire
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
-from cardserver.console.frame import frame, milliseconds
+from cardserver.console.frame import CHART_TEXT, frame, milliseconds
 from cardserver.console.money import yuan
 from cardserver.console.pages.refusals import known_code
+from cardserver.console.pages.tables import table_of
 from cardserver.console.window import type_name
-from cardserver.console.words import word
+from cardserver.console.words import named, word
 from cardserver.observe.stages import in_order
 from ledger.calendar import text_of
 from ledger.store_errors import StoreError
@@ -71,7 +71,7 @@ def _latest(desk: ConsoleDesk, language: Language) -> None:
         {
             "key": f"{row.msgid} {row.terminal} {row.time_ms}",
             "time": text_of(row.time_ms, desk.timezone)[11:],
-            "type": type_name(row.type),
+            "type": named("type", type_name(row.type), language),
             "msgid": row.msgid,
             "terminal": f"{row.institution}/{row.terminal}",
             "code": row.code,
@@ -80,14 +80,17 @@ def _latest(desk: ConsoleDesk, language: Language) -> None:
         }
         for row in desk.window.latest(_LATEST)
     ]
-    names = ("time", "type", "msgid", "terminal", "code", "total")
-    labels = {"msgid": "msgid", "code": word("refusals.code", language)}
-    columns: list[dict[str, Any]] = [
-        {"name": n, "label": labels.get(n) or word(n, language), "field": n, "align": "left"}
-        for n in names
+    columns = [
+        ("time", word("time", language)),
+        ("type", word("type", language)),
+        ("msgid", "msgid"),
+        ("terminal", word("terminal", language)),
+        ("code", word("refusals.code", language)),
+        ("total", word("total", language)),
     ]
-    table = ui.table(columns=columns, rows=rows, row_key="key").style("width: 100%")
-    table.props("dense data-table=latest").add_slot(
+    table = table_of(columns, language, name="latest", row_key="key")
+    table.rows = rows
+    table.add_slot(
         "body-cell-msgid",
         '<q-td :props="props"><a :href="props.row.link">{{ props.value }}</a></q-td>',
     )
@@ -131,12 +134,13 @@ def _stages(desk: ConsoleDesk, language: Language, time: Timed) -> None:
     chart = ui.echart(
         {
             "animation": False,
-            "grid": {"left": 130, "right": 60, "top": 10, "bottom": 30},
+            "textStyle": {"color": CHART_TEXT},
+            "grid": {"left": 220, "right": 60, "top": 10, "bottom": 30},
             "xAxis": {"type": "value", "axisLabel": {"formatter": "{value} ms"}},
             "yAxis": {
                 "type": "category",
                 "inverse": True,
-                "data": [name for name, _ in stages],
+                "data": [named("stage", name, language) for name, _ in stages],
             },
             "series": [
                 {
@@ -181,11 +185,6 @@ def _claim(language: Language, claim: ClaimFound) -> None:
         }
         for index, posting in enumerate(claim.postings)
     ]
-    columns: list[dict[str, Any]] = [
-        {
-            "name": name, "label": word(name, language), "field": name,
-            "align": "left" if name == "account" else "right",
-        }
-        for name in ("account", "debit", "credit")
-    ]  # fmt: skip
-    ui.table(columns=columns, rows=rows, row_key="key").props("dense data-table=postings")
+    columns = [(name, word(name, language)) for name in ("account", "debit", "credit")]
+    table = table_of(columns, language, name="postings", row_key="key")
+    table.rows = rows

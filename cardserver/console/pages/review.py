@@ -4,11 +4,12 @@ from typing import Any
 
 from nicegui import events, ui
 
-from cardserver.console.access import Language, Page
+from cardserver.console.access import Page
 from cardserver.console.desk import ConsoleDesk, Visitor
 from cardserver.console.frame import every, frame
 from cardserver.console.money import yuan
 from cardserver.console.pages.case import show_case
+from cardserver.console.pages.tables import table_of
 from cardserver.console.words import word
 from cardserver.review.case_view_store import (
     Wanted,
@@ -67,12 +68,33 @@ class _Review:
             self._mine = ui.checkbox(word("review.mine", language))
         for choice in (self._month, self._state, self._mine):
             choice.on_value_change(self._show)
-        self._states = ui.table(columns=_state_columns(language), rows=[], row_key="state")
-        self._states.props("dense data-table=states")
-        self._table = ui.table(
-            columns=_columns(language), rows=[], row_key="case", pagination=50
-        ).style("width: 100%")
-        self._table.props("dense wrap-cells data-table=cases")
+        self._states = table_of(
+            [
+                ("state", word("review.state", language)),
+                ("count", word("count", language)),
+                ("fund", word("claim.fund", language)),
+                ("deduction", word("review.deduction", language)),
+            ],
+            language,
+            name="states",
+            row_key="state",
+        )
+        self._table = table_of(
+            [
+                ("case", word("review.case", language)),
+                ("state", word("review.state", language)),
+                ("institution", word("institution", language)),
+                ("day", word("review.day", language)),
+                ("total", word("total", language)),
+                ("fund", word("claim.fund", language)),
+                ("deduction", word("review.deduction", language)),
+                ("why", word("review.why", language)),
+                ("holder", word("review.holder", language)),
+            ],
+            language,
+            name="cases",
+            row_key="case",
+        )
         self._table.on("row-click", self._open)
         every(_REFRESH_S, self._show, language)
 
@@ -128,32 +150,3 @@ class _Review:
             ),
             "holder": holder,
         }
-
-
-def _state_columns(language: Language) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "label": label, "field": name, "align": "left"}
-        for name, label in (
-            ("state", word("review.state", language)),
-            ("count", word("count", language)),
-            ("fund", word("claim.fund", language)),
-            ("deduction", word("review.deduction", language)),
-        )
-    ]
-
-
-def _columns(language: Language) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
-        for name, label in (
-            ("case", word("review.case", language)),
-            ("state", word("review.state", language)),
-            ("institution", word("institution", language)),
-            ("day", word("review.day", language)),
-            ("total", word("total", language)),
-            ("fund", word("claim.fund", language)),
-            ("deduction", word("review.deduction", language)),
-            ("why", word("review.why", language)),
-            ("holder", word("review.holder", language)),
-        )
-    ]

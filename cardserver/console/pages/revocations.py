@@ -1,12 +1,11 @@
 """The revocation list: its version and age, how long it is, and what changed last."""
 
-from typing import Any
-
 from nicegui import ui
 
 from cardserver.console.access import Page
 from cardserver.console.desk import ConsoleDesk, Visitor
 from cardserver.console.frame import every, frame
+from cardserver.console.pages.tables import table_of
 from cardserver.console.revocation_list_store import newest_changes, sizes
 from cardserver.console.words import word
 from cardserver.registry.revocation_store import list_version, made_time_ms
@@ -39,17 +38,17 @@ class _Revocations:
                     label = ui.label("–").style("font-size: 1.5rem")
                     self._tiles[name] = label.props(f"data-tile={name}")
         ui.label(word("revocations.latest", who.language)).style("font-weight: bold")
-        columns: list[dict[str, Any]] = [
-            {"name": name, "label": label, "field": name, "align": "left"}
-            for name, label in (
+        self._table = table_of(
+            [
                 ("version", word("revocations.version", who.language)),
                 ("time", word("time", who.language)),
                 ("subject", word("revocations.subject", who.language)),
                 ("reason", word("revocations.reason", who.language)),
-            )
-        ]
-        self._table = ui.table(columns=columns, rows=[], row_key="key", pagination=50)
-        self._table.props("dense data-table=changes")
+            ],
+            who.language,
+            name="changes",
+            row_key="key",
+        )
         every(_REFRESH_S, self._show, who.language)
 
     async def _show(self) -> None:

@@ -7,7 +7,8 @@ from nicegui import events, ui
 
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
-from cardserver.console.frame import every, frame
+from cardserver.console.frame import CHART_TEXT, every, frame
+from cardserver.console.pages.tables import table_of
 from cardserver.console.places_store import Position, positions
 from cardserver.console.window import By
 from cardserver.console.words import word
@@ -61,14 +62,10 @@ class _Terminals:
             choice.on_value_change(self._show)
         self._map = ui.echart(_map_options()).style("width: 100%; height: 18rem")
         self._map.visible = False
-        self._table = (
-            ui.table(
-                columns=_columns(who.language), rows=[], row_key="key",
-                pagination={"rowsPerPage": 50, "sortBy": "p95", "descending": True},
-            )
-            .style("width: 100%")
-            .props("dense data-table=terminals")
-        )  # fmt: skip
+        self._table = table_of(
+            _columns(who.language), who.language, name="terminals", row_key="key"
+        )
+        self._table.pagination = {"rowsPerPage": 50, "sortBy": "p95", "descending": True}
         self._table.on("row-click", self._follow)
         every(_REFRESH_S, self._show, who.language)
 
@@ -158,34 +155,27 @@ def _worst(views: Sequence[TerminalView], now_ms: int) -> str:
     return "slow" if any(view.is_slow() or _is_reader_faulty(view) for view in views) else "good"
 
 
-def _columns(language: Language) -> list[dict[str, Any]]:
+def _columns(language: Language) -> list[tuple[str, str]]:
     return [
-        {
-            "name": name, "label": label, "field": name, "sortable": True,
-            "align": "left" if place < 6 else "right",  # noqa: PLR2004 - words, then numbers
-        }
-        for place, (name, label) in enumerate(
-            (
-                ("institution", word("institution", language)),
-                ("name", word("name", language)),
-                ("terminal", word("terminal", language)),
-                ("presence", word("terminals.presence", language)),
-                ("reader", word("terminals.reader_state", language)),
-                ("unanswered", word("terminals.unanswered", language)),
-                ("p50", word("terminals.felt", language, "p50")),
-                ("p95", word("terminals.felt", language, "p95")),
-                ("outbox", word("terminals.outbox", language)),
-                ("list", word("revocations.version", language)),
-                ("skew", word("terminals.skew", language)),
-                ("heard", word("terminals.heard", language)),
-            )
-        )
-    ]  # fmt: skip
+        ("institution", word("institution", language)),
+        ("name", word("name", language)),
+        ("terminal", word("terminal", language)),
+        ("presence", word("terminals.presence", language)),
+        ("reader", word("terminals.reader_state", language)),
+        ("unanswered", word("terminals.unanswered", language)),
+        ("p50", word("terminals.felt", language, "p50")),
+        ("p95", word("terminals.felt", language, "p95")),
+        ("outbox", word("terminals.outbox", language)),
+        ("list", word("revocations.version", language)),
+        ("skew", word("terminals.skew", language)),
+        ("heard", word("terminals.heard", language)),
+    ]
 
 
 def _map_options() -> dict[str, Any]:
     return {
         "animation": False,
+        "textStyle": {"color": CHART_TEXT},
         "tooltip": {"formatter": "{b}"},
         "grid": {"left": 50, "right": 20, "top": 10, "bottom": 30},
         "xAxis": {"type": "value", "scale": True},

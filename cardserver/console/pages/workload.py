@@ -56,6 +56,7 @@ class _Workload:
                 ("deduction", word("review.deduction", language)),
                 ("median", word("workload.median", language)),
             ],
+            language,
             name="workload", row_key="key",
         )  # fmt: skip
         every(_REFRESH_S, self._show, language)
