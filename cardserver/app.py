@@ -11,7 +11,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,12 +47,15 @@ from cardserver.listener import (
     listening_sockets,
     terminal_tls_context,
 )
+from cardserver.observe import catalogue as families
 from cardserver.observe.metrics import Metrics
 from cardserver.observe.pages import ObservePages
+from cardserver.observe.shared_metrics import SharedMetrics
 from cardserver.registry.registry_store import Registry
 from cardserver.session import TerminalSession
 from cardserver.storage.parts_store import keep_parts_ahead
 from cardserver.telemetry.service import TelemetryService
+from cardserver.watch import Watch, make_exporter, watch_terminals
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
 from ledger.store_errors import StoreError
@@ -82,6 +85,7 @@ class WorkerOptions:
             another worker takes this one's place. Without any, this worker binds its own.
         pages_socket: The descriptor of the socket of its pages, in the same way; -1 for none.
         ready_file: Written once terminals can connect: ports and process id, as JSON.
+        metrics_folder: Where the workers of a parent share what they count.
     """
 
     index: int = 0
@@ -89,6 +93,7 @@ class WorkerOptions:
     listening: tuple[int, ...] = ()
     pages_socket: int = -1
     ready_file: Path | None = None
+    metrics_folder: Path | None = None
 
 
 class Worker:
@@ -101,6 +106,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._is_replaced = False
         self._policy_texts: list[str] = []  # of the policies that decide now
+        self._shared: SharedMetrics | None = None  # where several workers' counts come together
 
     async def run(self) -> None:
         """Start, serve until a signal, drain."""
@@ -126,6 +132,7 @@ class Worker:
             parts = tasks.create_task(
                 keep_parts_ahead(centre.database, centre.clock, self._config.timezone)
             )
+            observing = [tasks.create_task(one) for one in self._observe(centre, listener)]
             leave_to_itself_what_stays()
             self._say_ready(listener.port, pages.port)
             await self._stopping.wait()
@@ -141,6 +148,8 @@ class Worker:
             parts.cancel()
             telemetry.cancel()
             await listener.drain()
+            for task in observing:
+                task.cancel()
         log.info("stopped", worker=self._options.index)
 
     def _on_hangup(self) -> None:
@@ -196,8 +205,10 @@ class Worker:
         await revocations.catch_up(database)
         anchors = read_anchors(config)
         anchors.revocations = revocations
-        metrics = Metrics()
-        metrics.watch_queue(lambda: float(writer.waiting_count))
+        metrics = Metrics(self._options.index)
+        metrics.watch(families.COMMIT_QUEUE, lambda: float(writer.waiting_count))
+        metrics.set(families.COMMIT_QUEUE_LIMIT, config.database.queue_max)
+        metrics.watch(families.LIST_VERSION, lambda: float(revocations.version))
         self._policy_texts = await registry.policies()
         centre = Centre(
             config=config,
@@ -313,7 +324,10 @@ class Worker:
         section = self._config.observe
         port = section.port + self._options.index if section.port else 0
         pages_socket = self._options.pages_socket
+        folder = self._options.metrics_folder
+        self._shared = None if folder is None else SharedMetrics(folder, centre.metrics)
         pages = ObservePages(
+            self._shared or centre.metrics,
             centre.metrics,
             centre.recent,
             lambda: "draining" if centre.is_draining else "",
@@ -325,6 +339,25 @@ class Worker:
             return await stack.enter_async_context(pages)
         except OSError as error:
             raise ConfigError(f"can't listen at {section.host}:{port}: {error}") from error
+
+    def _observe(
+        self, centre: Centre, listener: TerminalListener
+    ) -> Iterator[Coroutine[Any, Any, None]]:  # as asyncio types them
+        """Give what watches the centre while it serves."""
+        centre.spans = make_exporter(self._config, centre.metrics, self._options.index)
+        if centre.spans is not None:
+            yield centre.spans.run()
+        watch_terminals(
+            centre.metrics,
+            lambda: (
+                link.session for link in listener.links if isinstance(link.session, TerminalSession)
+            ),
+            now_ms=centre.clock.now_ms,
+            list_version=lambda: centre.revocations.version,
+        )
+        yield Watch(centre, looks_at_all=self._options.index == 0).run()
+        if self._shared is not None:
+            yield self._shared.run()
 
     async def _refresh_rules(self, centre: Centre) -> None:
         """Take up policies that were activated since; a version once activated never changes."""
@@ -368,6 +401,7 @@ class Worker:
             except StoreError as error:  # the old list goes on, and the next second tries again
                 log.warning("revocation list not read", error=str(error))
                 continue
+            centre.metrics.set(families.LIST_CHECKED, centre.clock.now_ms() / 1000)
             if has_news:
                 log.info("revocation list taken up", version=centre.revocations.version)
 

@@ -173,6 +173,11 @@ class TerminalLink(asyncio.Protocol):
         return self._transport is not None and not self._is_ending
 
     @property
+    def session(self) -> Session | None:
+        """What serves it, once it is admitted."""
+        return self._session
+
+    @property
     def in_flight(self) -> int:
         """Requests being worked on."""
         return 0 if self._session is None else self._session.in_flight

@@ -45,6 +45,7 @@ def note_answered(
 ) -> None:
     """Count a request, keep where its time went, and log it."""
     name = _NAMES.get(request.type, _UNKNOWN)
+    session.list_version = request.list_version
     context = trace_context(request)
     if request.type in _KEPT_TYPES:
         _keep_stages(centre, session, request, answer, clock, context)

@@ -81,6 +81,7 @@ class TerminalSession:
         self.challenges = challenges
         self.sign_on: SignedOnOperator | None = None
         self.card_profile = ""  # of the card opened last
+        self.list_version = 0  # of the revocation list that the terminal holds
         self.outbox_count = 0  # attempts that the terminal has in doubt, as it said last
         self.outbox_since_ms = 0  # since when the oldest of them is, by the centre's clock
         self._link = link

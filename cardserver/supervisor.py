@@ -303,7 +303,7 @@ class Supervisor:
             sys.executable, "-P", "-m", "cardserver", "serve",  # -P: not from where we happen to be
             "--config", str(self._config_file), "--worker", str(index),
             "--port", str(self._state.port), "--pages-socket", str(pages),
-            "--ready-file", str(ready_file),
+            "--ready-file", str(ready_file), "--metrics-folder", str(self._own_folder),
         ]  # fmt: skip
         for descriptor in descriptors:
             command += ["--listening", str(descriptor)]

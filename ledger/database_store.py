@@ -29,6 +29,10 @@ class Store(Protocol):
         """Finish what is under way and disconnect."""
         ...
 
+    def connections(self) -> dict[str, tuple[int, int]]:
+        """Count the connections of each pool."""
+        ...
+
     async def fetch(self, query: Query) -> list[Row]:
         """Read what is committed."""
         ...
@@ -88,6 +92,10 @@ class Database:
             StoreUnavailableError: If it can't be reached.
         """
         await self._store.start()
+
+    def connections(self) -> dict[str, tuple[int, int]]:
+        """Count the connections of each pool: at work and idle."""
+        return self._store.connections()
 
     async def close(self) -> None:
         """Finish what is under way and disconnect."""

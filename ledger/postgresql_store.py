@@ -64,6 +64,7 @@ class PostgreSQLStore:
         self._idle_readers: list[_Asyncpg] = []
         self._idle_writers: list[_Asyncpg] = []
         self._readers_count = 0
+        self._writing_count = 0
         self._writer_places = asyncio.Semaphore(_WRITERS_MAX)
         self._waiting: dict[Statement, deque[_Waiter]] = {}
         self._is_pump_due = False
@@ -90,6 +91,14 @@ class PostgreSQLStore:
         self._idle_readers.clear()
         self._idle_writers.clear()
         await self._engine.dispose()
+
+    def connections(self) -> dict[str, tuple[int, int]]:
+        """Count the connections for reading and for writing: at work and idle."""
+        readers, writers = len(self._idle_readers), len(self._idle_writers)
+        return {
+            "read": (self._readers_count - readers, readers),
+            "write": (self._writing_count, writers),
+        }
 
     async def fetch(self, query: Query) -> list[Row]:
         """Read what is committed."""
@@ -193,6 +202,7 @@ class PostgreSQLStore:
         async with self._writer_places:
             connection = self._idle_writers.pop() if self._idle_writers else None
             is_proven = False  # An idle connection may have died unseen.
+            self._writing_count += 1
             try:
                 for attempt in range(1, _ATTEMPTS_MAX + 1):
                     if connection is None or connection.is_closed():
@@ -211,6 +221,7 @@ class PostgreSQLStore:
                         connection.terminate()
                 raise AssertionError
             finally:
+                self._writing_count -= 1
                 if connection is not None and not connection.is_closed():
                     self._idle_writers.append(connection)
 

@@ -73,6 +73,10 @@ class SQLiteStore:
             self._reader = None
         self._engine.dispose()
 
+    def connections(self) -> dict[str, tuple[int, int]]:
+        """Count nothing: one connection reads, one writes."""
+        return {}
+
     async def fetch(self, query: Query) -> list[Row]:
         """Read what is committed."""
         reader = self._reader

@@ -1,8 +1,8 @@
 """The audit's rows: who did what to what; append-only, and each covered by a seal.
 
-Every row of the audit goes through `audit_row` and `INSERT_AUDIT`: within a commit group it is sealed
-with the group, in any other transaction chained at its end (`ledger/chain_store.py`). Not here: who
-looks rows up (`audit_search_store.py`), and who verifies them (`cardserver/audit_verification.py`).
+Every row of the audit goes through `audit_row` and `INSERT_AUDIT`: within a commit group it is
+sealed with the group, in any other transaction chained at its end (`ledger/chain_store.py`). Not
+here: who looks rows up (`audit_search_store.py`), and who verifies them (`verification.py`).
 """
 
 from cardserver.claims import tables

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from cardserver.claims.settled_store import Archive, retell_claim
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.config import Config, load_config
+from cardserver.observe.stages import Stage, in_order
 from cardserver.outcomes import code_of_number
 from ledger.database_store import Database
 from protocol.terminal.messages import MessageType
@@ -94,11 +96,35 @@ def _print_request(console: Console, config: Config, request: RequestFound) -> N
         _print_claim(console, config, request.remainder)
     for told in request.told:
         _print_told(console, told)
-    for one in request.times:
-        table = Table("stage 环节", "ms", title=f"answered {_local(config, one.recorded_time_ms)}")
-        for stage, microseconds in one.stages:
-            table.add_row(stage, f"{microseconds / 1000:.3f}")
-        console.print(table)
+    _print_trace(console, config, request)
+
+
+def _print_trace(console: Console, config: Config, request: RequestFound) -> None:
+    """Print where the time went on both sides, by the trace that joins them."""
+    for trace in dict.fromkeys(one.trace for one in request.times):
+        console.print(f"trace 追踪 {trace or '-'}")
+        for felt in request.felt:
+            table = Table(
+                "terminal 终端", "ms",
+                title=f"{request.terminal} felt 终端感受 {felt.took_us / 1000:.3f} ms, sent"
+                f" 发送 {felt.sends} x",
+            )  # fmt: skip
+            _add_stages(table, felt.stages)
+            console.print(table)
+        for one in request.times:
+            if one.trace == trace:
+                total_ms = sum(us for stage, us in one.stages if stage != Stage.CHIP) / 1000
+                table = Table(
+                    "centre 中心", "ms",
+                    title=f"answered {_local(config, one.recorded_time_ms)}, {total_ms:.3f} ms",
+                )  # fmt: skip
+                _add_stages(table, in_order(one.stages))
+                console.print(table)
+
+
+def _add_stages(table: Table, stages: Iterable[tuple[str, int]]) -> None:
+    for stage, microseconds in stages:
+        table.add_row(escape(stage), f"{microseconds / 1000:.3f}")
 
 
 def _print_told(console: Console, told: ClaimTold) -> None:

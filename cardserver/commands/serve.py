@@ -37,6 +37,9 @@ def serve(  # noqa: PLR0913 - one parameter an option
     pages_socket: Annotated[
         int, typer.Option(hidden=True, help="Set by the parent of workers.")
     ] = -1,
+    metrics_folder: Annotated[
+        Path | None, typer.Option(hidden=True, help="Set by the parent of workers.")
+    ] = None,
 ) -> None:
     """Serve terminals until SIGTERM or SIGINT; then finish what is in flight and end.
 
@@ -58,6 +61,7 @@ def serve(  # noqa: PLR0913 - one parameter an option
         listening=tuple(listening or ()),
         pages_socket=pages_socket,
         ready_file=ready_file,
+        metrics_folder=metrics_folder,
     )
     run_on_loop(_run_worker(config, options))
 

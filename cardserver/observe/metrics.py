@@ -109,10 +109,6 @@ class Metrics:
         assert len(labels) == len(family.labels)
         self._watched.append((family, labels, value))
 
-    def watch_queue(self, waiting: Callable[[], float]) -> None:
-        """Export how many requests wait for their commit group."""
-        self.watch(catalogue.COMMIT_QUEUE, waiting)
-
     def set(self, family: Family, value: float, *labels: str) -> None:
         """Set a gauge."""
         assert len(labels) == len(family.labels)
@@ -156,8 +152,8 @@ class Metrics:
         """Say all that was counted, and what is now."""
         counters: dict[str, list[tuple[Labels, float]]] = {}
         for (type_name, code, is_duplicate), count in self._outcomes.items():
-            labels = type_name, str(code), str(is_duplicate).lower()
-            counters.setdefault(catalogue.REQUESTS.name, []).append((labels, count))
+            of_outcome = type_name, str(code), str(is_duplicate).lower()
+            counters.setdefault(catalogue.REQUESTS.name, []).append((of_outcome, count))
         for (name, labels), value in self._counters.items():
             counters.setdefault(name, []).append((labels, value))
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -230,7 +226,10 @@ def exposition(
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Merged(snapshots, living))
-    return generate_openmetrics(registry) if is_openmetrics else generate_latest(registry)
+    if is_openmetrics:
+        shown: bytes = generate_openmetrics(registry)  # type: ignore[no-untyped-call] # library's
+        return shown
+    return generate_latest(registry)
 
 
 class _Merged(Collector):
@@ -274,12 +273,11 @@ class _Merged(Collector):
                 exemplars[labels, bucket] = Exemplar({"msgid": msgid}, nanoseconds / 1e9)
         shown = HistogramMetricFamily(family.name, family.documentation, labels=family.labels)
         for labels, counts in sums.items():
-            buckets = [
-                (name, float(count), exemplars.get((labels, index)))
-                for index, (name, count) in enumerate(
-                    zip(_BUCKET_NAMES, accumulate(counts[:-1]), strict=True)
-                )
-            ]
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            for index, count in enumerate(accumulate(counts[:-1])):
+                last = exemplars.get((labels, index))
+                name, value = _BUCKET_NAMES[index], float(count)
+                buckets.append((name, value) if last is None else (name, value, last))
             shown.add_metric(labels, buckets, counts[-1] / 1e9)
         return shown
 
@@ -296,8 +294,17 @@ class _Merged(Collector):
         for one in self._living:
             for labels, value in one.gauges.get(family.name, ()):
                 found.setdefault(labels, []).append(value)
-        merge = {Merge.SUM: sum, Merge.MAX: max, Merge.MIN: min}[family.merge]
-        return {labels: float(merge(values)) for labels, values in found.items()}
+        return {labels: _merged(family.merge, values) for labels, values in found.items()}
+
+
+def _merged(merge: Merge, values: Sequence[float]) -> float:
+    match merge:
+        case Merge.SUM:
+            return sum(values)
+        case Merge.MAX:
+            return max(values)
+        case Merge.MIN:
+            return min(values)
 
 
 def known(name: str) -> bool:

@@ -3,15 +3,24 @@
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from aiohttp import web
 
-from cardserver.observe.metrics import Metrics
 from cardserver.observe.recent import Recent
+from cardserver.observe.runbooks import read_runbook
 
 _NUMBER_LENGTH_MAX = 18
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS_ACCEPTED = "application/openmetrics-text"
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+class MetricsText(Protocol):
+    """Metrics that can be shown."""
+
+    def text(self, *, is_openmetrics: bool = False) -> bytes:
+        """Give them in Prometheus' text format, or in OpenMetrics with exemplars."""
 
 
 class ObservePages:
@@ -19,7 +28,8 @@ class ObservePages:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: MetricsText,
+        own_metrics: MetricsText,
         recent: Recent,
         unready: Callable[[], str],
         *,
@@ -29,10 +39,13 @@ class ObservePages:
     ) -> None:
         """Serve `metrics`; `unready` says in words why not to send work here, or nothing.
 
+        `metrics` are the whole centre's, `own_metrics` this worker's alone.
+
         With `listening`, which is bound to host and port already, another worker that has it too
         may take this one's place.
         """
         self._metrics = metrics
+        self._own_metrics = own_metrics
         self._recent = recent
         self._unready = unready
         self._host = host
@@ -42,6 +55,8 @@ class ObservePages:
         application.add_routes(
             [
                 web.get("/metrics", self._show_metrics),
+                web.get("/metrics/worker", self._show_own_metrics),
+                web.get("/runbooks/{name}", self._show_runbook),
                 web.get("/recent", self._show_recent),
                 web.get("/healthz", self._show_health),
                 web.get("/readyz", self._show_readiness),
@@ -72,8 +87,19 @@ class ObservePages:
     ) -> None:
         await self._runner.cleanup()
 
-    async def _show_metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": _TEXT})
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        return _shown(request, self._metrics)
+
+    async def _show_own_metrics(self, request: web.Request) -> web.Response:
+        return _shown(request, self._own_metrics)
+
+    async def _show_runbook(self, request: web.Request) -> web.Response:
+        """What to do about an alert, as Markdown."""
+        try:
+            text = read_runbook(request.match_info["name"])
+        except KeyError as error:
+            raise web.HTTPNotFound from error
+        return web.Response(text=text, content_type="text/markdown")
 
     async def _show_recent(self, request: web.Request) -> web.Response:
         """Requests answered from a number on, as `recent.RecentPage`."""
@@ -90,3 +116,11 @@ class ObservePages:
     async def _show_readiness(self, _request: web.Request) -> web.Response:
         reason = self._unready()
         return web.Response(text=f"{reason or 'ready'}\n", status=503 if reason else 200)
+
+
+def _shown(request: web.Request, metrics: MetricsText) -> web.Response:
+    is_openmetrics = _OPENMETRICS_ACCEPTED in request.headers.get("Accept", "")
+    return web.Response(
+        body=metrics.text(is_openmetrics=is_openmetrics),
+        headers={"Content-Type": _OPENMETRICS if is_openmetrics else _TEXT},
+    )

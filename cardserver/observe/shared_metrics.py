@@ -6,13 +6,18 @@ what is now (gauges) is of those that live. A new life takes what ended lives of
 into its own file, so that there are never many.
 """
 
+import asyncio
 import time
 from pathlib import Path
 
+import structlog
 from msgspec import DecodeError, msgpack
 
 from cardserver.observe.metrics import Metrics, Snapshot, exposition
 
+log = structlog.get_logger("cardserver.observe")
+
+_WRITE_S = 1.0
 _ALIVE_MS = 5_000  # several times how often a worker writes
 _FILES_MAX = 1024
 _SUFFIX = ".metrics"
@@ -43,7 +48,22 @@ class SharedMetrics:
         draft.write_bytes(_ENCODER.encode(self._own()))
         draft.replace(self._file)
 
-    def text(self, *, is_openmetrics: bool) -> bytes:
+    async def run(self) -> None:
+        """Write every second, until cancelled; then once more, since that counts for good."""
+        try:
+            while True:
+                self._try_to_write()
+                await asyncio.sleep(_WRITE_S)
+        finally:
+            self._try_to_write()
+
+    def _try_to_write(self) -> None:
+        try:
+            self.write()
+        except OSError as error:
+            log.warning("metrics can't be shared", folder=str(self._folder), error=str(error))
+
+    def text(self, *, is_openmetrics: bool = False) -> bytes:
         """All workers' metrics in Prometheus' text format."""
         others = [one for path, one in self._read() if path != self._file]
         own = self._own()

@@ -114,7 +114,7 @@ class SpanExporter:
         """
         self._endpoint = endpoint
         self._resource = {"attributes": _attributes(service)}
-        self._chance_max = round(ratio * 16**_CHANCE_DIGITS)
+        self._chance_max: int = round(ratio * (1 << 4 * _CHANCE_DIGITS))
         self._queue: deque[Span] = deque()
         self._queue_max = queue_max
         self._on_sent = on_sent

@@ -78,7 +78,7 @@ async def connections_of(desk: Desk) -> list[int]:
     counts = []
     for index in range(2):
         desk.centre.observe_port = ready(desk, index)["observe_port"]
-        _, text = await desk.page("/metrics")
+        _, text = await desk.page("/metrics/worker")
         (line,) = [line for line in text.splitlines() if line.startswith("cardserver_connections ")]
         counts.append(int(float(line.split()[1])))
     return counts
