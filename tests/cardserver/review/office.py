@@ -1,8 +1,11 @@
 """A small fund whose settlements are reviewed: reviewers, a month, and rules to a test's taste."""
 
 import datetime as dt
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from cardserver.funding.acts import open_fund_acts
 from cardserver.registry import tables as registry
 from cardserver.registry.roles import Role
 from cardserver.registry.values import Actor
@@ -88,9 +91,7 @@ class Office:
         loaded = load_review_rules(rules)
         actor = Actor("test", self.counter.clock.ms)
         await activate_review_rules(self.database, loaded, rules, actor)
-        await open_month(
-            self.database, MONTH, AUDITOR, seed=SEED, now_ms=self.counter.clock.ms
-        )
+        await open_month(self.database, MONTH, AUDITOR, seed=SEED, now_ms=self.counter.clock.ms)
 
     async def settle(self, fen: int = 300_000, person: int = 1, place: int = 1) -> int:
         """Settle a bill of one line of class A; return the settlement's number."""
@@ -134,6 +135,13 @@ class Office:
         done = await getattr(self.desk, verb)(case_no, who, *arguments)
         assert isinstance(done, Refusal), done
         return done
+
+    @asynccontextmanager
+    async def another_desk(self) -> AsyncIterator[ReviewDesk]:
+        """Open a desk as another process has it: with a writer of its own."""
+        clock = self.counter.clock
+        async with open_fund_acts(self.database, SHANGHAI, clock) as acts:
+            yield ReviewDesk(self.database, acts, clock=clock, timezone=SHANGHAI)
 
     async def deducted(self, institution_no: int = 1) -> int:
         """Sum what review has taken from an institution, by postings alone."""
