@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from cardserver.centre import Answer, Centre, Exchange, date_of
 from cardserver.handlers.accumulators import accumulators
 from cardserver.handlers.card import card_open
+from cardserver.handlers.clearing import clearing_apply, clearing_cancel, clearing_query
 from cardserver.handlers.eligibility import eligibility
 from cardserver.handlers.lists import list_download
 from cardserver.handlers.member import member_query
@@ -83,6 +84,9 @@ HANDLERS: Mapping[MessageType, Handler] = {
     MessageType.REFUND: Handler(refund),
     MessageType.RECONCILE: Handler(reconcile),
     MessageType.RECONCILE_DETAIL: Handler(reconcile_detail),
+    MessageType.CLEARING_APPLY: Handler(clearing_apply),
+    MessageType.CLEARING_CANCEL: Handler(clearing_cancel),
+    MessageType.CLEARING_QUERY: Handler(clearing_query),
     MessageType.REVIEW_CASES: Handler(review_cases),
     MessageType.REVIEW_APPEAL: Handler(review_appeal),
 }

@@ -5,6 +5,7 @@ from typing import assert_never
 from cardserver.benefits.values import BillRefusalReason
 from cardserver.cards.refusals import CardRefusalReason
 from cardserver.review.values import Refusal
+from cardserver.clearing.applications_store import ClearingRefusal
 from ledger.decisions import NotTaken
 from protocol.terminal.codes import ResponseCode
 
@@ -99,6 +100,21 @@ def code_of_not_taken(reason: NotTaken) -> ResponseCode:
             return ResponseCode.DEADLINE_PASSED
         case NotTaken.STOPPING:
             return ResponseCode.SHUTTING_DOWN
+        case _:
+            assert_never(reason)
+
+
+def code_of_clearing(reason: ClearingRefusal) -> ResponseCode:
+    """The code that tells why an institution's wish about a month's clearing is not done."""
+    match reason:
+        case ClearingRefusal.MONTH_NOT_OVER:
+            return ResponseCode.CLEARING_MONTH_NOT_OVER
+        case ClearingRefusal.UNKNOWN:
+            return ResponseCode.CLEARING_APPLICATION_UNKNOWN
+        case ClearingRefusal.CLEARED:
+            return ResponseCode.CLEARED_ALREADY
+        case ClearingRefusal.APPLIED_OTHERWISE:
+            return ResponseCode.CLEARING_APPLIED_OTHERWISE
         case _:
             assert_never(reason)
 

@@ -42,6 +42,9 @@ REQUEST_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.LIST_DOWNLOAD: messages.ListDownload,
         MessageType.RECONCILE: messages.Reconcile,
         MessageType.RECONCILE_DETAIL: messages.ReconcileDetail,
+        MessageType.CLEARING_APPLY: messages.ClearingApply,
+        MessageType.CLEARING_CANCEL: messages.ClearingCancel,
+        MessageType.CLEARING_QUERY: messages.ClearingQuery,
         MessageType.REVIEW_CASES: messages.ReviewCases,
         MessageType.REVIEW_APPEAL: messages.ReviewAppeal,
     }
@@ -75,6 +78,9 @@ REPLY_BODIES: Final[Mapping[MessageType, type[Struct]]] = MappingProxyType(
         MessageType.LIST_DOWNLOAD: messages.ListPage,
         MessageType.RECONCILE: messages.Reconciled,
         MessageType.RECONCILE_DETAIL: messages.ReconcileDetailed,
+        MessageType.CLEARING_APPLY: messages.ClearingApplied,
+        MessageType.CLEARING_CANCEL: messages.ClearingCancelled,
+        MessageType.CLEARING_QUERY: messages.ClearingsFound,
         MessageType.REVIEW_CASES: messages.ReviewCasesFound,
         MessageType.REVIEW_APPEAL: messages.ReviewAppealed,
     }

@@ -256,6 +256,17 @@ class ResponseCode(IntEnum):
         611, Retry.CORRECT, "对账记录不存在或已被取代",
         "no such reconciliation here, or a later one took its place",
     )
+    CLEARING_MONTH_NOT_OVER = (
+        615, Retry.CORRECT, "清算月份未结束", "the month to clear is not over",
+    )
+    CLEARING_APPLICATION_UNKNOWN = (
+        616, Retry.CORRECT, "清算申请不存在", "there is no such application here",
+    )
+    CLEARED_ALREADY = 617, Retry.NONE, "该月已清算", "the month is cleared already"
+    CLEARING_APPLIED_OTHERWISE = (
+        618, Retry.CORRECT, "已有不同金额的申请，请先撤销",
+        "an application with other totals stands: cancel it first",
+    )
     REVIEW_CASE_UNKNOWN = 620, Retry.CORRECT, "没有这个审核案件", "there is no such review case"
     APPEAL_NOT_POSSIBLE = (
         621, Retry.NONE, "无可申诉的扣款", "nothing is deducted that could be appealed",

@@ -91,6 +91,9 @@ class MessageType(IntEnum):
     LIST_DOWNLOAD = 40
     RECONCILE = 50
     RECONCILE_DETAIL = 51
+    CLEARING_APPLY = 52
+    CLEARING_CANCEL = 53
+    CLEARING_QUERY = 54
     REVIEW_CASES = 60
     REVIEW_APPEAL = 61
 
@@ -2075,6 +2078,147 @@ class ReconcileDetailed(Struct, frozen=True, array_like=True):
     differences: Annotated[tuple[RowDifference, ...], Meta(max_length=2 * RECONCILE_ROWS_MAX)]
     next_after: RowKey | None
     open_count: UInt32
+
+
+# --- clearing --------------------------------------------------------------------------------
+
+
+@unique
+class ClearingState(IntEnum):
+    """How far a month's clearing of one clearing type has come."""
+
+    OPEN = 1
+    """Nobody has applied for it, and it is not cleared."""
+    APPLIED = 2
+    CLEARED = 3
+    """What it comes to is fixed; the bank is not told yet, or there is nothing to pay."""
+    INSTRUCTED = 4
+    PAID = 5
+    RETURNED = 6
+    """The bank returned the payment; it is paid again."""
+
+
+class ClearingTotal(Struct, frozen=True, array_like=True):
+    """One side's totals of a month and clearing type: what the fund owes, without patients' cash.
+
+    Attributes:
+        clearing_type: 11 outpatient, 21 inpatient, 41 pharmacy.
+        settled_count: Settlements of the month of which funds or accounts pay something.
+        settled_fen: What they pay.
+        undone_count: Such settlements cancelled, reversed or refunded in the month, whenever they
+            were made.
+        undone_fen: What that takes back; 0 or less.
+    """
+
+    clearing_type: ClearingType
+    settled_count: UInt32
+    settled_fen: Fen
+    undone_count: UInt32
+    undone_fen: Fen
+
+
+class ClearingApply(Struct, frozen=True, array_like=True):
+    """CLEARING_APPLY (3203): clear this month of ours; this is what it comes to here.
+
+    Attributes:
+        month: One that is over, or whose period is closed.
+        total: What this side has, of one clearing type.
+    """
+
+    month: Month
+    total: ClearingTotal
+
+
+class ClearingApplied(Struct, frozen=True, array_like=True):
+    """CLEARING_APPLY's reply.
+
+    Attributes:
+        application_id: Names the application; empty where the totals differ: then nothing is kept.
+        centre: The centre's total.
+        institution: The institution's, as it was sent.
+    """
+
+    application_id: Code
+    centre: ClearingTotal
+    institution: ClearingTotal
+
+
+class ClearingCancel(Struct, frozen=True, array_like=True):
+    """CLEARING_CANCEL (3204): take an application back, while it is not cleared.
+
+    Attributes:
+        application_id: From CLEARING_APPLY's reply.
+    """
+
+    application_id: Code
+
+
+class ClearingCancelled(Struct, frozen=True, array_like=True):
+    """CLEARING_CANCEL's reply.
+
+    Attributes:
+        application_id: The one that stands no longer.
+    """
+
+    application_id: Code
+
+
+class ClearingQuery(Struct, frozen=True, array_like=True):
+    """CLEARING_QUERY (3205A): how far is a month of ours, and what does it come to?
+
+    Attributes:
+        month: Any month.
+    """
+
+    month: Month
+
+
+class ClearingFound(Struct, frozen=True, array_like=True):
+    """One clearing type of a month.
+
+    Once it is cleared, `applied_fen` = `paid_fen` + `withheld_fen` + `review_fen` + `cap_fen`.
+
+    Attributes:
+        state: A `ClearingState`.
+        total: The centre's total.
+        application_id: Of the application that stands; empty: none does.
+        clearing_id: The clearing's number; empty while it is not cleared.
+        brought_fen: Carried here from the month before; 0 or less.
+        applied_fen: What is cleared.
+        review_fen: Deducted after review, less what was given back.
+        cap_fen: Cut by a cap on total; below 0 what a yearly cap gives back.
+        withheld_fen: Kept as deposit.
+        paid_fen: To be paid, or paid.
+        carried_fen: Carried to the next month; 0 or less.
+        reason: Why the bank returned the payment.
+    """
+
+    state: ClearingState
+    total: ClearingTotal
+    application_id: Code
+    clearing_id: Code
+    brought_fen: Fen
+    applied_fen: Fen
+    review_fen: Fen
+    cap_fen: Fen
+    withheld_fen: Fen
+    paid_fen: Fen
+    carried_fen: Fen
+    reason: Annotated[str, Meta(max_length=200)]
+
+
+class ClearingsFound(Struct, frozen=True, array_like=True):
+    """CLEARING_QUERY's reply.
+
+    Attributes:
+        month: As asked.
+        is_closed: Whether nothing is posted to the month any more.
+        clearings: By clearing type; those of which there is nothing are left out.
+    """
+
+    month: Month
+    is_closed: bool
+    clearings: Annotated[tuple[ClearingFound, ...], Meta(max_length=TOTALS_MAX)]
 
 
 # --- review ----------------------------------------------------------------------------------
