@@ -65,6 +65,7 @@ def _gifts(
     gifts: list[Gift] = []
     # Few combinations of insurance and age there are, and half a million persons.
     known: dict[object, AllotmentRule | None] = {}
+    amounts: dict[tuple[str, Contributed], int] = {}
     for person in persons:
         age = age_on(person.birth_date, day)
         key = (person.insurances, age)
@@ -75,7 +76,10 @@ def _gifts(
         if rule is None:
             continue
         paid = contributed.get((person.person_no, rule.insutype), _NOTHING)
-        amount_fen = allotted(rule, paid.base_fen, paid.paid_fen)
+        amount_fen = amounts.get((rule.name, paid))
+        if amount_fen is None:
+            amount_fen = allotted(rule, paid.base_fen, paid.paid_fen)
+            amounts[rule.name, paid] = amount_fen
         if amount_fen:
             source = _ACCOUNTS[rule.source]
             gifts.append(Gift(rule.name, source, int(rule.insutype), person.person_no, amount_fen))
