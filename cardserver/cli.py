@@ -27,6 +27,7 @@ _NOUNS: Mapping[str, _Noun] = {
     "upgrade": _Noun("upgrade:upgrade"),
     "console": _Noun("console:console"),
     "enrol-terminal": _Noun("init:enrol_terminal"),
+    "enrol-terminals": _Noun("enrolment:enrol_terminals"),
     "broker": _Noun("broker:app"),
     "terminals": _Noun("terminals:app"),
     "stop": _Noun("stop:app"),

@@ -98,19 +98,33 @@ class City:
 
 
 async def make_city(
-    directory: Path, *, persons: int, seed: int = 1, database_url: str = ""
+    directory: Path,
+    *,
+    persons: int,
+    seed: int = 1,
+    database_url: str = "",
+    quick_passwords: bool = False,
 ) -> City:
-    """Set up a centre below `directory` and load a made-up city into it."""
+    """Set up a centre below `directory` and load a made-up city into it.
+
+    Args:
+        directory: Where.
+        persons: Of the city.
+        seed: Makes it up.
+        database_url: Empty for SQLite.
+        quick_passwords: Whether operators' passwords cost the least work, for fleets.
+    """
     city = City(directory / "centre", directory / "city", directory / "password")
     city.password_file.write_text(secrets.token_hex(8), encoding="utf-8")
     city.password_file.chmod(0o600)
     database = ("--database", database_url) if database_url else ()
+    quick = ("--quick-passwords",) if quick_passwords else ()
     await asyncio.gather(
         command("cardserver", "init", str(city.directory), "--with-test-card-keys", *database),
         command(
             "cardsim", "population", "--seed", str(seed), "--persons", str(persons),
             "--operator-password-file", str(city.password_file), "--region", REGION,
-            "--out", str(city.population),
+            "--out", str(city.population), *quick,
         ),
     )  # fmt: skip
     await command(

@@ -105,27 +105,30 @@ def make_terminal(directory: Path, new: NewTerminal) -> None:
         x509.load_pem_x509_certificate(authority)
     except (OSError, ValueError) as error:
         raise EnrolmentError(f"{new.ca_file}: no certificate in PEM: {error}") from error
-    key = ec.generate_private_key(ec.SECP256R1())
-    # Subject and lifetime are the centre's to set; these two help whoever compares.
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, new.institution),
-            x509.NameAttribute(NameOID.COMMON_NAME, new.code),
-        ]
-    )
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    key, request = key_and_request(new.institution, new.code)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(directory / KEY_FILE, _pem(key), 0o600)
-        _write_new(
-            directory / REQUEST_FILE,
-            request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
-            0o644,
-        )
+        _write_new(directory / KEY_FILE, key, 0o600)
+        _write_new(directory / REQUEST_FILE, request, 0o644)
         _write_new(directory / CA_FILE, authority, 0o644)
         _write_new(directory / CONFIG_FILE_NAME, text, 0o644)
     except OSError as error:
         raise EnrolmentError(f"{error.filename}: {error.strerror}") from error
+
+
+def key_and_request(institution: str, code: str) -> tuple[bytes, bytes]:
+    """Make a terminal's key, which is to stay where it is, and its certificate request, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    # Subject and lifetime are the centre's to set; these two help whoever compares.
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, institution),
+            x509.NameAttribute(NameOID.COMMON_NAME, code),
+        ]
+    )
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    signed = request.sign(key, hashes.SHA256())
+    return _pem(key), signed.public_bytes(serialization.Encoding.PEM)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -197,13 +197,17 @@ class Link(asyncio.Protocol):
                 return number
 
 
-def tls_connector(config: TerminalConfig) -> Connector:
+def tls_connector(config: TerminalConfig, context: ssl.SSLContext | None = None) -> Connector:
     """Make the connector that a counter uses: TCP, TLS 1.3, certificates on both sides.
+
+    Args:
+        config: The terminal's.
+        context: From `terminal_tls_context`, where the terminal has made one already.
 
     Raises:
         ConfigError: A certificate or key cannot be used, or others may read the key.
     """
-    context = terminal_tls_context(config)
+    context = context or terminal_tls_context(config)
     centre = config.centre
     timeout_s = config.limits.connect_timeout_ms / 1000
 

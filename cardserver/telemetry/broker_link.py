@@ -134,3 +134,8 @@ async def _connected(client: aiomqtt.Client) -> AsyncIterator[None]:
     finally:
         with contextlib.suppress(aiomqtt.MqttError):
             await client.__aexit__(None, None, None)
+        # What is left is dropped, and the fault that ended the connection is looked at: one that
+        # nobody looks at is reported by the loop.
+        with contextlib.suppress(aiomqtt.MqttError):
+            async for _ in client.messages:
+                pass
