@@ -4,8 +4,8 @@ from typing import assert_never
 
 from cardserver.benefits.values import BillRefusalReason
 from cardserver.cards.refusals import CardRefusalReason
-from cardserver.review.values import Refusal
 from cardserver.clearing.applications_store import ClearingRefusal
+from cardserver.review.values import Refusal
 from ledger.decisions import NotTaken
 from protocol.terminal.codes import ResponseCode
 

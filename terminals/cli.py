@@ -14,6 +14,7 @@ from terminals.commands import (
     apdu,
     attend,
     card,
+    clearing,
     doubts,
     lists,
     paper,
@@ -85,5 +86,6 @@ app.command("receipt")(paper.receipt)
 app.command("outbox")(doubts.outbox)
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(review.app, name="review")
+app.add_typer(clearing.app, name="clearing")
 app.add_typer(visit.app, name="visit")
 app.add_typer(lists.app, name="lists")

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from cardserver.clearing.errors import ClearingError
+from cardserver.reconciliation.readiness_store import unresolved
+from cardserver.review.readiness_store import undecided
 from ledger.database_store import Database
 
 Check = Callable[[Database, int], Awaitable[list[str]]]
@@ -41,7 +43,21 @@ class NotReadyError(ClearingError):
         super().__init__("\n  ".join((sentence, *map(str, reasons))))
 
 
-CHECKS: Mapping[str, Check] = {}
+async def _review(database: Database, month: int) -> list[str]:
+    found: list[str] = []
+    for one in await undecided(database, month):
+        of = f"institution {one.institution_no}, type {one.clearing_type}: " * bool(one.cases)
+        found.append(
+            f"{of}{one.why.text_en} {one.why.text_zh}" + f" ({one.cases})" * bool(one.cases)
+        )
+    return found
+
+
+async def _reconciliation(database: Database, month: int) -> list[str]:
+    return [str(one) for one in await unresolved(database, month)]
+
+
+CHECKS: Mapping[str, Check] = {"review": _review, "reconciliation": _reconciliation}
 
 
 async def what_is_open(

@@ -7,8 +7,8 @@ from cardserver.centre import Answer, Exchange, day_number
 from cardserver.claims.values import claim_number
 from cardserver.clearing.applications_store import (
     Applicant,
-    InstitutionMonth,
     ClearingRefusal,
+    InstitutionMonth,
     Wanted,
     apply,
     cancel,

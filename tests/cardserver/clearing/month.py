@@ -149,7 +149,9 @@ class Fund:
         )
         return number
 
-    async def close(self, period: int, despite: str = "", *, is_early: bool = False) -> Closing:
+    async def close(
+        self, period: int, despite: str = "a test", *, is_early: bool = False
+    ) -> Closing:
         return await close(
             self.database,
             ClosingWish(period, self.clock.day, despite, is_early),
@@ -158,7 +160,7 @@ class Fund:
             lambda _, __: None,
         )
 
-    async def run(self, month: int, despite: str = "") -> RunReport:
+    async def run(self, month: int, despite: str = "a test") -> RunReport:
         return await run(
             self.database,
             self.acts,
