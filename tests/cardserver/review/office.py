@@ -93,10 +93,12 @@ class Office:
         await activate_review_rules(self.database, loaded, rules, actor)
         await open_month(self.database, MONTH, AUDITOR, seed=SEED, now_ms=self.counter.clock.ms)
 
-    async def settle(self, fen: int = 300_000, person: int = 1, place: int = 1) -> int:
-        """Settle a bill of one line of class A; return the settlement's number."""
+    async def settle(
+        self, fen: int = 300_000, person: int = 1, place: int = 1, item: str = "A1"
+    ) -> int:
+        """Settle a bill of one line; return the settlement's number."""
         outcome = await self.counter.settle(
-            bill(("A1", fen), uses_account=False), person, place=place
+            bill((item, fen), uses_account=False), person, place=place
         )
         assert outcome.entry_no is not None, outcome
         self.settled.append(outcome.entry_no)
