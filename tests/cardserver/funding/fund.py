@@ -13,10 +13,13 @@ from cardserver.funding.runs import Ran, run
 from cardserver.registry import tables as registry
 from cardserver.registry.values import Actor
 from cardserver.verification import Wish, verify
+from ledger.accounts import Account
 from ledger.bulk_store import Row, insert, plain
 from ledger.database_store import Database
-from ledger.fund_acts import FundActs
+from ledger.entries import Draft, EntryKind, Posting
+from ledger.fund_acts import Act, Acted, ActKey, ActType, FundActs
 from ledger.ledger_store import balances
+from ledger.scripts import Script
 from ledger.trial_balance_store import trial_balance
 from tests.cardserver.claims.fund import SHANGHAI, TestClock
 
@@ -128,3 +131,27 @@ class Fund:
     async def pay_interest(self, year: int, today: int) -> Ran:
         purpose = interest_purpose(self.database, self.rules, year, today=today)
         return await run(self.database, self.open_acts, purpose, ACTOR, step_size=2)
+
+    async def spend(self, person_no: int, fen: int) -> None:
+        """Take from an account, as a settlement would."""
+        postings = (
+            Posting(Account.PERSONAL_ACCOUNT, person_no, fen), Posting(Account.OPENING, 0, -fen),
+        )  # fmt: skip
+        draft = Draft(EntryKind.OPENING, postings, person_no)
+
+        def nothing() -> Script[None]:
+            yield from ()
+
+        async with self.open_acts() as acts:
+            key = ActKey(ActType.REVIEW, MONTH, (person_no, fen))
+            await acts.post(
+                Act(key, b"", (person_no,), nothing, lambda _view, _none: Acted((draft,)))
+            )
+
+    async def change(self, sql: str) -> None:
+        """Change rows as a hand would."""
+        await self.database.execute(plain("hand", postgresql=sql, sqlite=sql)())
+
+    async def tables_that_differ(self) -> set[str]:
+        verified = await verify(self.database.url, "", Wish(), lambda _done, _total: None)
+        return {one.table for one in verified.findings.differences}
