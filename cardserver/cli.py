@@ -26,6 +26,7 @@ _NOUNS: Mapping[str, _Noun] = {
     "serve": _Noun("serve:serve"),
     "upgrade": _Noun("upgrade:upgrade"),
     "console": _Noun("console:console"),
+    "top": _Noun("top:top"),
     "enrol-terminal": _Noun("init:enrol_terminal"),
     "enrol-terminals": _Noun("enrolment:enrol_terminals"),
     "broker": _Noun("broker:app"),

@@ -14,7 +14,7 @@ from cardserver.config import Config, load_config
 from cardserver.console.access import Sessions
 from cardserver.console.clearing_runs import ClearingRuns
 from cardserver.console.desk import ConsoleDesk
-from cardserver.console.feed import Feed
+from cardserver.console.feed import Feed, watches
 from cardserver.console.server import serve_console
 from cardserver.console.window import Window
 from cardserver.observe.logs import configure_logs
@@ -22,8 +22,6 @@ from cardserver.registry.registry_store import Registry
 from ledger.calendar import SystemClock
 
 log = structlog.get_logger("cardserver.console")
-
-_WORKERS_MAX = 16  # whose pages are looked for where the configuration names none
 
 
 @fail_clearly
@@ -64,7 +62,7 @@ async def _run(config: Config, ready_file: Path | None) -> None:
             database=database,
             registry=Registry(database),
             sessions=Sessions(database, config, clock),
-            feed=Feed(_watches(config), window),
+            feed=Feed(watches(config), window),
             window=window,
             clearing_runs=ClearingRuns(database, clock, config.timezone),
             clock=clock,
@@ -79,11 +77,3 @@ async def _run(config: Config, ready_file: Path | None) -> None:
                 part.replace(ready_file)
 
         await serve_console(desk, config, on_ready=on_ready)
-
-
-def _watches(config: Config) -> list[str]:
-    """Where workers' pages may be: as configured, or from this file's `[observe]` port on."""
-    if config.console.watches:
-        return list(config.console.watches)
-    observe = config.observe
-    return [f"http://{observe.host}:{observe.port + index}" for index in range(_WORKERS_MAX)]

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from cardserver.config import Config
 from cardserver.console.window import Window
 from cardserver.observe.recent import PAGE_MAX, RecentPage, decode_page
 
@@ -21,6 +22,7 @@ _PERIOD_S = 1.0
 _TIME_MAX_S = 3.0
 _PAGES_MAX = 8  # of one worker in one round: more than it keeps
 _METRICS_EVERY = 2  # rounds
+_WORKERS_MAX = 16  # whose pages are looked for where the configuration names none
 
 
 @dataclass(slots=True)
@@ -49,16 +51,22 @@ class Feed:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        timeout = aiohttp.ClientTimeout(total=_TIME_MAX_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with _session() as session:
             rounds = 0
             while True:
-                async with asyncio.TaskGroup() as tasks:
-                    for worker in self.watched:
-                        wants_metrics = rounds % _METRICS_EVERY == 0
-                        tasks.create_task(self._ask(session, worker, wants_metrics=wants_metrics))
+                await self._round(session, wants_metrics=rounds % _METRICS_EVERY == 0)
                 rounds += 1
                 await asyncio.sleep(_PERIOD_S)
+
+    async def look(self) -> None:
+        """Ask every worker once."""
+        async with _session() as session:
+            await self._round(session, wants_metrics=True)
+
+    async def _round(self, session: aiohttp.ClientSession, *, wants_metrics: bool) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for worker in self.watched:
+                tasks.create_task(self._ask(session, worker, wants_metrics=wants_metrics))
 
     async def _ask(
         self, session: aiohttp.ClientSession, worker: Watched, *, wants_metrics: bool
@@ -80,6 +88,18 @@ class Feed:
             worker.error = str(error) or type(error).__name__
         else:
             worker.error = ""
+
+
+def watches(config: Config) -> list[str]:
+    """Where workers' pages may be: as configured, or from this file's `[observe]` port on."""
+    if config.console.watches:
+        return list(config.console.watches)
+    observe = config.observe
+    return [f"http://{observe.host}:{observe.port + index}" for index in range(_WORKERS_MAX)]
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIME_MAX_S))
 
 
 async def _page(session: aiohttp.ClientSession, worker: Watched) -> RecentPage:
