@@ -6,8 +6,9 @@ the patient paid; nothing is booked of it. Not here: the comparison (`comparison
 
 # ruff: noqa: S608 - every name in a text is the schema's own, every value is a parameter
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import Connection, TextClause, text
 
@@ -16,6 +17,8 @@ from cardserver.registry import tables as registry
 from ledger.bulk_store import Row, plain, select
 from ledger.database_store import Database
 from protocol.terminal.messages import DayTotal, ReconcileRow, RowState
+
+T = TypeVar("T")
 
 _ROWS_READ = 2_000
 
@@ -97,6 +100,11 @@ async def terminals_of(database: Database, institution_no: int) -> dict[str, int
     """Return an institution's terminals' numbers by code."""
     rows = await database.fetch(_TERMINALS([(institution_no,)]))
     return {code: number for _, number, code in rows}
+
+
+async def with_day(database: Database, scope: Scope, work: Callable[[Iterator[CentreRow]], T]) -> T:
+    """Have all of a day's rows read once, in the order of their keys and in one snapshot."""
+    return await database.report(lambda connection: work(day_rows(connection, scope)))
 
 
 def day_rows(

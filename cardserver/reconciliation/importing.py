@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import msgpack
-from sqlalchemy import Connection
 
-from cardserver.reconciliation.comparison import Key, Unlike, key_of, unlike_rows
+from cardserver.reconciliation.comparison import CentreRow, Key, Unlike, key_of, unlike_rows
 from cardserver.reconciliation.day_file import BadRow, Expected, SortedDay
-from cardserver.reconciliation.day_store import Scope, day_rows
+from cardserver.reconciliation.day_store import Scope, with_day
 from cardserver.reconciliation.reconciling import advise, reconcile
 from cardserver.reconciliation.record_store import count_open, find_run, keep_differences
 from cardserver.reconciliation.values import Origin
@@ -76,17 +75,15 @@ async def import_day(
     ):
         told = await reconcile(database, scope, day.totals, origin, is_provisional=is_provisional)
 
-        def compare(connection: Connection) -> Counter[DifferenceKind]:
+        def compare(centre: Iterator[CentreRow]) -> Counter[DifferenceKind]:
             kinds: Counter[DifferenceKind] = Counter()
-            for one in unlike_rows(
-                day_rows(connection, scope), day, is_one_terminals=scope.is_one_terminals
-            ):
+            for one in unlike_rows(centre, day, is_one_terminals=scope.is_one_terminals):
                 kinds[one.kind] += 1
                 data = _ENCODER.encode((one.kind, one.centre, one.institution))
                 spool.write(len(data).to_bytes(_SIZE_BYTES, "big") + data)
             return kinds
 
-        kinds = await database.report(compare)
+        kinds = await with_day(database, scope, compare)
         spool.seek(0)
 
         def read() -> Iterator[Unlike]:
