@@ -11,6 +11,7 @@ from msgspec import Struct, msgpack
 
 from cardserver.funding import tables
 from cardserver.funding.division import Insured
+from cardserver.funding.runs_store import registered
 from cardserver.registry import tables as registry
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.history_store import audit
@@ -226,7 +227,7 @@ async def register_file(  # noqa: PLR0913 - a row of the table
         yield audit(actor, "contributions posted", f"file {last + 1}", f"{what} {reason}".strip())
         return int(last) + 1
 
-    return await find_file(database, await database.transact(script))
+    return await find_file(database, await registered(database, script))
 
 
 async def find_file(database: Database, file_no: int) -> ContributionFile:

@@ -3,8 +3,8 @@
 Not here: what a step posts (`runs.py`, `allotment.py`, `interest.py`).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from cardserver.funding import tables
 from cardserver.registry.administration_store import AdministrationError
@@ -13,7 +13,11 @@ from cardserver.registry.values import Actor
 from ledger.bulk_store import insert, plain, select, update
 from ledger.database_store import Database
 from ledger.scripts import Script
+from ledger.store_errors import ConstraintError
 
+T = TypeVar("T")
+
+_NUMBER_ATTEMPTS_MAX = 5
 _RUN = tuple(str(column.name) for column in tables.funding_run.columns)
 _STEP = ("run_no", "step", "first_person_no", "last_person_no", "is_done")
 
@@ -144,8 +148,18 @@ async def begin_run(
             )
         yield audit(actor, "funding run", f"run {run_no}", f"kind {kind} of {month}, {rules}")
 
-    await database.transact(script)
+    await registered(database, script)
     return (await find_runs(database, kind, month))[-1]
+
+
+async def registered(database: Database, script: Callable[[], Script[T]]) -> T:
+    """Run a transaction that takes the next number; again where another took it meanwhile."""
+    for _ in range(_NUMBER_ATTEMPTS_MAX):
+        try:
+            return await database.transact(script)
+        except ConstraintError:
+            continue
+    return await database.transact(script)
 
 
 def _attempt(run: Run) -> int:

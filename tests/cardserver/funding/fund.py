@@ -132,6 +132,13 @@ class Fund:
         purpose = interest_purpose(self.database, self.rules, year, today=today)
         return await run(self.database, self.open_acts, purpose, ACTOR, step_size=2)
 
+    async def add(self, person: Row, insurance: Row) -> None:
+        """Add a person."""
+        await self.database.execute(
+            insert(registry.person, everything(registry.person))([person]),
+            insert(registry.insurance, everything(registry.insurance))([insurance]),
+        )
+
     async def spend(self, person_no: int, fen: int) -> None:
         """Take from an account, as a settlement would."""
         postings = (
