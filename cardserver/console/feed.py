@@ -110,7 +110,7 @@ async def _page(session: aiohttp.ClientSession, worker: Watched) -> RecentPage:
 
 
 async def _metrics(session: aiohttp.ClientSession, url: str) -> dict[str, float]:
-    async with session.get(f"{url}/metrics") as response:
+    async with session.get(f"{url}/metrics/worker") as response:
         response.raise_for_status()
         text = await response.text()
     return {
