@@ -49,15 +49,17 @@ def apply(  # noqa: PLR0913 - one parameter an option
     config: ConfigFile = DEFAULT_CONFIG,
     *,
     undone_count: Annotated[int, typer.Option(min=0, help="撤销笔数 Undoings.")] = 0,
-    undone: Annotated[
-        str, typer.Option(metavar="YUAN", help="撤销金额 What they take back.")
-    ] = "0",
+    undone: Annotated[str, typer.Option(metavar="YUAN", help="撤销金额 Taken back.")] = "0",
     as_json: AsJSON = False,
 ) -> None:
     """申请清算 Apply for a month of one clearing type, with your own totals."""
 
     async def act(desk: Desk) -> Result:
-        number, settled_fen, undone_fen = _month(month), _fen(settled), _fen(undone.removeprefix("-"))
+        number, settled_fen, undone_fen = (
+            _month(month),
+            _fen(settled),
+            _fen(undone.removeprefix("-")),
+        )
         if number is None or settled_fen is None or undone_fen is None:
             return fault("月份或金额无效", "a month or an amount is not valid")
         total = ClearingTotal(clearing_type, settled_count, settled_fen, undone_count, -undone_fen)
