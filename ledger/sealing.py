@@ -116,3 +116,12 @@ def decode_checks(checks: bytes) -> dict[str, list[int]]:
         ]
         for table, joined in by_table.items()
     }
+
+
+def count_checks(checks: bytes) -> dict[str, int]:
+    """Return how many rows of each table are checked; nothing where that is not to be read."""
+    try:
+        by_table = _DECODER.decode(checks)
+    except (DecodeError, UnicodeDecodeError):
+        return {}
+    return {table: -(-len(joined) // _CHECK_SIZE) for table, joined in by_table.items()}

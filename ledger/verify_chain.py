@@ -15,7 +15,14 @@ from ledger.accounts import ACCOUNTS
 from ledger.bulk_store import Row, Statement, plain
 from ledger.database_store import Database
 from ledger.entries import SEQUENCE_BITS
-from ledger.sealing import as_sealed, decode_checks, seal, seal_of_entries, table_of
+from ledger.sealing import (
+    as_sealed,
+    count_checks,
+    decode_checks,
+    seal,
+    seal_of_entries,
+    table_of,
+)
 from ledger.verify_findings import Difference, Findings, blob, key_of
 
 # Rows of so many entries are in memory at once; an entry has at most a thousand postings or so.
@@ -120,12 +127,14 @@ class _Seal:
     first_sequence: int
     digest: bytes
     checks: bytes
+    counts: Mapping[str, int]
 
     @property
     def begins(self) -> int:
         """Where it begins by what it covers, whatever its row says."""
-        entries = decode_checks(self.checks).get(_ENTRY, [])
-        return self.last_sequence - max(len(entries), 1) + 1 if self.checks else self.first_sequence
+        if not self.checks:
+            return self.first_sequence
+        return self.last_sequence - max(self.counts.get(_ENTRY, 0), 1) + 1
 
 
 _SEALS = plain(
@@ -239,7 +248,7 @@ async def check_piece(
             findings.add([_missing_seals(piece.slot, after, piece.last)])
             break
         findings.read("seal", len(rows))
-        for seals in _batches([_Seal(row[0], row[1], blob(row[2]), blob(row[3])) for row in rows]):
+        for seals in _batches([_seal_of(row) for row in rows]):
             base = piece.slot << SEQUENCE_BITS
             numbers = (base + after + 1, base + seals[-1].last_sequence)
             found = {table.name: await _read(database, table, numbers) for table in tables}
@@ -252,6 +261,12 @@ async def check_piece(
             findings.add(await inspect(database, groups))
             on_progress(seals[-1].last_sequence - numbers[0] + base + 1)
     return findings
+
+
+def _seal_of(row: Row) -> _Seal:
+    last_sequence, first_sequence, digest, checks = row
+    checks = blob(checks)
+    return _Seal(last_sequence, first_sequence, blob(digest), checks, count_checks(checks))
 
 
 async def _read(database: Database, table: SealedTable, numbers: tuple[int, int]) -> list[Row]:
@@ -305,33 +320,32 @@ def _check_seal(
     group: SealedGroup,
     tables: Sequence[SealedTable],
 ) -> Iterator[Difference]:
-    key = key_of(slot=slot, last_sequence=stored.last_sequence)
+    key, begins_at = key_of(slot=slot, last_sequence=stored.last_sequence), stored.begins
     yield from _check_entries(group)
-    if stored.begins > after + 1:
-        yield _missing_seals(slot, after, stored.begins - 1)
-    if stored.first_sequence != stored.begins or stored.begins <= after:
-        begins = str(max(stored.begins, after + 1))
+    if begins_at > after + 1:
+        yield _missing_seals(slot, after, begins_at - 1)
+    if stored.first_sequence != begins_at or begins_at <= after:
+        begins = str(max(begins_at, after + 1))
         yield Difference("seal", key, "first_sequence", str(stored.first_sequence), begins)
     if not stored.checks:
         digest = seal_of_entries(previous, group.rows.get(_ENTRY, []), group.rows.get(_POSTING, []))
         if digest != stored.digest:
             yield Difference("seal", key, "digest", stored.digest.hex(), digest.hex())
         return
-    sealed = decode_checks(stored.checks)
     rows = dict(
         # Seals of before knew stored outcomes whole, under their table's name.
-        (name, of_table) if name in sealed else as_sealed(name, of_table)
+        (name, of_table) if name in stored.counts else as_sealed(name, of_table)
         for name, of_table in group.rows.items()
     )
     digest, checks = seal(previous, rows)
     if checks == stored.checks:
         # Of a seal whose predecessor is missing, its rows' checks are all that can be compared.
-        if digest != stored.digest and stored.begins <= after + 1:
+        if digest != stored.digest and begins_at <= after + 1:
             yield Difference("seal", key, "digest", stored.digest.hex(), digest.hex())
     elif digest == stored.digest:
         yield Difference("seal", key, "checks", stored.checks.hex(), checks.hex())
     else:
-        found = decode_checks(checks)
+        sealed, found = decode_checks(stored.checks), decode_checks(checks)
         named = list(
             _changed_rows(key, sealed, found, group, {table.name: table for table in tables})
         )

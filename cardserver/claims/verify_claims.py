@@ -5,7 +5,8 @@ reading them (`ledger/verify_chain.py`), the accumulators that they moved
 (`verify_accumulators.py`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from msgspec import DecodeError, Raw, Struct, msgpack
@@ -213,15 +214,15 @@ def check_group(
             key = key_of(entry_no=number)
             yield Difference(CLAIM.name, key, "row", "no such row", "a claim of this entry")
     for number, claim in claims.items():
-        key = key_of(entry_no=number)
+        name = partial(key_of, entry_no=number)
         entry_or_none = entries.get(number)
         if entry_or_none is None:
-            yield Difference(CLAIM.name, key, "entry", "no such entry", "an entry")
+            yield Difference(CLAIM.name, name(), "entry", "no such entry", "an entry")
             continue
-        yield from _compare(CLAIM.name, key, _claim_by_entry(claim, entry_or_none))
+        yield from _compare(CLAIM.name, name, _claim_by_entry(claim, entry_or_none))
         detail = kept[number]
         if detail is None:
-            yield Difference(CLAIM.name, key, "detail", "not to be read", "a claim's detail")
+            yield Difference(CLAIM.name, name(), "detail", "not to be read", "a claim's detail")
             continue
         yield from _check_detail(claim, detail)
         yield from _check_postings(claim, detail, postings.get(number, []))
@@ -233,10 +234,16 @@ def check_group(
 _Facts = Iterable[tuple[str, object, object]]
 
 
-def _compare(table: str, key: str, facts: _Facts) -> Iterator[Difference]:
-    for what, stored, recomputed in facts:
-        if stored != recomputed:
-            yield Difference(table, key, what, str(stored), str(recomputed))
+_Named = Callable[[], str]
+"""Names a row, when it has to be named: of a million rows hardly one has."""
+
+
+def _compare(table: str, name: _Named, facts: _Facts) -> list[Difference]:
+    return [
+        Difference(table, name(), what, str(stored), str(recomputed))
+        for what, stored, recomputed in facts
+        if stored != recomputed
+    ]
 
 
 def _claim_by_entry(claim: ClaimRow, entry: EntryRow) -> _Facts:
@@ -251,7 +258,7 @@ def _claim_by_entry(claim: ClaimRow, entry: EntryRow) -> _Facts:
 
 def _check_detail(claim: ClaimRow, detail: Kept) -> Iterator[Difference]:
     """Compare a claim's columns with its detail, and the detail's sums with each other."""
-    split, key = detail.split, key_of(entry_no=claim.entry_no)
+    split, key = detail.split, partial(key_of, entry_no=claim.entry_no)
     person_fen = split.account_pay_fen + split.mutual_aid_fen + split.cash_fen
     yield from _compare(
         CLAIM.name,
@@ -289,7 +296,6 @@ def _check_postings(
     claim: ClaimRow, detail: Kept, found: Sequence[tuple[int, int, int]]
 ) -> Iterator[Difference]:
     """Compare an entry's postings with those that the claim's split makes."""
-    key = key_of(entry_no=claim.entry_no)
     try:
         wanted = settlement_entry(
             detail.split,
@@ -300,6 +306,7 @@ def _check_postings(
             clearing_type=0,  # of the entry's head, not of its postings
         ).postings
     except (UnbalancedEntryError, ValueError) as error:
+        key = key_of(entry_no=claim.entry_no)
         yield Difference(CLAIM.name, key, "detail", str(error), "a split that can be posted")
         return
     if list(wanted) == list(found):
@@ -320,10 +327,10 @@ def _check_postings(
 def _check_undoing(
     claim: ClaimRow, detail: Kept, original: ClaimRow | None
 ) -> Iterator[Difference]:
-    key = key_of(entry_no=claim.entry_no)
+    key = partial(key_of, entry_no=claim.entry_no)
     undone = None if original is None else decode_kept(original)
     if original is None or undone is None:
-        yield Difference(CLAIM.name, key, "undoes", str(claim.undoes), "a claim that can be read")
+        yield Difference(CLAIM.name, key(), "undoes", str(claim.undoes), "a claim that can be read")
         return
     given_back = [(row, tuple(-one for one in amounts)) for row, amounts in undone.moved()]
     yield from _compare(
@@ -359,7 +366,8 @@ def _check_requests(
                 "row", "no such row", f"the outcome of claim {claim.entry_no}",
             )  # fmt: skip
     for request in requests:
-        key_text = key_of(
+        key_text = partial(
+            key_of,
             month=request.month,
             institution_no=request.institution_no,
             terminal_no=request.terminal_no,
@@ -387,7 +395,7 @@ def _check_requests(
             continue
         entry = entries.get(request.entry_no)
         if entry is None:
-            yield Difference("request", key_text, "entry_no", str(request.entry_no), "an entry")
+            yield Difference("request", key_text(), "entry_no", str(request.entry_no), "an entry")
             continue
         yield from _compare("request", key_text, _request_by_entry(request, entry))
         claim_or_none, detail = claims.get(request.entry_no), kept.get(request.entry_no)
