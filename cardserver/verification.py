@@ -24,6 +24,7 @@ from cardserver.claims.verify_claims import (
 )
 from cardserver.claims.verify_claims import ClaimRow as Claim
 from cardserver.claims.verify_store import Books, check_books, read_claims
+from cardserver.clearing.verify_store import check_clearings
 from cardserver.funding.verify_funding import check_funding
 from ledger.bulk_store import Row
 from ledger.database_store import Database
@@ -95,6 +96,7 @@ async def verify(url: str, password: str, wish: Wish, on_progress: Progress) -> 
                     connection, workbook, wish.digests, from_period=wish.from_period
                 )
             )
+            clearings = await database.report(check_clearings)
             pieces = await _cut(database, books, wish.from_period)
             done = _Done(on_progress, sum(piece.last - piece.after for piece in pieces))
             findings = Findings()
@@ -111,6 +113,7 @@ async def verify(url: str, password: str, wish: Wish, on_progress: Progress) -> 
         finally:
             await database.close()
         findings.take(books.findings)
+        findings.take(clearings)
         findings.take(workbook.check(from_year=_from_year(wish.from_period)))
         workbook.close()
     sequence = sum(head.sequence for head in books.heads)
