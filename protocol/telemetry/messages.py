@@ -177,7 +177,7 @@ class ListNews(Struct, frozen=True):
     """
 
     time_ms: TimeMs
-    lists: Annotated[tuple[NewestList, ...], Meta(max_length=16)]
+    lists: Annotated[tuple[NewestList, ...], Meta(max_length=8)]
     parameters: Annotated[tuple[NewestParameters, ...], Meta(max_length=10)] = ()
 
 
