@@ -134,9 +134,13 @@ class Fund:
 
     async def add(self, person: Row, insurance: Row) -> None:
         """Add a person."""
+        await self.add_all([person], [insurance])
+
+    async def add_all(self, persons: Sequence[Row], insurances: Sequence[Row]) -> None:
+        """Add persons."""
         await self.database.execute(
-            insert(registry.person, everything(registry.person))([person]),
-            insert(registry.insurance, everything(registry.insurance))([insurance]),
+            insert(registry.person, everything(registry.person))(persons),
+            insert(registry.insurance, everything(registry.insurance))(insurances),
         )
 
     async def spend(self, person_no: int, fen: int) -> None:
