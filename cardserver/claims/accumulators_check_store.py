@@ -1,30 +1,34 @@
 """Accumulators rebuilt from claims: what was taken over plus what every claim moved, compared.
 
-Read by ranges of persons, so that millions of claims take little memory, in one snapshot while the
-centre goes on; a repair takes one person at a time, with their row locked as a settlement has it.
+Read in one snapshot while the centre goes on, and summed up in a file of our own, so that millions
+of claims take little memory (`verify_accumulators.py`); a repair takes one person at a time, with
+their row locked as a settlement has it.
 """
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from msgspec import Struct
-from sqlalchemy import Connection, Select, Table, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from cardserver.claims import tables
 from cardserver.claims.accumulators_store import AMOUNTS, KEY
 from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
 from cardserver.claims.claim_detail import decode_moves
 from cardserver.claims.values import AccumulatorKey
+from cardserver.claims.verify_accumulators import Uneven, Workbook
+from cardserver.claims.verify_store import copy_accumulators
 from cardserver.registry import tables as registry
 from ledger import bulk_store
 from ledger.database_store import Database
 from ledger.scripts import Script
+from ledger.verify_findings import BEFORE_ALL
 
-RANGE_ROWS = 20_000  # claims or rows of one range of persons: about 20 MB
+_ROWS_MAX = 5_000  # claims that are in memory at once
 
 Amounts = tuple[int, int, int, int, int]
-Rows = dict[AccumulatorKey, Amounts]
-_NOTHING: Amounts = (0, 0, 0, 0, 0)
 
 _LOCK_PERSON = bulk_store.select(registry.person, (), by=("person_no",), lock=True)
 _FIND_CLAIMS = bulk_store.select(tables.claim, ("insutype", "detail"), by=("person_no",))
@@ -67,23 +71,33 @@ async def check_accumulators(
         on_difference: Told of each.
         on_progress: Told how many claims were read more.
     """
+    from_year, until_year = _years(year)
 
-    def check(connection: Connection) -> Checked:
+    def check(connection: Connection, workbook: Workbook) -> Checked:
         done = Checked()
-        for stored, rebuilt, claim_count in _ranges(connection, year):
-            keys = stored.keys() | rebuilt.keys()
-            for key in sorted(keys):
-                is_, should = stored.get(key, _NOTHING), rebuilt.get(key, _NOTHING)
-                if is_ != should:
-                    done.differences += 1
-                    on_difference(Difference(key, is_, should))
-            done.claims += claim_count
-            done.rows += len(stored)
-            done.persons += len({key.person_no for key in keys})
-            on_progress(claim_count)
+        copy_accumulators(connection, workbook)
+        # A claim moves accumulators of its day of care's year, or of an earlier one.
+        rows = connection.execution_options(yield_per=_ROWS_MAX).execute(
+            _CLAIMS, {"from_day": year * 10_000}
+        )
+        for some in rows.partitions():
+            workbook.move(_moved(some))
+            done.claims += len(some)
+            on_progress(len(some))
+        for one in workbook.differences(from_year=from_year, until_year=until_year):
+            if one.stored != one.recomputed:
+                done.differences += 1
+                on_difference(_named(one))
+        done.rows = workbook.count_kept(from_year=from_year, until_year=until_year)
+        done.persons = workbook.count_persons(from_year=from_year, until_year=until_year)
         return done
 
-    return await database.report(check)
+    with tempfile.TemporaryDirectory(prefix="cardserver-accumulators-") as folder:
+        workbook = Workbook(Path(folder) / "workbook.db")
+        try:
+            return await database.report(lambda connection: check(connection, workbook))
+        finally:
+            workbook.close()
 
 
 async def count_claims(database: Database) -> int:
@@ -102,20 +116,23 @@ async def repair_person(
 
     Looked at anew with the person's row locked: what was settled since the check counts.
     """
+    from_year, until_year = _years(year)
 
     def script() -> Script[list[Difference]]:
         yield _LOCK_PERSON([(person_no,)])
-        moved = yield _FIND_CLAIMS([(person_no,)])
+        claims = yield _FIND_CLAIMS([(person_no,)])
         openings = yield _FIND_OPENINGS([(person_no,)])
-        found = yield _FIND_STORED([(person_no,)])
-        stored, rebuilt = _rows(found, year), _rows(openings, year)
-        for _, insutype, detail in moved:
-            _add(rebuilt, person_no, insutype, detail, year)
+        stored = yield _FIND_STORED([(person_no,)])
+        workbook = Workbook()
+        workbook.move(openings)
+        workbook.move(_moved(claims))
+        workbook.keep(stored)
         differing = [
-            Difference(key, stored.get(key, _NOTHING), rebuilt.get(key, _NOTHING))
-            for key in sorted(stored.keys() | rebuilt.keys())
-            if stored.get(key, _NOTHING) != rebuilt.get(key, _NOTHING)
+            _named(one)
+            for one in workbook.differences(from_year=from_year, until_year=until_year)
+            if one.stored != one.recomputed
         ]
+        workbook.close()
         if differing:
             yield _PUT([(*one.key, *one.rebuilt) for one in differing])
             yield INSERT_AUDIT([_audited(one, who, now_ms) for one in differing])
@@ -142,83 +159,29 @@ def words(amounts: Amounts) -> str:
     return "/".join(map(str, amounts))
 
 
-# --- by ranges of persons ---------------------------------------------------------------------
-
 _CLAIM = tables.claim.c
-_IN_RANGE = (_CLAIM.person_no >= bindparam("first"), _CLAIM.person_no < bindparam("end"))
 _CLAIMS = select(_CLAIM.person_no, _CLAIM.insutype, _CLAIM.detail).where(
-    *_IN_RANGE, _CLAIM.care_date >= bindparam("from_day")
+    _CLAIM.care_date >= bindparam("from_day")
 )
 
 
-def _ranges(connection: Connection, year: int) -> Iterator[tuple[Rows, Rows, int]]:
-    """Go through the persons in order: rows stored, rows rebuilt, and of how many claims."""
-    first = 0
-    while True:
-        end = _end(connection, first)
-        bounds = {"first": first, "end": end or 2**62}
-        stored = _rows(connection.execute(_STORED, bounds), year)
-        rebuilt = _rows(connection.execute(_OPENINGS, bounds), year)
-        count = 0
-        # A claim moves accumulators of its day of care's year, or of an earlier one.
-        for person_no, insutype, detail in connection.execute(
-            _CLAIMS, {**bounds, "from_day": year * 10_000}
-        ):
-            count += 1
-            _add(rebuilt, person_no, insutype, detail, year)
-        yield stored, rebuilt, count
-        if end is None:
-            return
-        first = end
+def _years(year: int) -> tuple[int, int]:
+    """Return the first and the last year that are wanted; 0 wants all."""
+    return (year, year) if year else (BEFORE_ALL, 2**31)
 
 
-def _end(connection: Connection, first: int) -> int | None:
-    """Find the person before whom a range ends that holds not too many rows of any table."""
-    cuts: list[int] = []
-    for edge in _EDGES:
-        cut: int | None = connection.execute(edge, {"first": first}).scalar_one_or_none()
-        if cut is not None:
-            cuts.append(max(cut, first + 1))  # one person's rows are never parted
-    return min(cuts, default=None)
+def _moved(claims: Iterable[bulk_store.Row]) -> Iterator[bulk_store.Row]:
+    """Return what claims moved: key and amounts."""
+    for person_no, insutype, detail in claims:
+        moves = decode_moves(detail)
+        for scheme, amounts in moves.rows:
+            yield (person_no, moves.year, insutype, scheme, *amounts)
 
 
-def _edge(table: Table) -> Select[int]:
-    return (
-        select(table.c.person_no)
-        .where(table.c.person_no >= bindparam("first"))
-        .order_by(table.c.person_no)
-        .offset(RANGE_ROWS)
-        .limit(1)
+def _named(one: Uneven) -> Difference:
+    stored, rebuilt = one.stored, one.recomputed
+    return Difference(
+        AccumulatorKey(*one.key),
+        (stored[0], stored[1], stored[2], stored[3], stored[4]),
+        (rebuilt[0], rebuilt[1], rebuilt[2], rebuilt[3], rebuilt[4]),
     )
-
-
-def _rows_of(table: Table) -> Select[bulk_store.Row]:
-    return select(*(table.c[column] for column in (*KEY, *AMOUNTS))).where(
-        table.c.person_no >= bindparam("first"), table.c.person_no < bindparam("end")
-    )
-
-
-_EDGES = [_edge(table) for table in (tables.claim, tables.accumulator, tables.opening_accumulator)]
-_STORED = _rows_of(tables.accumulator)
-_OPENINGS = _rows_of(tables.opening_accumulator)
-
-
-def _rows(found: Iterable[bulk_store.Row], year: int) -> Rows:
-    return {
-        AccumulatorKey(*row[:4]): (row[4], row[5], row[6], row[7], row[8])
-        for row in found
-        if not year or row[1] == year
-    }
-
-
-def _add(rebuilt: Rows, person_no: int, insutype: str, detail: bytes, year: int) -> None:
-    moves = decode_moves(detail)
-    if year and moves.year != year:
-        return
-    for scheme, (deductible, in_scope, pool, large_amount, admissions) in moves.rows:
-        key = AccumulatorKey(person_no, moves.year, insutype, scheme)
-        before = rebuilt.get(key, _NOTHING)
-        rebuilt[key] = (
-            before[0] + deductible, before[1] + in_scope, before[2] + pool,
-            before[3] + large_amount, before[4] + admissions,
-        )  # fmt: skip

@@ -49,8 +49,8 @@ claim = Table(
     Column("detail", LargeBinary, nullable=False),  # MessagePack: bill, splits, accumulators moved
     info={MONTHLY: BY_NUMBER},
 )
-# Partial: most claims undo nothing, and need no place in it. That a claim is undone but once is held
-# by the ledger's `undoing`, as an index of a month's claims could not.
+# Partial: most claims undo nothing, and need no place in it. That a claim is undone but once is
+# held by the ledger's `undoing`, as an index of a month's claims could not.
 Index(
     "claim_undoes",
     claim.c.undoes,
