@@ -48,6 +48,7 @@ from cardserver.listener import (
     terminal_tls_context,
 )
 from cardserver.observe import catalogue as families
+from cardserver.observe.logs import dropped_count
 from cardserver.observe.metrics import Metrics
 from cardserver.observe.pages import ObservePages
 from cardserver.observe.shared_metrics import SharedMetrics
@@ -209,6 +210,7 @@ class Worker:
         metrics.watch(families.COMMIT_QUEUE, lambda: float(writer.waiting_count))
         metrics.set(families.COMMIT_QUEUE_LIMIT, config.database.queue_max)
         metrics.watch(families.LIST_VERSION, lambda: float(revocations.version))
+        metrics.watch_count(families.LOGS_DROPPED, dropped_count)
         self._policy_texts = await registry.policies()
         centre = Centre(
             config=config,

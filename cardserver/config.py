@@ -240,6 +240,7 @@ class Observe(Section, frozen=True):
         log_format: `json` or `console`.
         log_level: As in Python's logging; `TRAFFIC` adds wire bytes and is not for production.
         clock_skew_max_ms: A terminal's clock beyond this is reported.
+        log_events_a_second: Of one kind; what is more is counted and left out. 0: no limit.
         otlp: Where traces go; without it nowhere but to `cardserver claim`.
     """
 
@@ -248,6 +249,7 @@ class Observe(Section, frozen=True):
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["TRAFFIC", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     clock_skew_max_ms: Positive = 60_000
+    log_events_a_second: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
     otlp: Collector | None = None
 
 

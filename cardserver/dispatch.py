@@ -34,8 +34,9 @@ from cardserver.handlers.visit import (
     visit_cancel,
     visit_query,
 )
+from cardserver.observe.logs import correlate
 from cardserver.observe.stages import Stage, StageClock
-from cardserver.request_notes import note_answered, note_felt
+from cardserver.request_notes import note_answered, note_felt, trace_context
 from cardserver.session import TerminalSession
 from ledger.store_errors import CommitUnknownError, StoreError
 from protocol.terminal import msgid
@@ -103,6 +104,8 @@ class Dispatcher:
         """Answer one request, whatever happens."""
         clock = StageClock(received_ns)
         clock.end(Stage.QUEUE)
+        context = trace_context(request)
+        correlate(request.msgid, context.trace_id)
         metrics = self._centre.metrics
         metrics.in_flight.inc()
         try:
@@ -121,7 +124,7 @@ class Dispatcher:
             answer = Answer(ResponseCode.SYSTEM_ERROR, detail_en=str(error))
             session.send(self._reply(session, request, answer, clock))
         clock.end(Stage.WRITE)
-        note_answered(self._centre, session, request, answer, clock)
+        note_answered(self._centre, session, request, answer, clock, context)
 
     async def _answer(
         self, session: TerminalSession, request: Request, clock: StageClock

@@ -42,11 +42,13 @@ def note_answered(
     request: Request,
     answer: Answer,
     clock: StageClock,
+    context: TraceContext,
 ) -> None:
     """Count a request, keep where its time went, and log it."""
     name = _NAMES.get(request.type, _UNKNOWN)
+    if clock.waited_for_person:
+        name = f"{name}_with_pin"
     session.list_version = request.list_version
-    context = trace_context(request)
     if request.type in _KEPT_TYPES:
         _keep_stages(centre, session, request, answer, clock, context)
     total_ns = time.perf_counter_ns() - clock.started_ns

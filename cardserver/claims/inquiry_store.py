@@ -200,14 +200,17 @@ def inquire(msgid: str) -> Script[tuple[RequestFound, ...]]:
         [request_key(institution_no, terminal_no, msgid) for terminal_no in terminals]
     )
     times: dict[int, list[Timed]] = {}
-    for _, owner_no, terminal_no, *row, stages, trace in (yield _STAGES([(msgid,)])):
+    for row in (yield _STAGES([(msgid,)])):
+        _, owner_no, terminal_no, time_ms, type_, code, stages, trace = row
         if owner_no == institution_no:
-            timed = Timed(*row, _pairs(stages), bytes(trace).hex())
+            timed = Timed(time_ms, type_, code, _pairs(stages), bytes(trace).hex())
             times.setdefault(terminal_no, []).append(timed)
     felt: dict[int, list[FeltFound]] = {}
-    for _, owner_no, terminal_no, *row, stages in (yield _FELT([(msgid,)])):
+    for row in (yield _FELT([(msgid,)])):
+        _, owner_no, terminal_no, time_ms, type_, code, took_us, sends, stages = row
         if owner_no == institution_no:
-            felt.setdefault(terminal_no, []).append(FeltFound(*row, _pairs(stages)))
+            one = FeltFound(time_ms, type_, code, took_us, sends, _pairs(stages))
+            felt.setdefault(terminal_no, []).append(one)
     found: list[RequestFound] = []
     for terminal_no, code in sorted(terminals.items()):
         request = stored.get(request_key(institution_no, terminal_no, msgid))

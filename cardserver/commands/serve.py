@@ -51,7 +51,11 @@ def serve(  # noqa: PLR0913 - one parameter an option
     config = load_config(config_file)
     config = _with_ports(config, port, observe_port)
     check_workers(config, workers)
-    configure_logs(level=config.observe.log_level, log_format=config.observe.log_format)
+    configure_logs(
+        level=config.observe.log_level,
+        log_format=config.observe.log_format,
+        events_a_second=config.observe.log_events_a_second,
+    )
     if workers > 1:
         _supervise(config, config_file, workers, ready_file)
         return

@@ -271,6 +271,8 @@ class _TimedRunner:
 
     async def run(self, batch: Batch) -> BatchAnswers:
         self._clock.end(Stage.VERIFICATION)
+        if any(step.pins for step in batch):
+            self._clock.waited_for_person = True
         answers = await self._runner.run(batch)
         self._clock.end(Stage.CARD_ROUND_TRIPS)
         return answers

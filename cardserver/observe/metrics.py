@@ -97,6 +97,7 @@ class Metrics:
         self._outcomes: dict[tuple[str, int, bool], int] = {}
         self._gauges: dict[tuple[str, Labels], float] = {}
         self._watched: list[tuple[Family, Labels, Callable[[], float]]] = []
+        self._watched_counts: list[tuple[Family, Callable[[], int]]] = []
         started = time.time()
         self.watch(catalogue.CONNECTIONS, lambda: self.connections.value)
         self.watch(catalogue.IN_FLIGHT, lambda: self.in_flight.value)
@@ -108,6 +109,12 @@ class Metrics:
         """Have a gauge be whatever `value` gives when it is looked at."""
         assert len(labels) == len(family.labels)
         self._watched.append((family, labels, value))
+
+    def watch_count(self, family: Family, value: Callable[[], int]) -> None:
+        """Have a counter be what someone else counts."""
+        assert family.kind is Kind.COUNTER
+        assert not family.labels
+        self._watched_counts.append((family, value))
 
     def set(self, family: Family, value: float, *labels: str) -> None:
         """Set a gauge."""
@@ -156,6 +163,8 @@ class Metrics:
             counters.setdefault(catalogue.REQUESTS.name, []).append((of_outcome, count))
         for (name, labels), value in self._counters.items():
             counters.setdefault(name, []).append((labels, value))
+        for family, count_of in self._watched_counts:
+            counters.setdefault(family.name, []).append(((), count_of()))
         used = resource.getrusage(resource.RUSAGE_SELF)
         counters[catalogue.WORKER_CPU.name] = [((str(self.worker),), used.ru_utime + used.ru_stime)]
         gauges: dict[str, list[tuple[Labels, float]]] = {}

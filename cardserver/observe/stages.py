@@ -33,13 +33,15 @@ class Stage(StrEnum):
 class StageClock:
     """Times of one request's stages, each added up where it comes more than once."""
 
-    __slots__ = ("_at_ns", "nanoseconds", "started_ns")
+    __slots__ = ("_at_ns", "nanoseconds", "started_ns", "waited_for_person")
 
     def __init__(self, started_ns: int | None = None) -> None:
         """Start at a reading of `time.perf_counter_ns`, by default now."""
         self.started_ns = time.perf_counter_ns() if started_ns is None else started_ns
         self._at_ns = self.started_ns
         self.nanoseconds: dict[str, int] = {}
+        self.waited_for_person = False
+        """Whether someone was asked for a PIN meanwhile: no objective holds for that."""
 
     def end(self, stage: str) -> None:
         """Count the time since the last call as this stage's."""

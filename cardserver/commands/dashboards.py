@@ -1,0 +1,46 @@
+"""`cardserver dashboards` and `cardserver rules`: what Grafana and Prometheus are set up with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cardserver.commands.faults import fail_clearly
+from cardserver.observe.dashboards import dashboards as made_dashboards
+from cardserver.observe.rules import RUNBOOKS
+from cardserver.observe.rules import rules as made_rules
+
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Made if it is not there.")
+]
+
+
+@fail_clearly
+def dashboards(out: Out) -> None:
+    """Write Grafana's dashboards as JSON files, for its provisioning.
+
+    生成 Grafana 看板文件。
+    """
+    _write(out, made_dashboards())
+
+
+@fail_clearly
+def rules(
+    out: Out,
+    runbooks: Annotated[
+        str, typer.Option(metavar="URL", help="Where alerts' runbooks are served from.")
+    ] = RUNBOOKS,
+) -> None:
+    """Write Prometheus' recording rules and alerts, each pointing to its runbook.
+
+    生成 Prometheus 记录规则与告警规则，附处理手册地址。
+    """
+    _write(out, made_rules(runbooks))
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        typer.echo(folder / name)
