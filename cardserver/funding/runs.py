@@ -26,6 +26,7 @@ from cardserver.funding.runs_store import (
     steps_left,
     sums_of,
 )
+from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.values import Actor
 from ledger.accounts import Account
 from ledger.bulk_store import Query
@@ -129,6 +130,9 @@ async def run(  # noqa: PLR0913 - a run's parts
         step_size: How many persons a step has; else as this kind of database does best.
         lanes: How many writers work at once; else the same.
         on_progress: Told how many steps are done, of how many.
+
+    Raises:
+        AdministrationError: It was begun by other rules than those of its purpose.
     """
     size = step_size or STEP_SIZE[database.dialect]
     lanes = lanes or LANES[database.dialect]
@@ -143,6 +147,11 @@ async def run(  # noqa: PLR0913 - a run's parts
         actor=actor,
     )
     left = await steps_left(database, begun.run_no)
+    if left and begun.rules != purpose.rules:
+        raise AdministrationError(
+            f"run {begun.run_no} was begun by {begun.rules}, and {purpose.rules} is in force now:"
+            " activate the former again to end it"
+        )
     total, done = await count_steps(database, begun.run_no)
     on_progress(done, total)
     waiting = iter(left)

@@ -103,6 +103,8 @@ async def test_what_was_broken_off_goes_on(fund: Fund) -> None:
     with pytest.raises(ExceptionGroup):
         await runs.run(fund.database, fund.open_acts, broken, ACTOR, step_size=2, lanes=1)
     assert await fund.held(RETIRED) == {RETIRED: 10_000}
+    with pytest.raises(AdministrationError, match="was begun by employees@2025-01-01"):
+        await runs.run(fund.database, fund.open_acts, replace(purpose, rules="others"), ACTOR)
     rest = await fund.allot()
     assert (rest.steps_done, rest.sums) == (1, SUMS)
     assert await fund.held(RETIRED, OLD) == {RETIRED: 10_000, OLD: 11_000}
