@@ -42,6 +42,9 @@ class Statement:
         has_result: Whether rows come back.
         key_count: For a `select` by key, how many leading columns of a result are its key.
         parts: For statements put `together`, which; the rows of a query are then each part's.
+        reads: For statements that read `at_once`, which; the rows of a query are each one's, and
+            the result holds each one's rows as a tuple.
+        opens: Whether it may go to PostgreSQL with BEGIN; nobody looks at its result.
         sealed_table: The table's name, where its group's seal covers the rows; or empty.
         span_of: For a `select` from a table that PostgreSQL keeps by month: from and below which
             value a row's month is. PostgreSQL's text has both before the arrays, so that one month
@@ -58,6 +61,8 @@ class Statement:
     is_plain: bool = False
     key_count: int = 0
     parts: tuple["Statement", ...] = ()
+    reads: tuple["Statement", ...] = ()
+    opens: bool = False
     sealed_table: str = ""
     span_of: Callable[[Row], Span] | None = None
     numbered: "Statement | None" = None
@@ -212,9 +217,15 @@ def delete(table: Table, by: Sequence[str]) -> Statement:
     )
 
 
-def plain(name: str, *, postgresql: str, sqlite: str) -> Statement:
-    """Take the texts as they are, with `$1` and `?`; a query has at most one row."""
-    return Statement(name, postgresql=postgresql, sqlite=sqlite, has_result=True, is_plain=True)
+def plain(name: str, *, postgresql: str, sqlite: str, opens: bool = False) -> Statement:
+    """Take the texts as they are, with `$1` and `?`; a query has at most one row.
+
+    One that `opens` has no parameters and no result, and PostgreSQL is sent it with BEGIN where it
+    is a transaction's first.
+    """
+    return Statement(
+        name, postgresql=postgresql, sqlite=sqlite, has_result=True, is_plain=True, opens=opens
+    )
 
 
 def together(queries: Sequence[Query]) -> Query:
@@ -236,17 +247,76 @@ _combined: dict[tuple[Statement, ...], Statement] = {}
 _PARAMETER = re.compile(r"\$\d+")
 
 
-def _combine(parts: tuple[Statement, ...]) -> Statement:
+def at_once(queries: Sequence[Query]) -> Query:
+    """Read by several statements as one, so that PostgreSQL takes one round trip for them.
+
+    They see the same state. The result holds, for each query in its order, its rows as a tuple. For
+    queries that `may_be_read_at_once`; texts are kept, so the combinations must be few.
+    """
+    reads = tuple(query.statement for query in queries)
+    combined = _combined_reads.get(reads)
+    if combined is None:
+        combined = _combined_reads[reads] = _combine_reads(reads)
+    return Query(combined, [tuple(query.rows) for query in queries])
+
+
+def may_be_read_at_once(query: Query) -> bool:
+    """Tell whether `at_once` takes it: reads by key, and plain ones without parameters."""
+    statement = query.statement
+    if statement.is_plain:
+        return not query.rows
+    return statement.key_count > 0 and statement.span_of is None
+
+
+def queries_of(query: Query) -> list[Query]:
+    """Return the queries that are read `at_once`; of any other, itself."""
+    reads = query.statement.reads
+    if not reads:
+        return [query]
+    return [Query(one, rows) for one, rows in zip(reads, query.rows, strict=True)]
+
+
+def arrays_count(statement: Statement) -> int:
+    """Tell how many arrays the text for PostgreSQL takes."""
+    return len(_PARAMETER.findall(statement.postgresql))
+
+
+_combined_reads: dict[tuple[Statement, ...], Statement] = {}
+
+
+def _combine_reads(reads: tuple[Statement, ...]) -> Statement:
+    # Rows of several shapes in one result: each as a record, with the number of its statement.
+    texts = [
+        f"SELECT {number} AS read, r AS row FROM ({text}) r"
+        for number, text in enumerate(_numbered_on(reads))
+    ]
+    return Statement(
+        ", ".join(one.name for one in reads),
+        postgresql=" UNION ALL ".join(texts),
+        sqlite="",
+        has_result=True,
+        key_count=1,  # shared with those of the same moment
+        reads=reads,
+    )
+
+
+def _numbered_on(statements: Sequence[Statement]) -> list[str]:
+    """Return PostgreSQL's texts with their parameters numbered through."""
     texts: list[str] = []
     count = 0
+    for one in statements:
+        # Each parameter stands once in its text, in order.
+        pieces = _PARAMETER.split(one.postgresql)
+        texts.append(pieces[0] + "".join(f"${count + n}{p}" for n, p in enumerate(pieces[1:], 1)))
+        count += len(pieces) - 1
+    return texts
+
+
+def _combine(parts: tuple[Statement, ...]) -> Statement:
     for part in parts:
         assert not part.is_plain, "only changes by column arrays"
         assert not part.parts, "no part is itself put together"
-        # Each parameter stands once in its text, in order.
-        pieces = _PARAMETER.split(part.postgresql)
-        texts.append(pieces[0] + "".join(f"${count + n}{p}" for n, p in enumerate(pieces[1:], 1)))
-        count += len(pieces) - 1
-    *first, last = texts
+    *first, last = _numbered_on(parts)
     named = ", ".join(f"s{index} AS ({text})" for index, text in enumerate(first))
     return Statement(
         " + ".join(part.name for part in parts),

@@ -1,9 +1,10 @@
 """One commit group, as the script of its transaction.
 
-Order: day's lock, period, stored outcomes, persons, their lock, balances and the participant's
-reads; then decisions in memory, in order of arrival; then one write a table, the requests' keys
-and the slot last. The primary key of `request` decides between two writers that hold the same
-attempt: whoever comes second finds the key taken, and tries again with the first one's outcome.
+Order: day's lock, stored outcomes, persons, their lock, then period, balances and the
+participant's reads at once; then decisions in memory, in order of arrival; then one write a table,
+the requests' keys and the slot last. The primary key of `request` decides between two writers that
+hold the same attempt: whoever comes second finds the key taken, and tries again with the first
+one's outcome.
 Not here: who waits for it (`writer.py`).
 """
 
@@ -32,6 +33,7 @@ from ledger.decisions import (
 )
 from ledger.entries import Draft, entry_number, movements
 from ledger.ledger_store import (
+    LAST_CLOSED,
     LOCK_DAY,
     GroupTime,
     PostedEntry,
@@ -40,13 +42,14 @@ from ledger.ledger_store import (
     SlotLostError,
     StoredRequest,
     balance_queries,
+    balances_of,
     entry_queries,
-    last_closed_period,
-    read_balances,
+    find_balances,
+    last_closed_of,
     read_requests,
     request_queries,
 )
-from ledger.scripts import Script
+from ledger.scripts import Script, along
 from ledger.sealing import is_expired
 from ledger.store_errors import StoreError
 
@@ -112,7 +115,6 @@ class Group(Generic[N, B, R]):
         yield LOCK_DAY()
         now_ms = self.clock.now_ms()
         day = business_date(now_ms, self.timezone)
-        period = open_period(day, (yield from last_closed_period()))
         keys = {work.key for work in self.works}
         keys |= {work.original for work in self.works if work.original is not None}
         requests = yield from read_requests(keys)
@@ -120,12 +122,14 @@ class Group(Generic[N, B, R]):
         book, found = yield from self.participant.find(needs, requests)
         locked = sorted(found.union(*(work.persons for work in self.works)))
         yield from self.participant.lock(book, locked)
-        balances = yield from read_balances(locked)
-        yield from self.participant.read(book, needs)
+        (balances, closed), _ = yield from along(
+            [find_balances(locked), LAST_CLOSED()], self.participant.read(book, needs)
+        )
+        period = open_period(day, last_closed_of(closed))
         return GroupView(
             when=GroupTime(day, period, now_ms),
             requests=requests,
-            balances=balances,
+            balances=balances_of(balances),
             locked=frozenset(locked),
             book=book,
         )

@@ -107,8 +107,9 @@ LOCK_DAY = plain(
     "lock the day",
     postgresql=f"SELECT pg_advisory_xact_lock_shared({DAY_LOCK})",
     sqlite="SELECT 1",
+    opens=True,
 )
-_LAST_CLOSED = plain(
+LAST_CLOSED = plain(
     "last closed period",
     postgresql="SELECT max(period) FROM period WHERE is_closed = 1",
     sqlite="SELECT max(period) FROM period WHERE is_closed = 1",
@@ -170,7 +171,12 @@ _GENESIS = bytes(32)
 
 def last_closed_period() -> Script[int | None]:
     """Read the last closed period; under the day's lock it holds until the commit."""
-    ((last,),) = yield _LAST_CLOSED()
+    return last_closed_of((yield LAST_CLOSED()))
+
+
+def last_closed_of(rows: Sequence[Row]) -> int | None:
+    """Return what `LAST_CLOSED` read."""
+    ((last,),) = rows
     return None if last is None else int(last)
 
 
@@ -194,7 +200,16 @@ def request_queries(stored: dict[RequestKey, StoredRequest], *, seal_no: int) ->
 
 def read_balances(owners: Iterable[int]) -> Script[dict[tuple[int, int], int]]:
     """Read the balances of limited accounts by (owner, account)."""
-    rows = yield FIND_BALANCES([(owner,) for owner in sorted(owners)])
+    return balances_of((yield find_balances(owners)))
+
+
+def find_balances(owners: Iterable[int]) -> Query:
+    """Return the query for the balances of limited accounts."""
+    return FIND_BALANCES([(owner,) for owner in sorted(owners)])
+
+
+def balances_of(rows: Iterable[Row]) -> dict[tuple[int, int], int]:
+    """Return what `find_balances` read by (owner, account)."""
     return {(owner, account): balance for owner, account, balance in rows}
 
 

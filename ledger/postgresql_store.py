@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from ledger.bulk_store import Query, Row, Statement
+from ledger.bulk_store import Query, Row, Statement, arrays_count
 from ledger.months import Span
 from ledger.postgresql_arrays import ARRAY_TYPES
 from ledger.scripts import Script
@@ -261,6 +261,9 @@ async def _share(connection: _Asyncpg, statement: Statement, batch: list[_Waiter
         if not future.done():
             future.set_result(found)
         return
+    if statement.reads:
+        await _share_at_once(connection, statement, batch)
+        return
     rows = [row for query, _ in batch for row in query.rows]
     found = await _execute(connection, Query(statement, rows))
     by_key: dict[Row, list[Row]] = {}
@@ -272,9 +275,32 @@ async def _share(connection: _Asyncpg, statement: Statement, batch: list[_Waiter
             future.set_result([row for key in keys for row in by_key.get(key, ())])
 
 
+async def _share_at_once(connection: _Asyncpg, statement: Statement, batch: list[_Waiter]) -> None:
+    places = range(len(statement.reads))
+    rows = [[row for query, _ in batch for row in query.rows[place]] for place in places]
+    found = await _execute(connection, Query(statement, list(map(tuple, rows))))
+    by_key: list[dict[Row, list[Row]]] = []
+    for one, some in zip(statement.reads, found, strict=True):
+        keyed: dict[Row, list[Row]] = {}
+        for row in some:
+            keyed.setdefault(row[: one.key_count], []).append(row)
+        by_key.append(keyed)
+    for query, future in batch:
+        if not future.done():
+            future.set_result([
+                found[place]  # a plain one has no keys, and the same rows for all
+                if statement.reads[place].is_plain
+                else tuple(
+                    row
+                    for key in dict.fromkeys(query.rows[place])
+                    for row in by_key[place].get(key, ())
+                )
+                for place in places
+            ])  # fmt: skip
+
+
 async def _transact_once(connection: _Asyncpg, script: Script[T]) -> T:
     try:
-        await _guard(connection.execute("BEGIN"))
         result = await _run(connection, script)
     except BaseException:
         await _roll_back(connection)
@@ -288,8 +314,14 @@ async def _transact_once(connection: _Asyncpg, script: Script[T]) -> T:
 
 
 async def _run(connection: _Asyncpg, script: Script[T]) -> T:
+    """Begin a transaction and run the script in it; a first query that `opens` goes with BEGIN."""
     try:
         query = next(script)
+        if query.statement.opens:
+            await _guard(connection.execute(f"BEGIN; {query.statement.postgresql}"))
+            query = script.send([])
+        else:
+            await _guard(connection.execute("BEGIN"))
         while True:
             query = script.send(await _execute(connection, query))
     except StopIteration as stop:
@@ -315,6 +347,8 @@ async def _execute(connection: _Asyncpg, query: Query) -> list[Row]:
         arguments = rows[0] if rows else ()
         found = await _guard(connection.fetch(statement.postgresql, *arguments))
         return list(map(tuple, found))
+    if statement.reads:
+        return await _execute_at_once(connection, query)
     if not rows:
         return []
     if statement.key_count and len(rows) > 1:
@@ -327,6 +361,19 @@ async def _execute(connection: _Asyncpg, query: Query) -> list[Row]:
         for column in zip(*part_rows, strict=True)
     ]
     found = await _guard(connection.fetch(statement.postgresql, *columns))
+    return list(map(tuple, found))
+
+
+async def _execute_at_once(connection: _Asyncpg, query: Query) -> list[Row]:
+    columns: list[list[Any]] = []  # of whatever types they have
+    for one, rows in zip(query.statement.reads, query.rows, strict=True):
+        if rows:
+            columns += map(list, zip(*dict.fromkeys(rows), strict=True))
+        else:
+            columns += [[]] * arrays_count(one)
+    found: list[list[Row]] = [[] for _ in query.statement.reads]
+    for number, row in await _guard(connection.fetch(query.statement.postgresql, *columns)):
+        found[number].append(row)
     return list(map(tuple, found))
 
 

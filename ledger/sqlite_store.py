@@ -182,6 +182,11 @@ def _check_settings(journal_mode: str, synchronous: str) -> None:
 def _execute(connection: sqlite3.Connection, query: Query) -> list[Row]:
     statement, rows = query
     found: list[Row] = []
+    if statement.reads:
+        return [
+            tuple(_execute(connection, Query(one, some)))
+            for one, some in zip(statement.reads, rows, strict=True)
+        ]
     if statement.parts:
         for part, part_rows in zip(statement.parts, rows, strict=True):
             found = _execute(connection, Query(part, part_rows))

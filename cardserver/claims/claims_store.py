@@ -38,7 +38,7 @@ from cardserver.registry.values import Filing, FilingKind, Insurance, InsuranceS
 from cardserver.visits.visit_book import Noted
 from cardserver.visits.visits_store import Note, read_persons_of, read_visits, visit_queries
 from ledger import tables as ledger_tables
-from ledger.bulk_store import Query, Row, Statement, insert, put, select
+from ledger.bulk_store import Query, Row, Statement, at_once, insert, put, select
 from ledger.database_store import Database
 from ledger.decisions import Answer, Decided, GroupView
 from ledger.entries import Draft
@@ -47,11 +47,12 @@ from ledger.ledger_store import (
     GroupTime,
     RequestKey,
     StoredRequest,
-    read_balances,
+    balances_of,
+    find_balances,
     read_drafts,
     read_requests,
 )
-from ledger.scripts import Script
+from ledger.scripts import Script, along
 from ledger.sealing import is_expired
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -135,6 +136,7 @@ NOTE_FELT = insert(
     ignore_existing=True,
 )  # fmt: skip
 
+_INSURANCE_STATES = {int(state): state for state in InsuranceState}
 _ENCODER = msgpack.Encoder()
 
 
@@ -179,10 +181,8 @@ class ClaimsParticipant:
 
     def read(self, book: Book, needs: Sequence[Needs]) -> Script[None]:
         """Read all else that the decisions look at."""
-        yield from _read_conditions(book, needs)
-        filings_of = {need.filings_of for need in needs if need.filings_of}
-        if filings_of:
-            yield from _read_filings(book, filings_of)
+        accumulators = {(need.person_no, year) for need in needs for year in need.years}
+        yield from _read_conditions(book, needs, accumulators)
         visits = _visits_of(book, needs)
         stays_of = {need.stays_of for need in needs if need.stays_of}
         if visits or stays_of:
@@ -194,7 +194,7 @@ class ClaimsParticipant:
                 first_days[need.person_no] = min(known, need.history_from)
         if first_days:
             book.history = yield from read_history(first_days)
-        yield from _read_accumulators(book, needs)
+        yield from _read_accumulators(book, needs, accumulators)
         originals = _keys(book.claims)
         if originals:
             for undone, undoing in (yield _FIND_UNDOING(originals)):
@@ -377,31 +377,49 @@ def read_view(needs: Needs, when: GroupTime) -> Script[GroupView[Book]]:
     participant = ClaimsParticipant()
     book, found = yield from participant.find([needs], {})
     persons = sorted(found | {needs.person_no})
-    for number, *state in (yield _FIND_PERSONS(_keys(persons))):
+    (rows, balances), _ = yield from along(
+        [_FIND_PERSONS(_keys(persons)), find_balances(persons)], participant.read(book, [needs])
+    )
+    for number, *state in rows:
         book.persons[number] = PersonState(*state)
-    balances = yield from read_balances(persons)
-    yield from participant.read(book, [needs])
     return GroupView(
-        when=when, requests={}, balances=balances, locked=frozenset(persons), book=book
+        when=when,
+        requests={},
+        balances=balances_of(balances),
+        locked=frozenset(persons),
+        book=book,
     )
 
 
-def _read_conditions(book: Book, needs: Sequence[Needs]) -> Script[None]:
-    """Read cards, places and insurances as they are now."""
-    for number, *card in (yield _FIND_CARDS(_keys(n.card_no for n in needs))):
+def _read_conditions(
+    book: Book, needs: Sequence[Needs], accumulators: set[tuple[int, int]]
+) -> Script[None]:
+    """Read cards, places, insurances, filings and accumulators as they are now."""
+    filings_of = {need.filings_of for need in needs if need.filings_of}
+    cards, places, insurances, used, filings = yield at_once([
+        _FIND_CARDS(_keys(need.card_no for need in needs)),
+        _FIND_PLACES(_keys(need.terminal_no for need in needs)),
+        _FIND_INSURANCES(_keys(need.person_no for need in needs)),
+        _FIND_ACCUMULATORS(sorted(accumulators)),
+        _FIND_FILINGS(_keys(filings_of)),
+    ])  # fmt: skip
+    for number, *card in cards:
         book.cards[number] = CardState(*card)
-    for number, *columns in (yield _FIND_PLACES(_keys(n.terminal_no for n in needs))):
+    for number, *columns in places:
         place = book.places.get(number) or Place(*columns[:_PLACE_SIZE])
         if columns[_PLACE_SIZE] is not None:
             contracts = (*place.contracts, Contract(*columns[_PLACE_SIZE:]))
             place = place._replace(contracts=tuple(sorted(contracts)))
         book.places[number] = place
-    rows = yield _FIND_INSURANCES(_keys(n.person_no for n in needs))
-    for person_no, insutype, begins, ends, state, person_type, region in rows:
+    for person_no, insutype, begins, ends, state, person_type, region in insurances:
         insurance = Insurance(
-            person_no, insutype, begins, ends, InsuranceState(state), person_type, region
+            person_no, insutype, begins, ends, _INSURANCE_STATES[state], person_type, region
         )
         book.insurances.setdefault(person_no, []).append(insurance)
+    _take_accumulators(book, used)
+    book.filings = {person: [] for person in filings_of}
+    for person_no, kind, *rest in filings:
+        book.filings[person_no].append(Filing(person_no, FilingKind(kind), *rest))
 
 
 def _visits_of(book: Book, needs: Sequence[Needs]) -> set[int]:
@@ -421,14 +439,11 @@ def _note(decided: Decided[Record], noted: Noted) -> Note:
     )
 
 
-def _read_filings(book: Book, persons: set[int]) -> Script[None]:
-    book.filings = {person: [] for person in persons}
-    for person_no, kind, *rest in (yield _FIND_FILINGS(_keys(persons))):
-        book.filings[person_no].append(Filing(person_no, FilingKind(kind), *rest))
-
-
-def _read_accumulators(book: Book, needs: Sequence[Needs]) -> Script[None]:
-    wanted = {(need.person_no, year) for need in needs for year in need.years}
+def _read_accumulators(
+    book: Book, needs: Sequence[Needs], known: set[tuple[int, int]]
+) -> Script[None]:
+    """Read the accumulators that visits and claims ask for, beside those that are known."""
+    wanted: set[tuple[int, int]] = set()
     for need in needs:
         # A stay is settled in the year of its last day, and counted in the one of its first.
         visit = book.visits.visits.get(need.visit_no) if need.years else None
@@ -437,7 +452,12 @@ def _read_accumulators(book: Book, needs: Sequence[Needs]) -> Script[None]:
             years = range(first // 10_000, max(need.years) + 1)
             wanted.update((visit.person_no, year) for year in years)
     wanted |= {(claim.presented.person_no, claim.detail.year) for claim in book.claims.values()}
-    for row in (yield _FIND_ACCUMULATORS(sorted(wanted))):
+    if wanted - known:
+        _take_accumulators(book, (yield _FIND_ACCUMULATORS(sorted(wanted - known))))
+
+
+def _take_accumulators(book: Book, rows: Iterable[Row]) -> None:
+    for row in rows:
         book.accumulators[AccumulatorKey(*row[:4])] = Accumulated(*row[4:])
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from cardserver.registry import tables as registry
 from ledger import tables
-from ledger.bulk_store import add, delete, insert, plain, put, select, update
+from ledger.bulk_store import Query, Row, add, at_once, delete, insert, plain, put, select, update
 from ledger.database_store import Database
-from ledger.scripts import Script
+from ledger.scripts import Script, along
 from ledger.store_errors import (
     ConstraintError,
     StoreError,
@@ -166,3 +166,74 @@ async def test_what_does_not_fit_a_column_is_no_fault_of_the_database(
     assert not isinstance(caught.value, StoreUnavailableError)
     assert await opened.fetch(BALANCE([(1,)])) == []
     await opened.close()
+
+
+SEALS = insert(tables.seal, ("slot", "last_sequence", "first_sequence", "digest", "checks"))
+FIND_SEALS = select(tables.seal, ("digest",), ("slot", "last_sequence"))
+COUNT_SEALS = plain(
+    "count", postgresql="SELECT count(*) FROM seal", sqlite="SELECT count(*) FROM seal"
+)
+
+
+async def fill_for_at_once(database: Database) -> None:
+    await database.execute(
+        PUT_BALANCE([(1, 2030, 500), (2, 2030, 700)]),
+        SEALS([(1, last, last, bytes([last]), b"") for last in range(1, 4)]),
+    )
+
+
+def three(owners: list[int], sequences: list[int]) -> Query:
+    return at_once([
+        BALANCE([(owner,) for owner in owners]),
+        COUNT_SEALS(),
+        FIND_SEALS([(1, sequence) for sequence in sequences]),
+    ])  # fmt: skip
+
+
+async def test_several_reads_at_once_give_each_its_rows(database: Database) -> None:
+    await fill_for_at_once(database)
+    balances, (count,), seals = await database.fetch(three([2, 9, 2], [3, 1, 4]))
+    assert balances == ((2, 2030, 700),)
+    assert count == (3,)
+    assert sorted(seals) == [(1, 1, b"\1"), (1, 3, b"\3")]
+    assert await database.fetch(three([], [])) == [(), ((3,),), ()]
+
+
+async def test_reads_at_once_of_one_moment_are_told_apart(database: Database) -> None:
+    await fill_for_at_once(database)
+    asked = [([1], [1]), ([2], [1, 2]), ([], []), ([1, 2], [3])]
+    answers = await asyncio.gather(*(database.fetch(three(*one)) for one in asked))
+    for (owners, sequences), (balances, (count,), seals) in zip(asked, answers, strict=True):
+        assert sorted(row[0] for row in balances) == owners
+        assert count == (3,)
+        assert sorted(row[1] for row in seals) == sequences
+
+
+@pytest.mark.parametrize("reads", [0, 1, 2])
+async def test_queries_go_along_with_the_first_of_a_script(database: Database, reads: int) -> None:
+    await fill_for_at_once(database)
+
+    def script() -> Script[list[list[Row]]]:
+        found: list[list[Row]] = []
+        for number in range(reads):
+            found += [(yield BALANCE([(number + 1,)]))]
+        return found
+
+    (counted, seals), found = await database.fetch_script(
+        along([COUNT_SEALS(), FIND_SEALS([(1, 2)])], script())
+    )
+    assert (counted, seals) == ([(3,)], [(1, 2, b"\2")])
+    assert found == [[(1, 2030, 500)], [(2, 2030, 700)]][:reads]
+
+
+async def test_a_script_whose_first_query_goes_alone_is_run_all_the_same(
+    database: Database,
+) -> None:
+    await fill_for_at_once(database)
+
+    def script() -> Script[list[Row]]:
+        yield PUT_BALANCE([(1, 2030, 1)])
+        return (yield BALANCE([(1,)]))
+
+    (counted,), found = await database.transact(lambda: along([COUNT_SEALS()], script()))
+    assert (counted, found) == ([(3,)], [(1, 2030, 1)])
