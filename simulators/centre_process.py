@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REGION = "110199"  # within Beijing's numbers, and never given to a place
-_READY_TIMEOUT_S = 30.0
+_READY_TIMEOUT_S = 90.0  # a loaded machine takes its time
 _STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.02
 
