@@ -33,6 +33,8 @@ FILES_OF_LIBRARY = {
     "openpyxl": re.compile(r"cardserver/catalogue/sheets\.py"),
     "matplotlib": re.compile(r"cardserver/claims/replay_plot\.py"),
     "pkcs11": re.compile(r"cardserver/(cards/pkcs11_keystore|digest_token)\.py"),
+    "reportlab": re.compile(r"cardserver/clearing/printed\.py"),
+    "lxml": re.compile(r"cardserver/clearing/pain00[12]\.py"),
     "uvloop": re.compile(r"cardserver/app\.py"),
     "prometheus_client": re.compile(r"cardserver/(observe/metrics|console/feed)\.py"),
     "nicegui": re.compile(r"cardserver/console/.*"),
