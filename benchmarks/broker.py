@@ -33,6 +33,7 @@ from ledger.database_store import Database
 from protocol.telemetry.messages import OutboxDepth, Presence, ReaderHealth, ReaderState
 from protocol.telemetry.topics import TerminalName
 from simulators.centre_process import CentreProcess, City, make_city
+from simulators.fleet import memory_folder
 from simulators.mosquitto import MosquittoBroker, make_broker
 from terminals.broker_link import BrokerLink
 from terminals.config import MQTTSection
@@ -91,7 +92,8 @@ async def _measure(folder: Path, url: str, options: argparse.Namespace) -> None:
             probes = await stack.enter_async_context(_probes(city, broker, folder))
             invoices = count(1)
             loops = {"nobody on the broker": await _settle(tills, invoices, options, centre)}
-            fleet = await stack.enter_async_context(_fleet(city, centre, broker, options))
+            memory = stack.enter_context(memory_folder())
+            fleet = await stack.enter_async_context(_fleet(city, centre, broker, options, memory))
             await _all_signed_on(database, options.terminals, fleet)
             _say_cost(centre, broker, fleet, options.terminals)
             loops["terminals on the broker"] = await _settle(tills, invoices, options, centre)
@@ -119,9 +121,13 @@ async def _settle(
 
 @asynccontextmanager
 async def _fleet(
-    city: City, centre: CentreProcess, broker: MosquittoBroker, options: argparse.Namespace
+    city: City,
+    centre: CentreProcess,
+    broker: MosquittoBroker,
+    options: argparse.Namespace,
+    memory: Path,
 ) -> AsyncIterator[subprocess.Popen[bytes]]:
-    process = _spawn_fleet(city, centre, broker, options)
+    process = _spawn_fleet(city, centre, broker, options, memory)
     try:
         yield process
     finally:
@@ -130,7 +136,11 @@ async def _fleet(
 
 
 def _spawn_fleet(
-    city: City, centre: CentreProcess, broker: MosquittoBroker, options: argparse.Namespace
+    city: City,
+    centre: CentreProcess,
+    broker: MosquittoBroker,
+    options: argparse.Namespace,
+    memory: Path,
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
@@ -139,7 +149,7 @@ def _spawn_fleet(
             "--password-file", str(city.password_file), "--terminals", str(options.terminals),
             "--seconds", str(_FOREVER_S), "--think-s", str(options.think_s), "--faults", "0",
             "--port", str(centre.port), "--broker-host", "127.0.0.1",
-            "--broker-port", str(broker.port),
+            "--broker-port", str(broker.port), "--folder", str(memory),
         ],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

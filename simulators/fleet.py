@@ -7,10 +7,11 @@ what one terminal does (`fleet_terminal.py`).
 import asyncio
 import csv
 import resource
+import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -192,6 +193,19 @@ async def fleet_at_work(
     for task in working:
         if not task.cancelled():
             task.result()
+
+
+@contextmanager
+def memory_folder() -> Iterator[Path]:
+    """Give a folder in memory, where the system has such.
+
+    Real terminals have a disk each; a thousand outboxes on one would wait for each other.
+    """
+    shared = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory; the folder is ours
+    with tempfile.TemporaryDirectory(
+        prefix="cardsim-fleet-", dir=shared if shared.is_dir() else None
+    ) as folder:
+        yield Path(folder)
 
 
 def resident_kib() -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from simulators.centre_process import CommandError
-from simulators.fleet import FleetReport, FleetWish, percentiles, run_fleet
+from simulators.fleet import FleetReport, FleetWish, memory_folder, percentiles, run_fleet
 
 _MIB_KIB = 1024
 
@@ -50,7 +49,9 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     broker_port: Annotated[int, typer.Option(min=1, max=65_535)] = 8883,
     folder: Annotated[
         Path | None,
-        typer.Option(help="Keeps the terminals' keys and outboxes for the next run."),
+        typer.Option(
+            help="Keeps the terminals' keys and outboxes for the next run; else they are in memory."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -64,9 +65,7 @@ def fleet(  # noqa: PLR0913 - one parameter an option
             config_file=config.resolve(),
             population=population,
             password_file=password_file,
-            folder=(
-                folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            ).resolve(),
+            folder=(folder or stack.enter_context(memory_folder())).resolve(),
             terminals=terminals,
             seed=seed,
             seconds=seconds,
