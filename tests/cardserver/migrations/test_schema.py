@@ -7,8 +7,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+from cardserver.audit_desk import find, verify_audit
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.catalogue.catalogue_store import CATALOGUE, catch_up
+from cardserver.claims.audit_search_store import AuditQuery
 from cardserver.migrations import schema
 from cardserver.migrations.schema import METADATAS, is_current, upgrade
 from cardserver.registry import tables
@@ -132,3 +134,32 @@ async def test_a_catalogue_without_versions_is_its_first_version(
 async def test_an_empty_catalogue_has_no_version(database: Database) -> None:
     assert await CATALOGUE.versions(database) == []
     assert (await catch_up(database, Catalogue())).version == 0
+
+
+async def test_an_audit_of_before_is_sealed_as_it_was_found(
+    postgres_cluster: PostgreSQLCluster, tmp_path: Path
+) -> None:
+    def fill(connection: Connection) -> None:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0013")
+        connection.execute(
+            text(
+                "INSERT INTO audit (recorded_time_ms, institution_no, terminal_no, operator_no,"
+                " action, subject, detail) VALUES (:time, 1, 2, 3, 'settle', :subject, '原因')"
+            ),
+            [{"time": number, "subject": str(number)} for number in range(1201)],
+        )
+
+    for url in (f"sqlite:///{tmp_path}/audit.db", postgres_cluster.create_database("unsealed")):
+        database = Database.open(url)
+        await database.administer(fill)
+        await database.administer(upgrade)
+        assert await database.administer(differences) == []
+        await database.start()
+        findings = await verify_audit(database)
+        rows = await find(database, AuditQuery(limit=2000))
+        await database.close()
+        assert (findings.count, findings.rows["audit"], findings.rows["seal"]) == (0, 1201, 3)
+        assert [row.subject for row in rows] == [str(number) for number in range(1201)]
+        assert {row.detail for row in rows} == {"原因"}
