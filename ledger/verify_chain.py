@@ -25,8 +25,11 @@ from ledger.sealing import (
 )
 from ledger.verify_findings import Difference, Findings, blob, key_of
 
-# Rows of so many entries are in memory at once; an entry has at most a thousand postings or so.
+# So many entries are in memory at once, or fewer where they have many postings: one of an allotment
+# has a thousand.
 _SEQUENCES_MAX = 512
+_ROWS_MAX = 20_000
+_CHECK_SIZE = 4  # of a row, in a seal's checks
 _ENTRY, _POSTING = "entry", "posting"
 
 
@@ -277,11 +280,14 @@ async def _read(database: Database, table: SealedTable, numbers: tuple[int, int]
 
 def _batches(seals: Sequence[_Seal]) -> Iterator[list[_Seal]]:
     batch: list[_Seal] = []
+    rows_count = 0
     for one in seals:
         batch.append(one)
-        if one.last_sequence - batch[0].first_sequence >= _SEQUENCES_MAX:
+        rows_count += len(one.checks) // _CHECK_SIZE
+        is_full = one.last_sequence - batch[0].first_sequence >= _SEQUENCES_MAX
+        if is_full or rows_count >= _ROWS_MAX:
             yield batch
-            batch = []
+            batch, rows_count = [], 0
     if batch:
         yield batch
 
