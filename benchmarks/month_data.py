@@ -76,6 +76,7 @@ async def make_month(  # noqa: PLR0913 - the sizes of a city, each with a name
     seed: int = 1,
     slots: int = SLOTS,
     jobs: int | None = None,
+    is_noted: bool = False,
     progress: Progress = lambda _done, _of: None,
 ) -> MonthMade:
     """Fill a migrated, empty database with a month of a city.
@@ -92,6 +93,7 @@ async def make_month(  # noqa: PLR0913 - the sizes of a city, each with a name
         seed: The same gives the same rows.
         slots: Writers that share the work.
         jobs: Processes; None: as many as there are processors.
+        is_noted: Whether it is noted, too, where each request's time went.
         progress: Told how many settlements are there, of how many.
     """
     began = time.perf_counter()
@@ -104,6 +106,7 @@ async def make_month(  # noqa: PLR0913 - the sizes of a city, each with a name
         SlotPlan(
             part, slots, period, persons,
             settlements // slots + (part <= settlements % slots), institutions, seed,
+            is_noted,
         )
         for part in range(1, slots + 1)
     ]  # fmt: skip
@@ -294,7 +297,8 @@ def _registry(period: int, persons: int, institutions: int, slots: int) -> Itera
 
 
 @contextmanager
-def _databases(kinds: list[str]) -> Iterator[list[tuple[str, str]]]:
+def databases(kinds: list[str]) -> Iterator[list[tuple[str, str]]]:
+    """Give a name and a URL for each kind of database that is wanted, each empty."""
     with tempfile.TemporaryDirectory(prefix="month-") as folder:
         urls = [("SQLite", f"sqlite:///{folder}/month.db")] if "sqlite" in kinds else []
         if "postgresql" not in kinds:
@@ -332,8 +336,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", nargs="*", default=["sqlite", "postgresql"])
     given = parser.parse_args()
-    with _databases(given.database) as databases:
-        for name, url in databases:
+    with databases(given.database) as found:
+        for name, url in found:
             made = asyncio.run(_make(url, given))
             print(
                 f"{name}: {made.settlements:,} settlements, {made.undone:,} undone, "

@@ -27,7 +27,7 @@ from cardserver.benefits.values import (
     Purses,
 )
 from cardserver.claims.checking import UNDOUBTED
-from cardserver.claims.claims_store import ClaimsParticipant
+from cardserver.claims.claims_store import ClaimsParticipant, felt_row, stages_row
 from cardserver.claims.refund import WorkedOut, refund_work, work_out
 from cardserver.claims.settlement import ENCODER, Adjudicated, post_settled
 from cardserver.claims.undoing import cancel_work
@@ -74,6 +74,13 @@ _POLICY = (
 )
 _LINES = {"11": (2, 10), "41": (1, 4), "21": (15, 40)}
 _PRICES_FEN = {"11": (200, 20_000), "41": (500, 9_000), "21": (1_000, 120_000)}
+_STAGES_US = tuple(
+    (name, 123 * number)
+    for number, name in enumerate(
+        ("queue", "decode", "verification", "commit_wait", "lookup", "adjudication", "commit",
+         "encode"), 1
+    )
+)  # fmt: skip
 _ROWS_A_CHUNK = 20_000
 _MS_A_DAY = 86_400_000
 _OPENS_MS, _OPEN_MS = 8 * 3_600_000, 10 * 3_600_000
@@ -93,6 +100,7 @@ class SlotPlan:
         settlements: This slot's own.
         institutions: Of the city.
         seed: Of the whole month.
+        is_noted: Whether it is noted where each request's time went, as a centre does.
     """
 
     part: int
@@ -102,6 +110,7 @@ class SlotPlan:
     settlements: int
     institutions: int
     seed: int
+    is_noted: bool = False
 
     def terminal_no(self, institution_no: int) -> int:
         """Return the institution's terminal that this slot serves."""
@@ -310,6 +319,21 @@ class SlotMaker:
 
         result = run_script(group.script(), execute)
         self.slot = result.slot
+        if self.plan.is_noted:
+            tables.setdefault("request_stage", []).extend(
+                stages_row(
+                    work.key, time_ms=now_ms, message_type=work.type, code=0, stages=_STAGES_US,
+                    trace=bytes(16),
+                )
+                for work in works
+            )  # fmt: skip
+            tables.setdefault("request_felt", []).extend(
+                felt_row(
+                    work.key, time_ms=now_ms, message_type=work.type, code=0, took_us=45_678,
+                    sends=1, stages=_STAGES_US[:4],
+                )
+                for work in works
+            )  # fmt: skip
         for outcome in result.outcomes[:undoing_count]:
             assert isinstance(outcome, Outcome)
             assert outcome.code == ResponseCode.APPROVED, outcome

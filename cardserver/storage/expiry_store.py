@@ -4,6 +4,9 @@ Of a reply its hash is left, by which its seal is still recomputed (`ledger/seal
 then tells state and settlement number, a repeated request its code without a body. On SQLite some
 rows a transaction are changed, beside settlements; on PostgreSQL the part of a month is written
 anew, which gives the room back, and put in the old one's place. The fund's own acts keep theirs.
+
+What was noted of where requests' time went (`request_stage`, `request_felt`) goes after the same
+time, whatever is closed: it is a quarter of a settlement's bytes, and nobody asks for it any more.
 """
 
 # ruff: noqa: S608 - names of the schema's own, and numbers
@@ -50,6 +53,21 @@ _SOME = plain(
         f" AND instr(s.checks, x'{_MARK}') > 0 ORDER BY r.rowid LIMIT {_ROWS_A_STEP}"
     ),
 )
+_NOTES_A_STEP = 2_000
+_NOTES = [
+    plain(
+        f"drop old rows of {table}",
+        postgresql=(
+            f"DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table}"
+            f" WHERE recorded_time_ms < $1 LIMIT {_NOTES_A_STEP})) RETURNING 1"
+        ),
+        sqlite=(
+            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}"
+            f" WHERE recorded_time_ms < ? LIMIT {_NOTES_A_STEP}) RETURNING 1"
+        ),
+    )
+    for table in ("request_stage", "request_felt")
+]
 _EXPIRE = plain(
     "expire a reply", postgresql="", sqlite="UPDATE request SET body = ? WHERE rowid = ?"
 )
@@ -62,11 +80,13 @@ class Expired:
     Attributes:
         until: The last business day whose replies may go; 0 none yet.
         replies: How many expired now.
+        notes: How many rows of where time went were dropped.
         waiting: Parts that something held; they are tried again the next time.
     """
 
     until: int
     replies: int
+    notes: int = 0
     waiting: tuple[str, ...] = ()
 
 
@@ -80,13 +100,23 @@ async def expire_replies(
         now_ms: The time.
         on_progress: Told how many have expired by now.
     """
+    notes = await _drop_notes(database, now_ms - KEPT_MS)
     ((last,),) = await database.fetch(_LAST_CLEARED([(now_ms - KEPT_MS,)]))
     if last is None:
-        return Expired(0, 0)
+        return Expired(0, 0, notes)
     until = last * 100 + _LAST_DAY
     if database.dialect == "sqlite":
-        return Expired(until, await _expire_rows(database, until, on_progress))
-    return await _expire_parts(database, last, until, on_progress)
+        return Expired(until, await _expire_rows(database, until, on_progress), notes)
+    replies, waiting = await _expire_parts(database, last, until, on_progress)
+    return Expired(until, replies, notes, waiting)
+
+
+async def _drop_notes(database: Database, before_ms: int) -> int:
+    dropped = 0
+    for statement in _NOTES:
+        while rows := (await database.execute(statement([(before_ms,)])))[0]:
+            dropped += len(rows)
+    return dropped
 
 
 async def _expire_rows(database: Database, until: int, on_progress: Callable[[int], None]) -> int:
@@ -110,7 +140,7 @@ async def _expire_rows(database: Database, until: int, on_progress: Callable[[in
 
 async def _expire_parts(
     database: Database, last: int, until: int, on_progress: Callable[[int], None]
-) -> Expired:
+) -> tuple[int, tuple[str, ...]]:
     parts = await database.report(lambda connection: list_parts(connection, [request]))
     done, waiting = 0, []
     for part in parts:
@@ -122,7 +152,7 @@ async def _expire_parts(
         except DBAPIError:
             waiting.append(part.name)
         on_progress(done)
-    return Expired(until, done, tuple(waiting))
+    return done, tuple(waiting)
 
 
 def _expire_part(connection: Connection, *, part: str, until: int) -> int:
