@@ -170,7 +170,7 @@ async def post_file(
     )
     if file.ends_time_ms:
         return Posted(file, file.counts, is_repeated=True)
-    rows = read_contributions(wish.path, encoding=wish.encoding, sheet=wish.sheet)
+    rows = _once_each(read_contributions(wish.path, encoding=wish.encoding, sheet=wish.sheet))
 
     async def chunks() -> AsyncIterator[Sequence[Read]]:
         for chunk in _batches(rows, file.chunk_size):
@@ -470,6 +470,19 @@ def _entry(insutype: str, rows: Sequence[Row]) -> Draft:
         ),
     ]
     return Draft(EntryKind.CONTRIBUTION, tuple(Posting(*amount) for amount in amounts if amount[2]))
+
+
+def _once_each(rows: Iterable[Read]) -> Iterator[Read]:
+    """Reject a row whose key an earlier one of the file has, whatever became of that one."""
+    seen: set[int] = set()  # 64 bits of a key are enough to tell half a million apart
+    for row in rows:
+        if isinstance(row, ContributionRow):
+            key = hash((row.employer, row.month, row.psn_no, row.id_number, row.insutype))
+            if key in seen:
+                yield Rejected(row.line, "", Fault.REPEATED)
+                continue
+            seen.add(key)
+        yield row
 
 
 def _batches(rows: Iterable[Read], size: int) -> Iterator[list[Read]]:

@@ -38,6 +38,18 @@ async def fund(database: Database) -> Fund:
 
 
 @pytest.fixture
+def copied_sqlite(sqlite_template: bytes) -> Callable[[Path], str]:
+    """Makes a database of its own for each example."""
+
+    def make(folder: Path) -> str:
+        path = folder / "cardserver.db"
+        path.write_bytes(sqlite_template)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture
 def emptied_postgresql(postgres_cluster: PostgreSQLCluster) -> Callable[[], str]:
     """Makes a database of its own for each example."""
     numbers = itertools.count(1)
