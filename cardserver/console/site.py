@@ -1,6 +1,7 @@
 """All pages of the console."""
 
 from cardserver.console.desk import ConsoleDesk
+from cardserver.console.pages.audit import audit_page
 from cardserver.console.pages.centre import centre_page
 from cardserver.console.pages.clearing import clearing_page
 from cardserver.console.pages.live import live_page
@@ -25,6 +26,7 @@ _PAGES = (
     clearing_page,
     workload_page,
     revocations_page,
+    audit_page,
 )
 
 

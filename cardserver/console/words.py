@@ -326,6 +326,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "revocations.subject": ("对象", "subject"),
     # audit
     "audit.who": ("谁", "who"),
+    "audit.operator": ("工号", "operator"),
+    "audit.star": (
+        "对象和动作可以 * 结尾，表示以此开头。",
+        "Subject and action may end with *: beginning so.",
+    ),
     "audit.action": ("做了什么", "action"),
     "audit.subject": ("对象", "subject"),
     "audit.detail": ("详情", "detail"),

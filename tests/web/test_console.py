@@ -119,6 +119,20 @@ async def test_a_registrar_looks_someone_up_masked_and_the_audit_knows(
         assert rows[0][0].removeprefix("person ") in shown
 
 
+async def test_an_auditor_finds_who_did_what(console: Console, browser: Browser) -> None:
+    async with opened(browser, console) as page:
+        await sign_on(page, console, "s001")
+        await page.click("[data-page=AUDIT]")
+        rows = page.locator("[data-table=audit] tbody")
+        await expect(rows).to_contain_text("console_sign_on", timeout=15_000)
+        await page.fill("[data-field=operator] input, input[data-field=operator]", "s001")
+        await page.fill("[data-field=action] input, input[data-field=action]", "console_sign*")
+        await expect(rows).not_to_contain_text("audit_search")
+        await expect(rows).to_contain_text("s001")
+        await page.fill("[data-field=from] input, input[data-field=from]", "yesterday")
+        await expect(page.locator("[role=alert]:visible").first).to_contain_text("YYYYMMDD")
+
+
 async def test_a_page_of_others_work_is_not_shown(console: Console, browser: Browser) -> None:
     async with opened(browser, console) as page:
         await sign_on(page, console, "a001")
