@@ -1,5 +1,6 @@
 """The steps of the schema's history lead to the tables that the code uses."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -16,7 +17,9 @@ from cardserver.migrations.schema import METADATAS, is_current, upgrade
 from cardserver.registry import tables
 from cardserver.registry.revocation_store import card_subject, changes_since
 from cardserver.registry.values import RevocationReason
+from ledger.bulk_store import plain
 from ledger.database_store import Database
+from ledger.ledger_store import RequestKey, read_drafts, read_requests
 from ledger.partitions_store import list_parts, monthly
 from simulators.postgres import PostgreSQLCluster
 
@@ -163,3 +166,57 @@ async def test_an_audit_of_before_is_sealed_as_it_was_found(
         assert (findings.count, findings.rows["audit"], findings.rows["seal"]) == (0, 1201, 3)
         assert [row.subject for row in rows] == [str(number) for number in range(1201)]
         assert {row.detail for row in rows} == {"原因"}
+
+
+async def test_tables_that_were_whole_become_the_first_part(
+    postgres_cluster: PostgreSQLCluster,
+) -> None:
+    """What was posted before is not copied, is found as ever, and verifies."""
+    url = postgres_cluster.create_database("whole")
+    database = Database.open(url)
+    await database.administer(upgrade_to("0012"))
+    first = 1 << 40
+    at = "202611, 20261101, 1, 11"
+    outcome = "9, '', 0, '', NULL, 20261101, 1, 0"
+
+    def fill(connection: Connection) -> None:
+        for row in (
+            f"entry VALUES ({first + 1}, 0, 2, {at}, NULL, 1)",
+            f"entry VALUES ({first + 2}, 0, 3, {at}, {first + 1}, 1)",
+            f"posting VALUES ({first + 1}, 1, 5010, 310, 5)",
+            f"posting VALUES ({first + 1}, 2, 2010, 1, -5)",
+            f"request VALUES (202611, 1, 1, 'm', {outcome})",
+            f"request VALUES (209912, 1, 1, 'late clock', {outcome})",
+        ):
+            connection.execute(text(f"INSERT INTO {row}"))
+
+    await database.administer(fill)
+    await database.administer(upgrade)
+    await database.start()
+    try:
+        assert await database.administer(differences) == []
+        drafts = await database.fetch_script(read_drafts([first + 1, first + 2]))
+        assert [len(drafts[number].postings) for number in sorted(drafts)] == [2, 0]
+        keys = [RequestKey(202611, 1, 1, "m"), RequestKey(209912, 1, 1, "late clock")]
+        assert (await database.fetch_script(read_requests(keys))).keys() == set(keys)
+        divided = monthly(table for one in METADATAS for table in one.tables.values())
+        parts = {
+            part.name: part.bounds
+            for part in await database.report(lambda connection: list_parts(connection, divided))
+        }
+        assert parts["entry_before"] == f"FOR VALUES FROM (MINVALUE) TO ('{1 << 48}')"
+        assert parts["request_other"] == "DEFAULT"
+        assert "claim_before" not in parts  # nothing was in it
+        undoing = plain("u", postgresql="SELECT * FROM undoing", sqlite="SELECT * FROM undoing")
+        assert await database.fetch(undoing()) == [(first + 1, first + 2)]
+    finally:
+        await database.close()
+
+
+def upgrade_to(revision: str) -> Callable[[Connection], None]:
+    def run(connection: Connection) -> None:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    return run
