@@ -20,13 +20,21 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rich.table import Table
+from sqlalchemy import Connection
 
 from benchmarks.month_data import make_month
 from benchmarks.month_settlements import institution_code
 from benchmarks.report import console, print_machine
-from cardserver.clearing.clearing_store import activate_terms
+from cardserver.clearing.clearing_store import activate_terms, stored_clearings
 from cardserver.clearing.closing import ClosingWish, close
 from cardserver.clearing.run import RunWish, read_month, run
+from cardserver.clearing.statement_store import day_sums, statement_entries
+from cardserver.clearing.statements import (
+    Place,
+    by_institution,
+    statement_pdf,
+    write_entries_csv,
+)
 from cardserver.funding.acts import open_fund_acts
 from cardserver.migrations.schema import migrate
 from cardserver.registry.values import Actor
@@ -35,6 +43,7 @@ from ledger.database_store import Database
 from simulators.postgres import PostgreSQLCluster
 
 MONTH = 202610
+PRINTED = 20
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 _SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "maintenance_work_mem": "256MB"}
 
@@ -51,6 +60,9 @@ class Measured:
     again_s: float
     cleared: int
     postings: int
+    entries_s: float
+    entries: int
+    pdf_s: float
     peak_mib: float
 
 
@@ -117,6 +129,8 @@ async def _clear(url: str, settlements: int, made_s: float) -> Measured:
             moments.append(time.perf_counter())
         await read_month(database, MONTH)
         moments.append(time.perf_counter())
+        entries_s, entries = await _write_entries(database)
+        pdf_s = await _print_some(database)
     finally:
         await database.close()
     close_s, run_s, again_s, recompute_s = (
@@ -131,8 +145,38 @@ async def _clear(url: str, settlements: int, made_s: float) -> Measured:
         again_s,
         report.cleared_count,
         report.read.books.recomputed.postings_count,
+        entries_s,
+        entries,
+        pdf_s,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
+
+
+async def _write_entries(database: Database) -> tuple[float, int]:
+    """Write every entry of the month as CSV, streamed, a file an institution."""
+
+    def write(connection: Connection) -> int:
+        return sum(
+            write_entries_csv(Path(folder), Place("", str(number), "", MONTH), some)
+            for number, some in by_institution(statement_entries(connection, MONTH, None))
+        )
+
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="month-csv-") as folder:
+        count = await database.report(write)
+    return time.perf_counter() - began, count
+
+
+async def _print_some(database: Database) -> float:
+    """Print some institutions' statements; return the seconds of one."""
+    cleared = await database.report(lambda one: stored_clearings(one, month=MONTH))
+    days = await database.report(lambda one: day_sums(one, MONTH))
+    numbers = sorted({one.clearing.institution_no for one in cleared})[:PRINTED]
+    began = time.perf_counter()
+    for number in numbers:
+        of_one = [one for one in cleared if one.clearing.institution_no == number]
+        statement_pdf(Place("医保", str(number), "机构", MONTH), of_one, days.get(number, []))
+    return (time.perf_counter() - began) / len(numbers)
 
 
 def _in_process(url: str, settlements: int, made_s: float) -> Measured:
@@ -142,17 +186,18 @@ def _in_process(url: str, settlements: int, made_s: float) -> Measured:
 
 
 def _print(name: str, rows: list[Measured]) -> None:
-    table = Table(
-        name, "made s", "close s", "clear s", "of it recompute s", "again s", "cleared",
-        "postings on payables", "peak MiB",
-    )  # fmt: skip
+    table = Table(name, "made s", "close s", "clear s", "recompute s", "again s", "peak MiB")
     for one in rows:
         table.add_row(
-            f"{one.settlements:,} settlements", f"{one.made_s:.1f}", f"{one.close_s:.1f}",
-            f"{one.run_s:.1f}", f"{one.recompute_s:.1f}", f"{one.again_s:.1f}",
-            f"{one.cleared:,}", f"{one.postings:,}", f"{one.peak_mib:.0f}",
+            f"{one.settlements:,}", f"{one.made_s:.1f}", f"{one.close_s:.1f}", f"{one.run_s:.1f}",
+            f"{one.recompute_s:.1f}", f"{one.again_s:.1f}", f"{one.peak_mib:.0f}",
         )  # fmt: skip
     console.print(table)
+    last = rows[-1]
+    console.print(
+        f"{last.cleared:,} clearings of {last.postings:,} postings on payables; statements:"
+        f" {last.entries:,} entries as CSV in {last.entries_s:.1f} s, {1 / last.pdf_s:.1f} PDFs/s"
+    )
     if len(rows) > 1:
         console.print(
             f"{name}: twice as much takes {rows[-1].run_s / rows[0].run_s:.2f} times as long"

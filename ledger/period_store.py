@@ -80,26 +80,21 @@ def read_periods(connection: Connection) -> list[Period]:
 def numbers_of_period(connection: Connection, number: int) -> list[tuple[int, int]]:
     """Return between which entry numbers, both included, all entries of a period are.
 
-    They lie behind each slot's end at the last snapshot of before, and up to its end at the
-    period's own, if that is made: so that a month is read without reading all that was before.
+    They lie behind each slot's end at the last snapshot of before, so that a month is read without
+    reading all that was before it. Entries of later periods may be among them, and of a writer
+    whose clock was behind another's also after those: the period decides.
     """
     base = connection.execute(
         text("SELECT max(period) FROM balance_snapshot_period WHERE period < :number"),
         {"number": number},
     ).scalar()
-    is_made = connection.execute(
-        text("SELECT 1 FROM balance_snapshot_period WHERE period = :number"), {"number": number}
-    ).scalar()
     rows = connection.execute(
         text(
-            "SELECT w.slot, coalesce(b.sequence, 0),"
-            " CASE WHEN :is_made = 1 THEN coalesce(u.sequence, 0) ELSE w.sequence END"
-            " FROM writer_slot w"
+            "SELECT w.slot, coalesce(b.sequence, 0), w.sequence FROM writer_slot w"
             " LEFT JOIN balance_snapshot_slot b ON b.slot = w.slot AND b.period = :base"
-            " LEFT JOIN balance_snapshot_slot u ON u.slot = w.slot AND u.period = :number"
             " ORDER BY w.slot"
         ),
-        {"base": base or 0, "number": number, "is_made": int(bool(is_made))},
+        {"base": base or 0},
     )
     return [
         ((slot << SEQUENCE_BITS) + first + 1, (slot << SEQUENCE_BITS) + last)
