@@ -14,7 +14,7 @@ from typing import Self
 import msgspec
 
 from protocol.terminal.messages import Person, StatusFound
-from simulators.auditor import Auditor, Books
+from simulators.auditor import Auditor, Books, Given
 from simulators.centre_process import City, command
 from simulators.counter import Cashier, Desk, Patient, read_payers
 from simulators.journal import Attempt, AttemptKey, Journal
@@ -26,6 +26,7 @@ class AuditedRun:
     Attributes:
         journal: What was asked and answered so far.
         patients: Who may come, by number.
+        given: What the fund gave to personal accounts meanwhile, as whoever had it done says.
     """
 
     def __init__(self, city: City, desks: Sequence[Desk], *, seed: int) -> None:
@@ -38,6 +39,7 @@ class AuditedRun:
             patient.psn_no: patient for desk in desks for patient in desk.patients
         }
         self.journal = Journal()
+        self.given: list[Given] = []
         self._books_before: Books | None = None
         self._persons_before: Mapping[str, Person] = {}
 
@@ -84,7 +86,7 @@ class AuditedRun:
                 if not persons_after:
                     persons_after = await cashier.members(self.patients.values())
         books_after = await read_books(self._city)
-        auditor = Auditor(self.journal, read_payers(self._city.population))
+        auditor = Auditor(self.journal, read_payers(self._city.population), self.given)
         return [
             *auditor.check_journal(),
             *auditor.check_books(self._books_before, books_after),

@@ -114,17 +114,42 @@ class Undo:
     remainder: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the fund says that it gave to personal accounts while cashiers worked.
+
+    Attributes:
+        name: For findings.
+        account: From which account.
+        entry_count: By how many entries.
+        amounts: In fen, by person, of everybody who got something.
+        began: Tick before which it can't have happened.
+        ended: Tick by which it had.
+    """
+
+    name: str
+    account: int
+    entry_count: int
+    amounts: Mapping[str, int]
+    began: int
+    ended: int
+
+
 class Auditor:
     """Knows all that was acknowledged, and compares.
 
     Args:
         journal: What was asked and answered; nothing may be in doubt any more.
         payers: Whose account aids whose: payer by person.
+        given: What the fund gave meanwhile.
     """
 
-    def __init__(self, journal: Journal, payers: Mapping[str, str]) -> None:
+    def __init__(
+        self, journal: Journal, payers: Mapping[str, str], given: Iterable[Given] = ()
+    ) -> None:
         self._journal = journal
         self._payers = payers
+        self._given = tuple(given)
         undos = {undo.setl_id: undo for undo in _undos(journal)}
         self.standings: tuple[Standing, ...] = tuple(
             replace(standing, undo=undos.get(standing.settled.setl_id))
@@ -271,6 +296,7 @@ class Auditor:
         entry_count = after.entry_count - before.entry_count
         acknowledged = len(self.standings) + sum(bool(one.undo) for one in self.standings)
         acknowledged += len(visits_begun(self._journal.attempts))
+        acknowledged += sum(one.entry_count for one in self._given)
         if entry_count != acknowledged:
             yield f"{entry_count} entries were posted, {acknowledged} acknowledged"
 
@@ -282,6 +308,10 @@ class Auditor:
             _post(standing.settled.split, debited, credited)
             if standing.undo is not None:
                 _post(standing.settled.split, credited, debited)
+        for one in self._given:
+            amount_fen = sum(one.amounts.values())
+            debited[one.account] += amount_fen
+            credited[PERSONAL_ACCOUNT] += amount_fen
         return {
             number: AccountSums(number, debited[number], credited[number])
             for number in debited.keys() | credited.keys()
@@ -360,7 +390,11 @@ class Auditor:
 
     def _moves(self, psn_no: str) -> list[Move]:
         """All that moved or showed one person's account."""
-        moves: list[Move] = []
+        moves = [
+            Move(one.name, one.amounts[psn_no], None, one.began, one.ended, "")
+            for one in self._given
+            if psn_no in one.amounts
+        ]
         for standing in self.standings:
             own, settled, undo = standing.attempt, standing.settled, standing.undo
             is_own = settled.psn_no == psn_no
