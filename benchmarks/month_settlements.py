@@ -26,6 +26,7 @@ from cardserver.benefits.values import (
     Moved,
     Purses,
 )
+from cardserver.claims.accumulators_store import note_openings
 from cardserver.claims.checking import UNDOUBTED
 from cardserver.claims.claims_store import ClaimsParticipant, felt_row, stages_row
 from cardserver.claims.refund import WorkedOut, refund_work, work_out
@@ -48,6 +49,7 @@ from cardserver.claims.values import (
 from ledger.accounts import Account
 from ledger.bulk_store import Query, Row
 from ledger.calendar import business_date
+from ledger.chain_store import numbered
 from ledger.decisions import Answer, GroupView, Outcome, Work
 from ledger.entries import Draft, EntryKind, Posting, entry_number
 from ledger.group import Group
@@ -250,21 +252,29 @@ class SlotMaker:
                     *(Posting(Account.PERSONAL_ACCOUNT, p, -fen) for p, fen in held.items()),
                 ),
             )
+            taken_over = [
+                (p, self._year, INSUTYPE, "outpatient", *astuple(opening))
+                for p in some
+                if (opening := person_of(p).opening) is not None
+            ]
             number = entry_number(slot=self.slot.slot, sequence=self.slot.sequence + 1)
             when = GroupTime(business_date(now_ms, TIMEZONE), 0, now_ms)
             when = replace(when, period=when.business_date // 100)
             queries, self.slot = entry_queries(
-                self.slot, [PostedEntry(number, draft)], when, lease_until_ms=0
+                self.slot,
+                [PostedEntry(number, draft)],
+                when,
+                lease_until_ms=0,
+                sealed=(noted := numbered([note_openings(taken_over)], number)),
             )
-            tables: Tables = {}
-            self._take(queries, tables)
+            tables: Tables = {"opening_accumulator": taken_over}
+            self._take([*queries, *noted], tables)
             for person in some:
                 self._balances[person, _PERSONAL] = held[person]
                 opening = person_of(person).opening
                 if opening is not None:
                     key = AccumulatorKey(person, self._year, INSUTYPE, "outpatient")
                     self._book.accumulators[key] = opening
-                    tables.setdefault("opening_accumulator", []).append((*key, *astuple(opening)))
             yield tables
 
     # --- the month -----------------------------------------------------------------------

@@ -5,11 +5,13 @@ group reads and writes of them (`claims_store.py`).
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cardserver.claims import tables
+from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
 from cardserver.claims.claim_detail import decode_moves
-from ledger.bulk_store import Row, add, insert, plain, select
+from cardserver.claims.openings_sum import ACTION, change_of
+from ledger.bulk_store import Query, Row, add, insert, plain, select
 from ledger.scripts import Script
 from protocol.terminal.messages import MessageType
 
@@ -42,11 +44,22 @@ def open_accumulators(rows: Iterable[Row]) -> Script[tuple[int, list[Row]]]:
     added = yield _INSERT_OPENINGS([wanted[key] for key in sorted(wanted)])
     new = {tuple(key) for key in added}
     if new:
-        yield _ADD([wanted[key] for key in sorted(new)])
+        rows_new = [wanted[key] for key in sorted(new)]
+        yield _ADD(rows_new)
+        yield note_openings(rows_new)
     old = [key for key in wanted if key not in new]
     found = yield _FIND_OPENINGS(old)
     differing = [wanted[row[: len(KEY)]] for row in found if wanted[row[: len(KEY)]] != row]
     return len(new), differing
+
+
+def note_openings(added: Sequence[Row], removed: Sequence[Row] = ()) -> Query:
+    """Leave in the audit what was added to the openings and taken from them (`openings_sum.py`)."""
+    row = audit_row(
+        time_ms=0, institution_no=0, terminal_no=0, operator_no=0, action=ACTION,
+        subject=f"{len(added)} added, {len(removed)} removed", detail=change_of(added, removed),
+    )  # fmt: skip
+    return INSERT_AUDIT([row])
 
 
 def visit_counts(person_no: int, year: int) -> Script[dict[tuple[str, str], int]]:

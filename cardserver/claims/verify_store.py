@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from cardserver.claims import tables
 from cardserver.claims.accumulators_store import AMOUNTS, KEY
+from cardserver.claims.openings_sum import ACTION, sum_of, together
 from cardserver.claims.verify_accumulators import Workbook
 from cardserver.claims.verify_claims import CLAIM, SEALED_TABLES, ClaimRow
 from ledger.balances_store import check_snapshots
@@ -24,7 +25,7 @@ from ledger.verify_books_store import (
     check_undoing,
     read_heads,
 )
-from ledger.verify_findings import BEFORE_ALL, Findings
+from ledger.verify_findings import BEFORE_ALL, Difference, Findings
 
 _ROWS_MAX = 5_000
 _FIND_CLAIMS = select_by(
@@ -53,6 +54,23 @@ async def read_claims(database: Database, numbers: Collection[int]) -> dict[int,
     return {row[0]: ClaimRow(*row) for row in rows}
 
 
+def check_openings(connection: Connection) -> Findings:
+    """Compare what was taken over with what the audit says was."""
+    opening, audit = tables.opening_accumulator, tables.audit
+    rows = connection.execution_options(yield_per=_ROWS_MAX).execute(
+        select(*(opening.c[column] for column in (*KEY, *AMOUNTS)))
+    )
+    stored = sum_of(tuple(row) for row in rows)
+    changes = connection.execute(select(audit.c.detail).where(audit.c.action == ACTION))
+    recomputed = together(row[0] for row in changes)
+    findings = Findings()
+    if stored != recomputed:
+        what = "sum of the rows' hashes"
+        words = f"{stored:064x}", f"{recomputed:064x}"
+        findings.add([Difference(str(opening.name), "all rows", what, *words)])
+    return findings
+
+
 @dataclass(frozen=True, slots=True)
 class Books:
     """What was found beside the chains, and up to where these are to be checked."""
@@ -79,5 +97,6 @@ def check_books(
     for table in (account_balance, period_total, balance_snapshot):
         count = connection.execute(select(func.count()).select_from(table)).scalar_one()
         findings.read(str(table.name), count)
+    findings.take(check_openings(connection))
     copy_accumulators(connection, workbook)
     return Books(tuple(heads), findings)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Table
 
 from cardserver.claims import tables as claims_tables
-from cardserver.claims.accumulators_store import AMOUNTS, KEY
+from cardserver.claims.accumulators_store import AMOUNTS, KEY, note_openings
 from cardserver.registry import tables
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.history_store import ADD_CHANGES, audit, change_row
@@ -192,9 +192,12 @@ def _move_openings(kept: int, gone: int) -> Script[None]:
     """Add up what both had used before this centre; the record that goes has used nothing since."""
     rows = yield _OPENINGS([(gone,)])
     if rows:
+        before = yield _OPENINGS([(kept,)])
         sums = [(kept, *row[1:]) for row in rows]
         yield _ADD_OPENINGS(sums)
         yield _ADD_ACCUMULATORS(sums)
+        after = yield _OPENINGS([(kept,)])
+        yield note_openings(after, [*before, *rows])
     yield _REMOVE_OPENINGS([(gone,)])
     yield _REMOVE_ACCUMULATORS([(gone,)])
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec import msgpack
 from sqlalchemy import text
 
+from cardserver.claims.accumulators_store import open_accumulators
 from cardserver.claims.claims_store import find_status
 from cardserver.claims.values import request_key
 from cardserver.storage.expiry_store import KEPT_MS, expire_replies
@@ -24,7 +25,7 @@ from ledger.store_errors import ConstraintError
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import StatusState
-from tests.cardserver.claims.fund import HOSPITAL, SHANGHAI, Counter, bill
+from tests.cardserver.claims.fund import HOSPITAL, PERSON, SHANGHAI, Counter, bill
 
 DECEMBER = int(dt.datetime(2026, 12, 3, 9, tzinfo=SHANGHAI).timestamp() * 1000)
 
@@ -224,3 +225,16 @@ async def test_replies_of_before_their_hashes_were_sealed_are_kept(counter: Coun
     await close_november(counter)
     assert (await expire_replies(database, now_ms=DECEMBER + KEPT_MS)).replies == 0
     assert await differences(database) == []
+
+
+async def test_what_was_taken_over_can_not_be_changed_unseen(counter: Counter) -> None:
+    """Also where the accumulators are changed alike, so that they agree."""
+    database = counter.database
+    row = (PERSON, 2026, "310", "outpatient", 20_000, 30_000, 5_000, 0, 0)
+    await database.transact(lambda: open_accumulators([row]))
+    await counter.settle(bill(("A1", 300_000)))
+    assert await differences(database) == []
+    for table in ("opening_accumulator", "accumulator"):
+        await query_away(database, f"UPDATE {table} SET pool_fen = pool_fen + 1")
+    (found,) = await differences(database)
+    assert found.startswith("opening_accumulator all rows: sum of the rows' hashes")

@@ -164,6 +164,10 @@ CHANGES = [
         "accumulator person_no=1",
     ),
     (
+        "DELETE FROM opening_accumulator WHERE person_no = 1",
+        "opening_accumulator all rows",
+    ),
+    (
         "UPDATE period_total SET debit_fen = debit_fen + 1 WHERE account = 5010",
         "period_total slot=",
     ),
