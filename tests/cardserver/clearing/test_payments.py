@@ -234,3 +234,19 @@ async def test_a_report_of_another_fund_or_run_is_refused(fund: Fund) -> None:
     with pytest.raises(PaymentError, match="no payment run 9"):
         await take(fund, answer(9, REGION, {}, group="ACSC"))
     assert message_id(9, REGION) == "CLR110199-9"
+
+
+async def test_a_run_that_was_broken_off_is_gone_on_with_and_comes_to_the_same_file(
+    fund: Fund,
+) -> None:
+    await cleared_october(fund)
+    first = await pay_signed(fund)
+    number = (await payments(fund))[0].payment_no
+    await take(fund, answer(first.run.run_no, REGION, {number: "RJCT"}))
+    made = await pay(fund)  # pays again, so that something is posted, too
+    entries = (await fund.balance()).entry_count
+    await fund.execute("UPDATE payment_run SET sha256 = '', file = '' WHERE run_no = 2")
+    again = await pay(fund)
+    assert again.gathered is None
+    assert (again.run, again.content) == (made.run, made.content)
+    assert (await fund.balance()).entry_count == entries
