@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 from cryptography import x509
-from sqlalchemy.engine import make_url
 
 from cardserver import watch_store
 from cardserver.centre import Centre, day_at
@@ -182,7 +181,7 @@ def expiries(config: Config) -> Mapping[str, float]:
 
 def _folders(config: Config) -> Mapping[str, Path]:
     folders = {"configuration": Path(config.directory)}
-    url = make_url(config.database_url)
-    if url.get_backend_name() == "sqlite" and url.database:
-        folders["database"] = Path(url.database).parent
+    scheme, _, path = config.database_url.partition(":///")
+    if scheme.startswith("sqlite") and path:
+        folders["database"] = Path(path.partition("?")[0]).parent
     return folders

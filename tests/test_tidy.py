@@ -35,6 +35,7 @@ FILES_OF_LIBRARY = {
     "pkcs11": re.compile(r"cardserver/(cards/pkcs11_keystore|digest_token)\.py"),
     "reportlab": re.compile(r"cardserver/clearing/printed\.py"),
     "lxml": re.compile(r"cardserver/clearing/pain00[12]\.py"),
+    "grafana_foundation_sdk": re.compile(r"cardserver/observe/dashboards\.py"),
     "uvloop": re.compile(r"cardserver/app\.py"),
     "prometheus_client": re.compile(r"cardserver/(observe/metrics|console/feed)\.py"),
     "nicegui": re.compile(r"cardserver/console/.*"),
