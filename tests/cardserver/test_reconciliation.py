@@ -6,9 +6,10 @@ import datetime as dt
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -29,28 +30,36 @@ from protocol.terminal.messages import (
     ReconcileAdvice,
     Reconciled,
     ReconcileDetail,
+    ReconcileDetailed,
     ReconcileOutcome,
     ReconcileRow,
     ReconcileScope,
     Refund,
     Refunded,
     RefundLine,
+    Reversed,
+    ReverseResult,
     RowState,
     Settled,
     StatusState,
 )
+from simulators import journal as simulated
 from simulators.centre_process import CentreProcess, Commanded, command, make_city
+from simulators.counter import Cashier, choose_patients
+from simulators.counter import Desk as CounterDesk
+from simulators.made_up_bill import read_items
 from simulators.network import BadNetwork
 from simulators.postgres import PostgreSQLCluster
 from simulators.raw_terminal import Credentials
 from terminals.attempts import AttemptRunner, Outcome
 from terminals.client import TerminalClient
-from terminals.config import decode_config
+from terminals.config import TerminalConfig, decode_config
 from terminals.outbox import Attempt, AttemptState, Outbox
 from terminals.reconciling import DayReconciler
 from tests.cardserver.desk import HOSPITAL, OTHER_HOSPITAL, Desk, open_card, settle_of
 
 PERSONS = 300
+SEED = 7203
 CHINA = dt.timezone(dt.timedelta(hours=8))
 
 
@@ -117,29 +126,34 @@ class Till:
         return DayReconciler(self.client, outbox or self.outbox, self.runner)
 
 
+def config_of(desk: Desk, credentials: Credentials, folder: Path, *, port: int) -> TerminalConfig:
+    """Configure a terminal that has little patience."""
+    return decode_config(
+        f"""
+        [centre]
+        host = "127.0.0.1"
+        port = {port}
+        ca_file = "{desk.city.authority_file}"
+        [terminal]
+        institution = "{credentials.institution}"
+        code = "{credentials.terminal}"
+        certificate_file = "{credentials.certificate_file}"
+        key_file = "{credentials.key_file}"
+        [limits]
+        request_timeout_ms = 1500
+        [outbox]
+        resolve_timeout_ms = 400
+        """.encode(),
+        directory=folder,
+        source="till",
+    )
+
+
 @asynccontextmanager
 async def till_of(desk: Desk, credentials: Credentials, folder: Path) -> AsyncIterator[Till]:
     """Sign a terminal on, over a network that can lose what comes back."""
     async with BadNetwork("127.0.0.1", desk.centre.port) as network:
-        config = decode_config(
-            f"""
-            [centre]
-            host = "127.0.0.1"
-            port = {network.port}
-            ca_file = "{desk.city.authority_file}"
-            [terminal]
-            institution = "{credentials.institution}"
-            code = "{credentials.terminal}"
-            certificate_file = "{credentials.certificate_file}"
-            key_file = "{credentials.key_file}"
-            [limits]
-            request_timeout_ms = 1500
-            [outbox]
-            resolve_timeout_ms = 400
-            """.encode(),
-            directory=folder,
-            source="till",
-        )
+        config = config_of(desk, credentials, folder, port=network.port)
         with Outbox(folder / "outbox.sqlite") as outbox:
             async with TerminalClient(config) as client:
                 answer = await client.sign_on("c001", desk.password)
@@ -228,6 +242,103 @@ def change_reply(folder: Path, msgid: str, body: bytes) -> None:
     with sqlite3.connect(folder / "outbox.sqlite") as database:
         database.execute("UPDATE attempt SET reply_body = ? WHERE msgid = ?", (body, msgid))
     database.close()
+
+
+@pytest.mark.timeout(300)
+async def test_all_that_made_up_cashiers_did_agrees(town: Desk, tmp_path: Path) -> None:
+    """Refunds, reversals that overtake, copies, lost replies: to the row and its state."""
+    population = town.city.population
+    patients = choose_patients(population, count=8, today=int(f"{today():%Y%m%d}"))
+    journal = simulated.Journal()
+    async with BadNetwork("127.0.0.1", town.centre.port) as network, AsyncExitStack() as stack:
+        configs = [
+            config_of(town, await town.enrol(f"REC7{number}"), tmp_path, port=network.port)
+            for number in range(2)
+        ]
+        cashiers = [
+            await stack.enter_async_context(
+                Cashier(
+                    CounterDesk(config, "c001", town.password, patients, read_items(population),
+                                town.city.keys).without_pauses(),
+                    journal, Random(SEED + number),
+                )
+            )
+            for number, config in enumerate(configs)
+        ]  # fmt: skip
+        closing = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            for cashier in cashiers:
+                tasks.create_task(cashier.work(closing))
+            for _ in range(6):
+                await asyncio.sleep(1)
+                network.cut()
+            closing.set()
+    undone = {number for attempt in journal.attempts for number in undone_by(attempt)}
+    assert undone
+    for number, config in enumerate(configs):
+        folder = tmp_path / f"outbox{number}"
+        folder.mkdir()
+        own = config_of(town, credentials_of(config), folder, port=town.centre.port)
+        with Outbox(folder / "outbox.sqlite") as outbox:
+            for attempt in journal.attempts:
+                if attempt.terminal == own.terminal.code and attempt.outcome is not None:
+                    outbox.add(as_kept(attempt, undone))
+            async with TerminalClient(own) as client:
+                assert (await client.sign_on("c001", town.password)).is_approved
+                result = await DayReconciler(
+                    client, outbox, AttemptRunner(client, outbox)
+                ).reconcile(today())
+                assert result.told is not None
+                assert (result.told.outcome, result.differences) == (0, ())
+                assert len(result.rows) > 4
+                # Totals agree, so that nobody asked for rows: the rows and their states do too.
+                asked = ReconcileDetail(result.told.reconcile_id, None, result.rows, is_last=True)
+                detail = await client.request(MessageType.RECONCILE_DETAIL, asked)
+                assert isinstance(detail.body, ReconcileDetailed)
+                assert detail.body.differences == ()
+
+
+def undone_by(attempt: simulated.Attempt) -> list[str]:
+    """Name the settlements that an attempt undid."""
+    body = attempt.body_of_outcome
+    if isinstance(body, Settled) and body.cancels:
+        return [body.cancels]
+    if isinstance(body, Refunded) and body.undo_setl_id:
+        return [body.refunds]
+    if isinstance(body, Reversed) and body.result is ReverseResult.REVERSED:
+        return [body.setl_id]
+    return []
+
+
+def as_kept(attempt: simulated.Attempt, undone: set[str]) -> Attempt:
+    """Put a made-up cashier's attempt into the form in which a terminal keeps it."""
+    outcome, body = attempt.outcome, attempt.body_of_outcome
+    assert outcome is not None
+    setl_id = body.setl_id if isinstance(body, Settled | Refunded) else ""
+    if isinstance(body, Refunded):
+        setl_id = body.setl_id or body.undo_setl_id
+    state = AttemptState.REFUSED
+    if outcome.code == ResponseCode.APPROVED:
+        state = AttemptState.REVERSED if setl_id in undone else AttemptState.SETTLED
+    return Attempt(
+        msgid=attempt.msgid,
+        type=attempt.type,
+        body=bytes(encode_body(attempt.body)),
+        created_ms=0,
+        state=state,
+        code=outcome.code,
+        reply_body=outcome.body,
+        setl_id=setl_id if outcome.code == ResponseCode.APPROVED else "",
+        business_date=outcome.business_date.isoformat() if outcome.business_date else "",
+    )
+
+
+def credentials_of(config: TerminalConfig) -> Credentials:
+    terminal = config.terminal
+    return Credentials(
+        terminal.institution, terminal.code, Path(terminal.certificate_file),
+        Path(terminal.key_file),
+    )  # fmt: skip
 
 
 class Fund:
@@ -348,7 +459,7 @@ def forget(folder: Path, msgid: str) -> None:
 # --- by file, by command, and by whoever sends nonsense ----------------------------------------
 
 
-class Cashier:
+class Keyboard:
     """`cardterminal` of one terminal, signed on."""
 
     def __init__(self, desk: Desk, credentials: Credentials, folder: Path) -> None:
@@ -383,7 +494,7 @@ async def test_a_day_at_the_keyboard_and_as_a_file(town: Desk, tmp_path: Path) -
     async with till_of(town, credentials, tmp_path) as till:
         for _ in range(3):
             await till.settle()
-    cashier = Cashier(town, credentials, tmp_path)
+    cashier = Keyboard(town, credentials, tmp_path)
     password = ("--password-file", str(town.city.password_file))
     await cashier.run("sign-on", "--operator", "c001", *password)
 
