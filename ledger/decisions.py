@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
+from msgspec import Struct
+
 from ledger.accounts import Account
 from ledger.bulk_store import Query
 from ledger.entries import Draft
@@ -21,8 +23,7 @@ R = TypeVar("R")
 Needs_contra = TypeVar("Needs_contra", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(Struct, frozen=True):
     """Where a decision was put: the entry's number and the group's time.
 
     Attributes:
@@ -34,16 +35,14 @@ class Posted:
     further: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Part(Generic[R]):
+class Part(Struct, Generic[R], frozen=True):
     """A further entry of a decision, and what it leaves with the participant."""
 
     draft: Draft
     record: R
 
 
-@dataclass(frozen=True, slots=True)
-class Post(Generic[R]):
+class Post(Struct, Generic[R], frozen=True):
     """Post an entry, or several together, and store the outcome.
 
     Attributes:
@@ -62,8 +61,7 @@ class Post(Generic[R]):
     further: tuple[Part[R], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[R]):
+class Answer(Struct, Generic[R], frozen=True):
     """Answer without an entry.
 
     Attributes:
@@ -114,8 +112,7 @@ class GroupView(Generic[B]):
         return self.balances.get((person_no, Account.PERSONAL_ACCOUNT), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Work(Generic[N, B, R]):
+class Work(Struct, Generic[N, B, R], frozen=True):
     """One request for the writer.
 
     Attributes:
@@ -139,8 +136,7 @@ class Work(Generic[N, B, R]):
     deadline_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decided(Generic[R]):
+class Decided(Struct, Generic[R], frozen=True):
     """A record that a decision of this group leaves; one that posts several entries leaves several.
 
     Attributes:

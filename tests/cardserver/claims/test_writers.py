@@ -4,10 +4,10 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 from msgspec import msgpack
+from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from cardserver.claims.claims_store import accumulators, claims_participants
