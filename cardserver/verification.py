@@ -26,6 +26,7 @@ from cardserver.claims.verify_claims import ClaimRow as Claim
 from cardserver.claims.verify_store import Books, check_books, read_claims
 from cardserver.clearing.verify_store import check_clearings
 from cardserver.funding.verify_funding import check_funding
+from cardserver.review.check_store import compare_review
 from ledger.bulk_store import Row
 from ledger.database_store import Database
 from ledger.digest import Digest
@@ -97,6 +98,7 @@ async def verify(url: str, password: str, wish: Wish, on_progress: Progress) -> 
                 )
             )
             clearings = await database.report(check_clearings)
+            reviews = await database.report(compare_review)
             pieces = await _cut(database, books, wish.from_period)
             done = _Done(on_progress, sum(piece.last - piece.after for piece in pieces))
             findings = Findings()
@@ -114,6 +116,7 @@ async def verify(url: str, password: str, wish: Wish, on_progress: Progress) -> 
             await database.close()
         findings.take(books.findings)
         findings.take(clearings)
+        findings.add(reviews)
         findings.take(workbook.check(from_year=_from_year(wish.from_period)))
         workbook.close()
     sequence = sum(head.sequence for head in books.heads)

@@ -56,6 +56,7 @@ from cardserver.review.sampling import SEED_SIZE
 from cardserver.review.values import Reviewer
 from ledger.calendar import SystemClock, text_of
 from ledger.database_store import Database
+from ledger.verify_findings import Difference
 
 T = TypeVar("T")
 app = typer.Typer(
@@ -300,13 +301,13 @@ def check(config_file: ConfigFile) -> None:
     """
     config = load_config(config_file)
 
-    async def run() -> list[str]:
+    async def run() -> list[Difference]:
         async with open_database(config) as database:
             return await check_review(database)
 
     found = asyncio.run(run())
     for line in found:
-        typer.echo(line)
+        typer.echo(str(line))
     if found:
         raise typer.Exit(1)
     typer.echo("all agree 全部一致")

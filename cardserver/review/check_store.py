@@ -12,8 +12,10 @@ from ledger import tables as ledger
 from ledger.accounts import Account
 from ledger.database_store import Database
 from ledger.entries import EntryKind
+from ledger.verify_findings import Difference, key_of
 
 _SHOWN_MAX = 50
+_CASE = str(tables.review_case.name)
 _case = tables.review_case.c
 _step = tables.review_step.c
 _entry = ledger.entry.c
@@ -24,12 +26,13 @@ _STAGES = {
 }  # fmt: skip
 
 
-async def check_review(database: Database) -> list[str]:
-    """Compare; return a sentence for each difference, and nothing where all agrees."""
-    return await database.report(_check)
+async def check_review(database: Database) -> list[Difference]:
+    """Compare in one snapshot; nothing comes back where all agrees."""
+    return await database.report(compare_review)
 
 
-def _check(connection: Connection) -> list[str]:
+def compare_review(connection: Connection) -> list[Difference]:
+    """Compare cases with postings, and who signed them with who may."""
     return [
         *_totals(connection),
         *_deductions(connection),
@@ -38,7 +41,7 @@ def _check(connection: Connection) -> list[str]:
     ]
 
 
-def _totals(connection: Connection) -> list[str]:
+def _totals(connection: Connection) -> list[Difference]:
     """Compare sums by institution and clearing type."""
     said = {
         (institution_no, clearing_type): int(amount_fen)
@@ -60,14 +63,19 @@ def _totals(connection: Connection) -> list[str]:
         )
     }
     return [
-        f"institution {key[0]}, clearing type {key[1]}: cases say {said.get(key, 0)} fen is"
-        f" deducted, postings say {posted.get(key, 0)}"
+        Difference(
+            _CASE,
+            key_of(institution_no=key[0], clearing_type=key[1]),
+            "deduction_fen, all of them",
+            str(said.get(key, 0)),
+            f"{posted.get(key, 0)} by postings",
+        )
         for key in sorted(said.keys() | posted.keys())
         if said.get(key, 0) != posted.get(key, 0)
     ]
 
 
-def _deductions(connection: Connection) -> list[str]:
+def _deductions(connection: Connection) -> list[Difference]:
     """Find cases whose deduction is not its entry's amount, or was undone."""
     undoing = ledger.entry.alias("undoing")
     rows = connection.execute(
@@ -89,13 +97,18 @@ def _deductions(connection: Connection) -> list[str]:
         .limit(_SHOWN_MAX)
     )
     return [
-        f"case {case_no}: it says {deduction_fen} fen, its entry"
-        f" {'was undone' if undone else f'says {-(amount_fen or 0)}'}"
+        Difference(
+            _CASE,
+            key_of(case_no=case_no),
+            "deduction_fen",
+            str(deduction_fen),
+            "0: its entry was undone" if undone else f"{-(amount_fen or 0)} by its entry",
+        )
         for case_no, deduction_fen, amount_fen, undone in rows
     ]
 
 
-def _too_much(connection: Connection) -> list[str]:
+def _too_much(connection: Connection) -> list[Difference]:
     """Find cases of which more is deducted than the fund paid, or where nothing may be."""
     rows = connection.execute(
         select(_case.case_no, _case.deduction_fen, _case.fund_pay_fen)
@@ -112,12 +125,18 @@ def _too_much(connection: Connection) -> list[str]:
         .limit(_SHOWN_MAX)
     )
     return [
-        f"case {case_no}: {deduction_fen} fen deducted, of {fund_fen} that the fund paid"
+        Difference(
+            _CASE,
+            key_of(case_no=case_no),
+            "deduction_fen",
+            str(deduction_fen),
+            f"none without an entry, none of a closed case, at most {fund_fen} that the fund paid",
+        )
         for case_no, deduction_fen, fund_fen in rows
     ]
 
 
-def _signatures(connection: Connection) -> list[str]:
+def _signatures(connection: Connection) -> list[Difference]:
     """Find operators who signed steps of two stages of one case."""
     first, second = tables.review_step.alias("first"), tables.review_step.alias("second")
     rows = connection.execute(
@@ -135,8 +154,13 @@ def _signatures(connection: Connection) -> list[str]:
         .order_by(first.c.case_no)
     )
     found = [
-        f"case {case_no}: operator {operator_no} signed {StepKind(one).name.lower()} and"
-        f" {StepKind(other).name.lower()}"
+        Difference(
+            str(tables.review_step.name),
+            key_of(case_no=case_no, operator_no=operator_no),
+            "kind",
+            f"{StepKind(one).name.lower()} and {StepKind(other).name.lower()}",
+            "one of them: nobody signs two steps",
+        )
         for case_no, operator_no, one, other in rows
         if _STAGES[StepKind(one)] != _STAGES[StepKind(other)]
         or (StepKind(one) is StepKind.AUDIT and StepKind(other) is StepKind.AUDIT)

@@ -17,7 +17,7 @@ from cardserver.registry.administration_store import AdministrationError
 from cardserver.review.values import Cut
 from ledger.database_store import Database
 from ledger.writer import GroupWriter
-from tests.cardserver.claims.books import config_for
+from tests.cardserver.claims.books import config_for, run_sql
 from tests.cardserver.claims.fund import SHANGHAI, Counter, TestClock, bill, fill
 from tests.cardserver.review.office import RULES, day
 
@@ -84,7 +84,9 @@ def cases(run: Run, *words: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
-def test_a_month_from_the_rules_to_clearing(centre: tuple[Run, list[int]]) -> None:
+def test_a_month_from_the_rules_to_clearing(
+    centre: tuple[Run, list[int]], database_url: str
+) -> None:
     run, numbers = centre
     at = ("--month", MONTH)
     assert "not opened" in run("review", "month", *at, status=1).stdout
@@ -134,6 +136,9 @@ def test_a_month_from_the_rules_to_clearing(centre: tuple[Run, list[int]]) -> No
     assert "0 cases followed" in run("review", "follow").stdout
     run("trial-balance")
     run("verify-ledger")
+    hand = "UPDATE review_case SET deduction_fen = deduction_fen + 1 WHERE deduction_fen = 10000"
+    asyncio.run(run_sql(database_url, hand))
+    assert "review_case" in run("verify-ledger", status=1).stdout
 
 
 def test_cuts_are_read_as_typed() -> None:
