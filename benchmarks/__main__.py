@@ -6,7 +6,7 @@ import pkgutil
 import sys
 from pathlib import Path
 
-_SHARED = {"report", "load", "peers", "month_settlements"}
+_SHARED = {"report", "load", "peers", "usual_counter", "usual_design", "month_settlements"}
 
 
 def main() -> int:

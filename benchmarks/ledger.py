@@ -172,17 +172,24 @@ BILL = messages.Bill(
 )
 
 
+async def shown_split(database: Database, rules: Rules, person_no: int) -> messages.Split:
+    """Divide the bill as it is for anyone's first of the year; the person had none."""
+    clock = SystemClock()
+    when = GroupTime(business_date(clock.now_ms(), TIMEZONE), 0, clock.now_ms())
+    shown = await preview(
+        database, terminal_no=1, request=messages.Preview(BILL),
+        presented=Presented(person_no, person_no, 2), rules=rules, when=when,
+    )  # fmt: skip
+    assert isinstance(shown, messages.Previewed)
+    return shown.split
+
+
 @asynccontextmanager
 async def ours(database: Database, rules: Rules) -> AsyncIterator[Submit]:
     """Start the posting writer."""
     clock = SystemClock()
     today = business_date(clock.now_ms(), TIMEZONE)
-    shown = await preview(
-        database, terminal_no=1, request=messages.Preview(BILL), presented=Presented(1, 1, 2),
-        rules=rules, when=GroupTime(today, 0, clock.now_ms()),
-    )  # fmt: skip
-    assert isinstance(shown, messages.Previewed)
-    split = shown.split
+    split = await shown_split(database, rules, PERSONS)
     body = messages.Settle(BILL, split.fund_pay_fen, split.account_pay_fen, split.cash_fen)
 
     def work(number: int) -> ClaimsWork:

@@ -3,6 +3,8 @@
 The whole path: client, TLS 1.3, checks, ten lines divided, postings, stored reply, a durable
 commit. Client, centre and database share the machine. Closed loop: so many cashiers, each of whom
 sends the next settlement when the last is answered. An ECHO over the same connections is the floor.
+On PostgreSQL also in turns with a bare writer of the same rows (`peers.py`) and with the usual
+design (`usual_design.py`); then with open-loop arrivals at a share of what the turns gave.
 """
 
 import argparse
@@ -10,17 +12,26 @@ import asyncio
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import uvloop
 from msgspec import structs
+from rich.table import Table
+from sqlalchemy import make_url
 
+from benchmarks.ledger import Run, fill, make_rules, ours
 from benchmarks.load import cpu_seconds, database_urls, signed_on_terminals, today
+from benchmarks.peers import Submit, bare_postgresql, connect, read_template
 from benchmarks.report import console, print_latencies, print_machine, print_stages
+from benchmarks.usual_counter import UsualDesign, usual_design
+from cardserver.migrations.schema import migrate
+from ledger.database_store import Database
 from protocol.terminal.bodies import encode_body
 from protocol.terminal.messages import (
     Bill,
@@ -67,6 +78,11 @@ class Measured:
     asked: int = 0
     centre_cpu_s: float = 0.0
     client_cpu_s: float = 0.0
+
+    @property
+    def cpu_us(self) -> float:
+        """Processor time of a request, the client's and the centre's."""
+        return (self.centre_cpu_s + self.client_cpu_s) / self.asked * 1e6
 
 
 async def open_till(
@@ -141,6 +157,117 @@ async def settle_once(till: Till, invoices: "count[int]") -> dict[str, int]:
     return answer.stages_us
 
 
+async def open_loop(
+    ask: Callable[[Till], Awaitable[dict[str, int]]],
+    tills: Sequence[Till],
+    seconds: float,
+    per_second: float,
+) -> Measured:
+    """Let settlements arrive at random, whether or not earlier ones are answered.
+
+    A settlement's time begins when it should have arrived, so that what holds up the sender counts.
+    """
+    measured = Measured()
+    clock = time.perf_counter
+    random = Random(2)
+    due = began = clock()
+
+    async def arrive(till: Till, due: float) -> None:
+        await ask(till)
+        measured.seconds.append(clock() - due)
+
+    async with asyncio.TaskGroup() as group:
+        while due < began + seconds:
+            due += random.expovariate(per_second)
+            await asyncio.sleep(max(0.0, due - clock()))
+            group.create_task(arrive(tills[measured.asked % len(tills)], due))
+            measured.asked += 1
+    measured.duration_s = clock() - began
+    return measured
+
+
+async def beside_peers(
+    tills: Sequence[Till],
+    centre: CentreProcess,
+    folder: Path,
+    url: str,
+    options: argparse.Namespace,
+) -> None:
+    """Take turns with the bare writer and the usual design, then let settlements arrive."""
+    invoices = count(10**9)  # beyond those of the loops before
+    runs: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": [], "usual": []}
+    times: list[float] = []
+
+    async with _peers(folder, url, options, cashiers=len(tills)) as (bare, usual):
+        peers = (
+            ("bare", bare, count(1), lambda: 0.0),
+            ("usual", usual.submit, count(1), usual.cpu_s),
+        )
+        for turn in range(1 + options.turns):
+            one = await closed_loop(
+                lambda till: settle_once(till, invoices), tills, options.seconds, centre
+            )
+            found = {"ours": (len(one.seconds) / one.duration_s, one.cpu_us)}
+            for name, submit, numbers, cpu_s in peers:
+                run = Run(cpu_s)
+                await run.round(submit, numbers, len(tills), options.seconds)
+                found[name] = run.per_second, run.cpu_us
+                if name == "usual" and turn:
+                    times.append(run.ms(0.99))
+            if turn:  # the first is to get warm
+                for name, pair in found.items():
+                    runs[name].append(pair)
+    table = Table("", "per second", "ours : this", "processor us, database apart")
+    for name, pairs in runs.items():
+        ratios = [mine[0] / one[0] for mine, one in zip(runs["ours"], pairs, strict=True)]
+        table.add_row(
+            name,
+            f"{median(rate for rate, _ in pairs):,.0f}",
+            f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+            f"{median(cpu for _, cpu in pairs):,.0f}",
+        )
+    console.print(f"{len(tills)} in flight, {options.turns} turns of each; the median of the turns")
+    console.print(table)
+    console.print(f"the usual design's p99: {median(times):.0f} ms")
+    rate = options.arrivals * median(rate for rate, _ in runs["ours"])
+    arrived = await open_loop(
+        lambda till: settle_once(till, invoices), tills, options.seconds * 2, rate
+    )
+    console.print(f"open loop at {rate:,.0f} a second ({options.arrivals:.0%} of ours)")
+    print_latencies({"open loop": (arrived.seconds, arrived.duration_s)})
+
+
+def _no_server() -> float:
+    """The bare writer has no process of its own."""
+    return 0.0
+
+
+@asynccontextmanager
+async def _peers(
+    folder: Path, url: str, options: argparse.Namespace, *, cashiers: int
+) -> AsyncIterator[tuple[Submit, UsualDesign]]:
+    """Make a database of their own beside the centre's, with a settlement of ours to copy."""
+    connection = await connect(url)
+    await connection.execute("CREATE DATABASE peers")
+    await connection.close()
+    own = make_url(url).set(database="peers").render_as_string(hide_password=False)
+    await migrate(own)
+    database = Database.open(own)
+    await database.start()
+    await fill(database)
+    async with ours(database, make_rules()) as submit:
+        await submit(1)
+    template = await read_template(database)
+    async with (
+        bare_postgresql(own, template) as bare,
+        usual_design(
+            database, own, folder, workers=options.usual_workers, cashiers=cashiers
+        ) as usual,
+    ):
+        yield bare, usual
+    await database.close()
+
+
 async def echo_once(till: Till) -> dict[str, int]:
     """Have bytes of a bill's size sent back."""
     answer = await till.client.exchange(MessageType.ECHO, Echo(bytes(600)))
@@ -162,6 +289,8 @@ async def measure(name: str, url: str, options: argparse.Namespace) -> None:
                 tills = await open_tills(city, clients, max(in_flight))
                 console.print(f"{name}: the centre is process {centre.pid}", style="dim")
                 await measure_loops(name, tills, in_flight, options.seconds, centre)
+                if options.turns and name == "postgresql":
+                    await beside_peers(tills, centre, Path(folder), url, options)
         finally:
             await centre.stop()
 
@@ -216,6 +345,9 @@ def main() -> None:
     parser.add_argument("--terminals", type=int, default=16)
     parser.add_argument("--in-flight", default="1,16,64", help="cashiers at once, ascending")
     parser.add_argument("--workers", type=int, default=1, help="of the centre (PostgreSQL)")
+    parser.add_argument("--turns", type=int, default=3, help="with the peers (PostgreSQL); 0 none")
+    parser.add_argument("--usual-workers", type=int, default=2, help="of the usual design")
+    parser.add_argument("--arrivals", type=float, default=0.7, help="share of ours, open loop")
     options = parser.parse_args()
     print_machine("How long does a settlement take, and how many a second?")
     names = ["sqlite", "postgresql"] if options.database == "both" else [options.database]
