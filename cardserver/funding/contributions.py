@@ -43,11 +43,12 @@ from cardserver.funding.contributions_store import (
     decode_counts,
     encode_counts,
     end_file,
+    entries_of_file,
     find_file,
     look_up,
-    page_of_file,
     read_standing,
     register_file,
+    rows_of_entry,
 )
 from cardserver.funding.division import NotDivided, Paid, age_on, divide
 from cardserver.funding.rules import FundingRules
@@ -75,7 +76,6 @@ C = TypeVar("C")
 CHUNK_SIZE = {"postgresql": 1_000, "sqlite": 250}
 """Rows that share an act, so that a transaction stays short."""
 
-_FIRST_KEY = ContributionKey(0, 0, 0, "")
 _BLOCK_SIZE = 1 << 20
 _FAULTS: Mapping[NotDivided, Fault] = {
     NotDivided.NO_RULE: Fault.NO_RULE,
@@ -234,10 +234,8 @@ async def reverse_file(  # noqa: PLR0913 - what is taken back, by whom and why
         return Posted(file, file.counts, is_repeated=True)
 
     async def chunks() -> AsyncIterator[Sequence[ContributionKey]]:
-        after = _FIRST_KEY
-        while page := await page_of_file(database, file_no, after, file.chunk_size):
-            yield page
-            after = page[-1]
+        for entry_no in await entries_of_file(database, file_no):
+            yield await rows_of_entry(database, entry_no)
 
     lines = 0
 

@@ -61,18 +61,12 @@ _REJECTIONS = plain(
     "read rejections",
     postgresql=_REJECTIONS_TEXT.format("$1"), sqlite=_REJECTIONS_TEXT.format("?"),
 )  # fmt: skip
-_PAGE_TEXT = (
-    "SELECT person_no, month, employer_no, insutype FROM contribution WHERE file_no = {0}"
-    " AND (person_no, month, employer_no, insutype) > ({1}, {2}, {3}, {4})"
-    " ORDER BY person_no, month, employer_no, insutype LIMIT {5}"
-)
-_PAGE = plain(
-    "rows of a file",
-    postgresql=_PAGE_TEXT.format(
-        "$1", "$2::bigint", "$3::integer", "$4::integer", "$5::text", "$6::bigint"
-    ),
-    sqlite=_PAGE_TEXT.format(*"??????"),
-)
+_ENTRIES_TEXT = "SELECT DISTINCT entry_no FROM contribution WHERE file_no = {} ORDER BY entry_no"
+_ENTRIES = plain(
+    "entries of a file",
+    postgresql=_ENTRIES_TEXT.format("$1"), sqlite=_ENTRIES_TEXT.format("?"),
+)  # fmt: skip
+_FIND_BY_ENTRY = select(tables.contribution, _KEY, ("entry_no",))
 _OF_PERSON_TEXT = (
     "SELECT c.entry_no, c.month, c.insutype, e.name, c.file_no, f.reverses FROM contribution c"
     " JOIN contribution_file f ON f.file_no = c.file_no"
@@ -257,12 +251,15 @@ async def rejections_of(database: Database, file_no: int) -> list[tuple[int, str
     return [(row[0], row[1], row[2]) for row in await database.fetch(_REJECTIONS([(file_no,)]))]
 
 
-async def page_of_file(
-    database: Database, file_no: int, after: ContributionKey, rows_max: int
-) -> list[ContributionKey]:
-    """Return the next rows of a file, in the order of their keys."""
-    rows = await database.fetch(_PAGE([(file_no, *after, rows_max)]))
-    return [ContributionKey(*row) for row in rows]
+async def entries_of_file(database: Database, file_no: int) -> list[int]:
+    """Return the numbers of the entries that a file posted, ascending."""
+    return [row[0] for row in await database.fetch(_ENTRIES([(file_no,)]))]
+
+
+async def rows_of_entry(database: Database, entry_no: int) -> list[ContributionKey]:
+    """Return what an entry posted, in the order of the keys: as many as shared an act at most."""
+    rows = await database.fetch(_FIND_BY_ENTRY([(entry_no,)]))
+    return sorted(ContributionKey(*row[1:]) for row in rows)
 
 
 async def look_up(

@@ -38,9 +38,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("person_no", "month", "employer_no", "insutype", "file_no"),
     )
     op.create_index("contribution_entry", "contribution", ["entry_no"], unique=False)
-    op.create_index(
-        "contribution_file_person", "contribution", ["file_no", "person_no"], unique=False
-    )
+    op.create_index("contribution_of_file", "contribution", ["file_no"], unique=False)
     op.create_table(
         "contribution_file",
         sa.Column("file_no", sa.Integer(), autoincrement=False, nullable=False),
