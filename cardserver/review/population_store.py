@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from cardserver.claims import tables as claims
 from cardserver.registry import tables as registry
@@ -26,6 +37,7 @@ from cardserver.review.rules_document import AnyFlag, OftenFlag, Sampling
 from cardserver.review.sampling import Drawn, Place, Sampler, Stratum, sample_size
 from ledger import tables as ledger
 from ledger.database_store import Database
+from ledger.period_store import numbers_of_period
 
 CHUNK_ROWS = 5_000
 
@@ -65,7 +77,7 @@ async def count_population(database: Database, month: int) -> int:
     """Tell how many settlements there are to be drawn from, for a progress bar."""
 
     def count(connection: Connection) -> int:
-        wanted = select(func.count()).select_from(_standing()).where(*_of_month(month))
+        wanted = select(func.count()).select_from(_standing()).where(*_of_month(connection, month))
         return connection.execute(wanted).scalar_one()
 
     return await database.report(count)
@@ -78,9 +90,10 @@ async def draw_sample(
 
     def draw(connection: Connection) -> Sample:
         places = _places(connection)
+        rows_of_strata = connection.execute(_strata(connection, month))
         counted = [
             (Stratum(institution_no, clearing_type), count, fund_fen)
-            for institution_no, clearing_type, count, fund_fen in connection.execute(_strata(month))
+            for institution_no, clearing_type, count, fund_fen in rows_of_strata
         ]
         sizes = {
             stratum: sample_size(sampling, stratum, places[stratum.institution_no], count)
@@ -147,8 +160,12 @@ def _standing() -> Any:  # noqa: ANN401 - a join, for which SQLAlchemy has no sh
     )
 
 
-def _of_month(month: int) -> tuple[ColumnElement[bool], ...]:
+def _of_month(connection: Connection, month: int) -> tuple[ColumnElement[bool], ...]:
+    # The period decides; the numbers spare the reading of other months.
+    numbers = numbers_of_period(connection, month)
     return (
+        or_(false(), *(_claim.entry_no.between(first, last) for first, last in numbers)),
+        or_(false(), *(_entry.entry_no.between(first, last) for first, last in numbers)),
         _entry.period == month,
         _claim.undoes.is_(None),
         _undoing.c.entry_no.is_(None),
@@ -157,17 +174,17 @@ def _of_month(month: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def _stream(connection: Connection, columns: _Statement, month: int) -> Iterator[Sequence[_Row]]:
-    wanted = columns.select_from(_standing()).where(*_of_month(month))
+    wanted = columns.select_from(_standing()).where(*_of_month(connection, month))
     result = connection.execute(wanted.execution_options(yield_per=CHUNK_ROWS))
     yield from result.partitions()
 
 
-def _strata(month: int) -> _Statement:
+def _strata(connection: Connection, month: int) -> _Statement:
     stratum = (_claim.institution_no, _entry.clearing_type)
     return (
         select(*stratum, func.count(), func.sum(_claim.fund_pay_fen))
         .select_from(_standing())
-        .where(*_of_month(month))
+        .where(*_of_month(connection, month))
         .group_by(*stratum)
     )
 
@@ -207,7 +224,7 @@ def _too_often(
     turn = func.row_number().over(
         partition_by=whose, order_by=(_entry.recorded_time_ms, _claim.entry_no)
     )
-    conditions = list(_of_month(month))
+    conditions = list(_of_month(connection, month))
     if flag.clearing_types is not None:
         conditions.append(_entry.clearing_type.in_([int(one) for one in flag.clearing_types]))
     if flag.insutypes is not None:
