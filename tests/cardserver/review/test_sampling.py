@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cardserver.review import months_store
 from cardserver.review.months_store import (
     ReviewError,
+    choose_settlement,
     find_month,
     find_strata,
     open_month,
@@ -238,3 +239,18 @@ async def test_a_month_is_ready_when_every_case_is_decided(office: Office) -> No
         await office.do("calculate", taken.case_no, CALCULATOR, APPROVED)
         await office.do("audit", taken.case_no, AUDITOR)
     assert await undecided(office.database, MONTH) == []
+
+
+async def test_only_a_settlement_that_stands_and_was_paid_becomes_a_case(office: Office) -> None:
+    await office.open()
+    undone = await office.settle()
+    cancel = await office.counter.cancel(str(undone))
+    unpaid = await office.settle(50_000, item="X")
+    assert cancel.entry_no is not None
+    for number in (undone, cancel.entry_no, unpaid, 12345):
+        with pytest.raises(ReviewError, match="no settlement of 202611"):
+            await choose_settlement(
+                office.database, MONTH, number, AUDITOR, reason="x",
+                now_ms=office.counter.clock.ms,
+            )  # fmt: skip
+    assert await office.count("review_case") == 0
