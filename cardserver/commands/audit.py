@@ -8,7 +8,6 @@ import typer
 from msgspec import json
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from cardserver.audit_desk import find, verify_audit
 from cardserver.claims.audit_search_store import ROWS_MAX, AuditQuery, AuditRow
@@ -19,7 +18,6 @@ from ledger.verify_findings import Findings
 
 app = typer.Typer(no_args_is_help=True, help="The audit: search it, verify it. 审计记录")
 
-_HEADS = ("time 时间", "operator 操作员", "where 地点", "action 动作", "subject 对象", "detail")
 _DAY = dt.timedelta(days=1)
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -66,17 +64,13 @@ def search(  # noqa: PLR0913 - one parameter an option
     if as_json:
         typer.echo(json.format(json.encode([row._asdict() for row in rows])).decode())
         return
-    console = Console(highlight=False)
-    table = Table(
-        "time 时间", "operator 操作员", "where 地点", "action 动作", "subject 对象", "detail"
-    )
+    # Lines and no table, which would cut what doesn't fit: an auditor reads whole rows.
+    console = Console(highlight=False, soft_wrap=True)
     for row in rows:
         where = f"{row.institution_no}/{row.terminal_no}" if row.institution_no else "centre 中心"
-        table.add_row(
-            _local(config, row), str(row.operator_no or "-"), where, escape(row.action),
-            escape(row.subject), escape(row.detail),
-        )  # fmt: skip
-    console.print(table)
+        who = f"operator 操作员 {row.operator_no}" if row.operator_no else "-"
+        line = (_local(config, row), who, where, row.action, row.subject, row.detail)
+        console.print("  ".join(escape(part) for part in line))
     console.print(f"{len(rows)} rows / 条")
 
 

@@ -202,6 +202,40 @@ async def test_every_metric_of_the_catalogue_is_one_that_a_live_centre_shows(des
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+async def test_the_audit_is_searched_and_verified_beside_a_running_centre(desk: Desk) -> None:
+    credentials = await desk.enrol("AUDITED")
+    async with desk.client(credentials) as client:
+        token = await open_card(client, desk.card())
+        settled = await desk.settle(client, token, desk.bill(9))
+    config = ("--config", str(desk.city.config_file))
+    found = await command(
+        "cardserver", "audit", "search", *config, "--subject", settled.body.setl_id, "--json"
+    )
+    (row,) = json.loads(found.output)
+    assert (row["action"], row["subject"]) == ("settle", settled.body.setl_id)
+    assert row["operator_no"] > 0
+    by_operator = await command(
+        "cardserver", "audit", "search", *config, "--operator", str(row["operator_no"]),
+        "--from", "2026-01-01", "--action", "settle*",
+    )  # fmt: skip
+    assert "settle" in by_operator.output
+    at_centre = await command("cardserver", "audit", "search", *config, "--subject", "terminal*")
+    assert "terminal enrolled" in at_centre.output
+    verified = await command("cardserver", "audit", "verify", *config, "--json")
+    document = json.loads(verified.output)
+    assert document["is_as_written"]
+    assert document["rows"]["audit"] > 2
+    everything = await command("cardserver", "verify-ledger", *config, "--json")
+    assert json.loads(everything.output)["rows"]["audit"] >= document["rows"]["audit"]
+
+
+async def test_a_runbook_is_served_by_the_centre(desk: Desk) -> None:
+    status, text = await desk.page("/runbooks/database-down.md")
+    assert status == 200
+    assert "DatabaseDown" in text
+    assert (await desk.page("/runbooks/..%2Frules%2Falerts.yml"))[0] == 404
+
+
 async def test_a_slow_bucket_names_its_last_request(desk: Desk) -> None:
     credentials = await desk.enrol("EXEMPLAR")
     async with desk.client(credentials) as client:
