@@ -35,13 +35,13 @@ def show(config_file: ConfigFile) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for one in sizes:
-        if one.rows:
+        if one.whole:  # PostgreSQL counts rows when it analyses a table
             table.add_row(
                 one.table,
-                f"{one.rows:,}",
+                f"{one.rows:,}" if one.rows else "-",
                 f"{one.whole / _MIB:,.1f}",
                 ", ".join(f"{size / _MIB:,.1f}" for size in one.indexes.values()),
-                f"{one.whole / one.rows:,.0f}",
+                f"{one.whole / one.rows:,.0f}" if one.rows else "-",
             )
     console = wide_console()
     console.print(table)

@@ -25,6 +25,7 @@ from ledger.store_errors import ConstraintError
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import StatusState
+from tests.cardserver.claims.books import Books
 from tests.cardserver.claims.fund import HOSPITAL, PERSON, SHANGHAI, Counter, bill
 
 DECEMBER = int(dt.datetime(2026, 12, 3, 9, tzinfo=SHANGHAI).timestamp() * 1000)
@@ -238,3 +239,25 @@ async def test_what_was_taken_over_can_not_be_changed_unseen(counter: Counter) -
         await query_away(database, f"UPDATE {table} SET pool_fen = pool_fen + 1")
     (found,) = await differences(database)
     assert found.startswith("opening_accumulator all rows: sum of the rows' hashes")
+
+
+# --- by command --------------------------------------------------------------------------------
+
+
+def test_the_commands_show_make_and_expire(books: Books) -> None:
+    status, printed = books.command("storage show")
+    assert status == 0
+    assert "claim" in printed
+    assert "MiB in all" in printed
+    status, printed = books.command("storage parts", "--ahead", "2")
+    assert status == 0
+    assert ("request_other" in printed) is (books.dialect == "postgresql")
+    # The books' November was closed in December 2026, which is not two months ago for ever.
+    books.query("UPDATE period SET closed_time_ms = 1")
+    status, printed = books.command("storage expire")
+    assert status == 0
+    assert "replies expired, of days until 20261131" in printed
+    assert books.command("verify-ledger")[0] == 0
+    status, printed = books.command("storage expire")
+    assert status == 0
+    assert "0 replies expired" in printed
