@@ -41,7 +41,9 @@ from simulators.card.population_cards import find_card, iterate_cards
 from simulators.card.social_security_card import CardData, RootKeys, print_card, print_clone
 from simulators.card.virtual_reader import VirtualReaderCard
 from simulators.centre_process import CentreProcess, City, CommandError, command, enrol, make_city
+from simulators.demo_news import hear_news
 from simulators.made_up_bill import EMPLOYEES, make_bill, read_items
+from simulators.mosquitto import MosquittoError, make_broker
 from simulators.network import BadNetwork
 from simulators.pcscd import PCSCDError, virtual_reader
 from terminals.answer import Answer, NoAnswerError, words_of
@@ -355,6 +357,9 @@ async def run(directory: Path) -> None:
     async with AsyncExitStack() as stack:
         started = time.perf_counter()
         city = await make_city(directory, persons=PERSONS, seed=SEED)
+        broker = await make_broker(city)
+        await broker.start()
+        stack.push_async_callback(broker.stop)
         centre = CentreProcess(city.config_file)
         await centre.start()
         stack.push_async_callback(centre.stop)
@@ -396,7 +401,10 @@ async def run(directory: Path) -> None:
             number = await _show(stage, GENUINE_STEPS, 3)
             await reader.disconnect()
         async with VirtualReaderCard(print_clone(card)):
-            await _show(stage, CLONE_STEPS, number)
+            number = await _show(stage, CLONE_STEPS, number)
+        started = time.perf_counter()
+        said = await hear_news(city, config, broker, card.card_number)
+        _say(number, "消息代理 on the message broker", said, time.perf_counter() - started)
 
 
 def _suitable_card(population: Path) -> CardData:
@@ -426,7 +434,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="cardserver-demo-") as directory:
             asyncio.run(run(Path(directory)))
-    except (NotAsItShouldBeError, CommandError, PCSCDError) as error:
+    except (NotAsItShouldBeError, CommandError, MosquittoError, PCSCDError) as error:
         console.print(f"[red]✗ {error}[/red]")
         return 1
     console.print(f"\n全部符合预期 / all as it should be, {time.perf_counter() - started:.1f} s")

@@ -18,6 +18,7 @@ STEPS = (
     "a reversal overtakes its original",
     "a cloned card",
     "trial balance",
+    "on the message broker",
 )
 
 
