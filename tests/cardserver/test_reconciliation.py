@@ -329,7 +329,8 @@ def as_kept(attempt: simulated.Attempt, undone: set[str]) -> Attempt:
         code=outcome.code,
         reply_body=outcome.body,
         setl_id=setl_id if outcome.code == ResponseCode.APPROVED else "",
-        business_date=outcome.business_date.isoformat() if outcome.business_date else "",
+        # A terminal has each of these from a reply of its own; cashiers may have it by STATUS.
+        business_date=(outcome.business_date or today()).isoformat(),
     )
 
 
