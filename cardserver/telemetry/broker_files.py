@@ -7,6 +7,7 @@ subject, so that enrolling one changes nothing here. Not here: running it.
 import datetime as dt
 import getpass
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ BROKER_CERTIFICATE: Final = "broker.crt"
 BROKER_KEY: Final = "broker.key"
 CENTRE_CERTIFICATE: Final = "centre.crt"
 CENTRE_KEY: Final = "centre.key"
+_Make = Callable[[], tuple[bytes, bytes]]
 _CONNECTIONS_MAX: Final = 20_000
 _QUEUED_MAX: Final = 1_000  # of messages that one client is slow to take
 
@@ -63,7 +65,7 @@ def write_broker_files(
         OSError: A file can't be written.
     """
     into.mkdir(mode=0o700, exist_ok=True)
-    pairs = (
+    pairs: tuple[tuple[str, str, _Make], ...] = (
         (BROKER_CERTIFICATE, BROKER_KEY, lambda: _broker_pair(own, wish, now)),
         (
             CENTRE_CERTIFICATE,
