@@ -84,6 +84,14 @@ class _Rows:
 def chained(script: Script[T]) -> Script[T]:
     """Run a transaction's script, and chain the rows that it left to be numbered."""
     kept: list[Query] = []
+    result = yield from _without_numbered(script, kept)
+    if any(query.rows for query in kept):
+        yield from _seal(kept)
+    return result
+
+
+def _without_numbered(script: Script[T], kept: list[Query]) -> Script[T]:
+    """Run a script, and keep what is to be numbered from the database."""
     try:
         query = next(script)
         while True:
@@ -95,11 +103,9 @@ def chained(script: Script[T]) -> Script[T]:
             query = script.send(rows)
     except StopIteration as stop:
         result: T = stop.value
+        return result
     finally:
         script.close()
-    if any(query.rows for query in kept):
-        yield from _seal(kept)
-    return result
 
 
 def _seal(queries: Sequence[Query]) -> Script[None]:
