@@ -44,7 +44,7 @@ def count_of_audit() -> Script[int]:
 
 def given(persons: Sequence[int], fen: int) -> Draft:
     return Draft(
-        EntryKind.ALLOTMENT,
+        EntryKind.OPENING,  # an allotment says what it is about, in rows of its own
         (
             Posting(Account.CONTRIBUTIONS, EMPLOYEES, fen * len(persons)),
             *(Posting(Account.PERSONAL_ACCOUNT, person, -fen) for person in persons),
