@@ -203,6 +203,38 @@ async def test_every_worker_takes_up_the_catalogue_within_seconds(
             await asyncio.sleep(0.2)
 
 
+async def settled_as_shown(desk: Desk, index: int) -> int:
+    """How many settlements the whole centre has answered, as a worker's page says."""
+    desk.centre.observe_port = ready(desk, index)["observe_port"]
+    _, text = await desk.page("/metrics")
+    name = 'cardserver_request_duration_seconds_count{type="settle"} '
+    lines = [line for line in text.splitlines() if line.startswith(name)]
+    return sum(int(float(line.split()[-1])) for line in lines)
+
+
+async def test_one_page_shows_all_workers_and_no_count_falls_when_one_dies(desk: Desk) -> None:
+    credentials = await desk.enrol("SUMMED")
+    before = await settled_as_shown(desk, 0)
+    await settle_twice_everywhere(desk, credentials, seed=21)
+
+    async def both_show(least: int) -> int:
+        async with asyncio.timeout(20):
+            while True:
+                shown = [await settled_as_shown(desk, index) for index in range(2)]
+                if min(shown) >= least and shown[0] == shown[1]:
+                    return shown[0]
+                await asyncio.sleep(0.2)
+
+    counted = await both_show(before + 2)
+    killed = worker_pids(desk)[1]
+    os.kill(killed, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while worker_pids(desk)[1] == killed:
+            await asyncio.sleep(0.05)
+            assert await settled_as_shown(desk, 0) >= counted
+    assert await both_show(counted) == counted
+
+
 async def test_a_worker_that_is_killed_comes_back_while_the_other_serves(desk: Desk) -> None:
     credentials = await desk.enrol("SURVIVOR")
     before = worker_pids(desk)
