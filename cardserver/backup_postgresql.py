@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from cardserver.backup import BackupError
 
 _TABLE = re.compile(r"(dumping contents of|processing data for) table")
 _LINES_KEPT = 20
+_DROP_DIVIDED = """
+DO $$ DECLARE divided regclass; BEGIN
+    FOR divided IN SELECT oid::regclass FROM pg_class
+        WHERE relkind = 'p' AND relnamespace = current_schema()::regnamespace
+    LOOP EXECUTE format('DROP TABLE %s CASCADE', divided); END LOOP;
+END $$;
+"""
 
 Progress = Callable[[int], None]
 
@@ -48,15 +56,27 @@ def load(environment: Mapping[str, str], source: Path, *, on_table: Progress) ->
     """Replace a database's tables by a dump's: all or nothing, in one transaction.
 
     Raises:
-        BackupError: `pg_restore` is missing or failed; nothing was changed.
+        BackupError: A tool is missing or failed; nothing was changed.
     """
-    _run(
-        "pg_restore",
-        ["--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction",
-         "--exit-on-error", "--verbose", f"--dbname={environment['PGDATABASE']}", str(source)],
-        environment,
-        on_table,
-    )  # fmt: skip
+    # `pg_restore` can't drop tables that are kept by month, whose parts' keys hang on the whole's:
+    # so they are dropped first, and `psql` runs it all in one transaction.
+    with tempfile.TemporaryDirectory(prefix="cardserver-restore-") as folder:
+        before, script = Path(folder) / "before.sql", Path(folder) / "restore.sql"
+        before.write_text(_DROP_DIVIDED, encoding="utf-8")
+        _run(
+            "pg_restore",
+            ["--clean", "--if-exists", "--no-owner", "--no-privileges", "--verbose",
+             f"--file={script}", str(source)],
+            environment,
+            on_table,
+        )  # fmt: skip
+        _run(
+            "psql",
+            ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1",
+             f"--dbname={environment['PGDATABASE']}", f"--file={before}", f"--file={script}"],
+            {**environment, "PGOPTIONS": "-c client_min_messages=warning"},
+            on_table,
+        )  # fmt: skip
 
 
 def _run(
