@@ -20,6 +20,7 @@ from cardserver.console.access import Language
 from cardserver.console.feed import Feed, watches
 from cardserver.console.window import By, Line, Window
 from cardserver.console.words import named, word
+from cardserver.observe import catalogue
 from protocol.terminal.codes import ResponseCode
 
 _ROWS_MAX = 12
@@ -130,15 +131,15 @@ class _View:
         refused = sum(n for (_, code), n in outcomes.items() if code != ResponseCode.APPROVED)
         reached = [worker for worker in self._feed.watched if not worker.error]
 
-        def gauge(name: str) -> int:
-            return round(sum(worker.metrics.get(name, 0) for worker in reached))
+        def gauge(family: catalogue.Family) -> int:
+            return round(sum(worker.gauge(family) for worker in reached))
 
         parts = [
             word("live.minutes", language, self._minutes),
             f"{word('live.rate', language)} {answered / (60 * self._minutes):.1f}",
             f"{word('live.refused', language)} {100 * refused / (answered or 1):.1f} %",
-            f"{word('live.connected', language)} {gauge('cardserver_connections')}",
-            f"{word('live.queue', language)} {gauge('cardserver_commit_queue')}",
+            f"{word('live.connected', language)} {gauge(catalogue.CONNECTIONS)}",
+            f"{word('live.queue', language)} {gauge(catalogue.COMMIT_QUEUE)}",
         ]
         if window.lost:
             parts.append(word("live.lost", language, window.lost))
@@ -197,7 +198,7 @@ class _View:
             table.add_row(
                 worker.url,
                 f"[red]{escape(state)}" if worker.error else state,
-                str(round(worker.metrics.get("cardserver_connections", 0))),
-                str(round(worker.metrics.get("cardserver_requests_in_flight", 0))),
+                str(round(worker.gauge(catalogue.CONNECTIONS))),
+                str(round(worker.gauge(catalogue.IN_FLIGHT))),
             )
         return table

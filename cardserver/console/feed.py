@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cardserver.config import Config
 from cardserver.console.window import Window
+from cardserver.observe.catalogue import Family
 from cardserver.observe.recent import PAGE_MAX, RecentPage, decode_page
 
 log = structlog.get_logger("cardserver.console.feed")
@@ -39,6 +40,10 @@ class Watched:
     life: str = ""
     at: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+
+    def gauge(self, family: Family) -> float:
+        """Return what a gauge without labels said last; 0 before it said anything."""
+        return self.metrics.get(family.name, 0.0)
 
 
 class Feed:

@@ -8,6 +8,7 @@ from cardserver.console.desk import ConsoleDesk, Visitor
 from cardserver.console.frame import every, frame
 from cardserver.console.pages.tables import table_of
 from cardserver.console.words import word
+from cardserver.observe import catalogue
 from ledger.calendar import text_of
 
 _REFRESH_S = 5.0
@@ -53,9 +54,9 @@ class _Centre:
             {
                 "address": worker.url,
                 "state": worker.error or word("centre.reached", language),
-                "connected": round(worker.metrics.get("cardserver_connections", 0)),
-                "in_flight": round(worker.metrics.get("cardserver_requests_in_flight", 0)),
-                "queue": round(worker.metrics.get("cardserver_commit_queue", 0)),
+                "connected": round(worker.gauge(catalogue.CONNECTIONS)),
+                "in_flight": round(worker.gauge(catalogue.IN_FLIGHT)),
+                "queue": round(worker.gauge(catalogue.COMMIT_QUEUE)),
             }
             for worker in desk.feed.watched
             if worker.life or not worker.error

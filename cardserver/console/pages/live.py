@@ -10,6 +10,7 @@ from cardserver.console.frame import CHART_TEXT, every, frame, milliseconds
 from cardserver.console.pages.tables import table_of
 from cardserver.console.window import SLICE_MS, By, Line
 from cardserver.console.words import named, word
+from cardserver.observe import catalogue
 from ledger.calendar import text_of
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType
@@ -111,10 +112,10 @@ class _Live:
         felt = window.merged(By.FELT, since_ms=since_ms)
         tiles["felt"].text = milliseconds(felt.percentile_us(0.95)) if felt else "–"
         tiles["refused"].text = f"{100 * refused / answered:.1f} %" if answered else "–"
-        for name, metric in (
-            ("connected", "cardserver_connections"), ("queue", "cardserver_commit_queue"),
+        for name, family in (
+            ("connected", catalogue.CONNECTIONS), ("queue", catalogue.COMMIT_QUEUE),
         ):  # fmt: skip
-            tiles[name].text = f"{sum(worker.metrics.get(metric, 0) for worker in reached):.0f}"
+            tiles[name].text = f"{sum(worker.gauge(family) for worker in reached):.0f}"
         self._lost.text = word("live.lost", self._language, window.lost) if window.lost else ""
         self._show_durations(now_ms)
 
