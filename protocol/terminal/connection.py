@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder
 
 from protocol.terminal._state import ConnectionState, Exchange, Role, Side, Violation
+from protocol.terminal.codes import ResponseCode
 from protocol.terminal.decoding import ENCODER, decode
 from protocol.terminal.errors import LocalProtocolError, RemoteProtocolError
 from protocol.terminal.frame import FRAME_SIZE_MAX, FrameReader, encode_frame
@@ -71,7 +72,8 @@ class Connection(Generic[Incoming, Outgoing]):
         self._decoder = decoder
         self._frames = FrameReader(limits.frame_size_max)
         self._state = ConnectionState(self._role, limits.in_flight_max)
-        self._error: RemoteProtocolError | None = None
+        # Not the error itself: its traceback holds the payload, and is held by what holds it.
+        self._violation: tuple[ResponseCode, str] | None = None
 
     @property
     def is_mid_frame(self) -> bool:
@@ -107,7 +109,7 @@ class Connection(Generic[Incoming, Outgoing]):
         Raises:
             LocalProtocolError: The events that had arrived were not taken first.
         """
-        if self._error is None:
+        if self._violation is None:
             self._frames.receive(data)
 
     def next_event(self) -> Incoming | NeedData:
@@ -117,12 +119,12 @@ class Connection(Generic[Incoming, Outgoing]):
             RemoteProtocolError: The peer broke the specification. It is raised again at every
                 later call; what remains is to send a Goodbye with its code and to close.
         """
-        if self._error is not None:
-            raise self._error
+        if self._violation is not None:
+            raise RemoteProtocolError(*self._violation)
         try:
             return self._next_event()
         except RemoteProtocolError as error:
-            self._error = error
+            self._violation = error.code, error.detail
             self._frames.clear()
             self._state.mark_faulty(self._peer)
             raise

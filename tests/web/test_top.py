@@ -53,24 +53,33 @@ async def test_it_goes_on_in_a_terminal_until_interrupted(web_desk: Desk) -> Non
         str(Path(sys.executable).with_name("cardserver")), "top",
         "--config", str(web_desk.city.config_file),
         "--watch", f"http://127.0.0.1:{web_desk.centre.observe_port}",
-        stdin=child, stdout=child, stderr=child, env={**os.environ, "TERM": "xterm"},
+        stdin=child, stdout=child, stderr=child, env={**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "60"},
     )  # fmt: skip
     os.close(child)
-    seen = b""
-    async with asyncio.timeout(30):
-        while b"commit_wait" not in seen:
-            seen += await asyncio.to_thread(os.read, parent, 65_536)
+    os.set_blocking(parent, False)
+    await _until(parent, b"commit_wait")
     process.send_signal(signal.SIGINT)
-    draining = asyncio.create_task(asyncio.to_thread(_drain, parent))
-    assert await asyncio.wait_for(process.wait(), 15) == 0
-    await draining
+    ended = asyncio.create_task(process.wait())
+    async with asyncio.timeout(15):
+        while not ended.done():
+            _read(parent)
+            await asyncio.sleep(0.05)
     os.close(parent)
+    assert ended.result() == 0
 
 
-def _drain(descriptor: int) -> None:
-    """Read what is left, so that nobody waits to write it."""
+async def _until(descriptor: int, wanted: bytes) -> None:
+    """Read until something was written."""
+    seen = b""
+    async with asyncio.timeout(60):
+        while wanted not in seen:
+            seen += _read(descriptor)
+            await asyncio.sleep(0.05)
+
+
+def _read(descriptor: int) -> bytes:
+    """Read what is there."""
     try:
-        while os.read(descriptor, 65_536):
-            pass
-    except OSError:  # the other side has gone
-        return
+        return os.read(descriptor, 65_536)
+    except OSError:  # nothing is there, or the other side has gone
+        return b""
