@@ -2,19 +2,35 @@
 
 import asyncio
 import datetime as dt
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
 
 from cardserver.cards.file_keystore import FileKeyStore
 from cardserver.cards.keystore import RootKeyName
-from cardserver.migrations.schema import METADATAS, migrate
+from cardserver.migrations.schema import migrate
 from ledger.database_store import Database
 from protocol.card.profiles.social_security_keys import CardKey
 from simulators.postgres import PostgreSQLCluster
 from simulators.softhsm import make_token
+from tests.databases import empty
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heard() -> Iterator[None]:
+    """Let programs that tests start hear an interrupt, wherever the tests themselves run.
+
+    A shell's job in the background ignores interrupts, and so would all that it starts. Programs
+    don't inherit a handler; this one does nothing, so that the tests go on as that shell wished.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    yield
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")
@@ -40,24 +56,9 @@ def migrated_postgres_url(postgres_cluster: PostgreSQLCluster) -> str:
 
 @pytest.fixture
 def fresh_postgres_url(migrated_postgres_url: str) -> Iterator[str]:
-    """The URL of a migrated, empty database of this test; emptying takes a tenth of creating."""
+    """The URL of a migrated, empty database of this test."""
     yield migrated_postgres_url
-    asyncio.run(_empty(migrated_postgres_url))
-
-
-async def _empty(url: str) -> None:
-    opened = Database.open(url)
-
-    def delete_all(connection: Connection) -> None:
-        connection.execute(text("SET lock_timeout = '10s'"))
-        # The audit's trigger refuses what only a test's superuser may do.
-        connection.execute(text("SET session_replication_role = replica"))
-        for metadata in METADATAS:
-            for table in metadata.tables.values():
-                connection.execute(table.delete())
-
-    await opened.administer(delete_all)
-    await opened.close()
+    asyncio.run(empty(migrated_postgres_url))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ from tests.cardserver.claims.fund import (
     open_personal_accounts,
 )
 from tests.cardserver.claims.refunds import amounts_of, decoded, refund, told
-from tests.cardserver.claims.test_model import empty
+from tests.databases import empty
 
 T = TypeVar("T")
 ONE_E4 = 10_000

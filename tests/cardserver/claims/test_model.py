@@ -21,12 +21,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from msgspec import msgpack
-from sqlalchemy import Connection
 
 from cardserver.claims.claims_store import accumulators, claims_participants, find_status
 from cardserver.claims.settlement import settle_work
 from cardserver.claims.values import ClaimsWriter, Presented, Rules, request_key
-from cardserver.migrations.schema import METADATAS
 from ledger.database_store import Database
 from ledger.decisions import NotTaken, Outcome
 from ledger.ledger_store import balances
@@ -45,6 +43,7 @@ from tests.cardserver.claims.fund import (
     fill,
     open_personal_accounts,
 )
+from tests.databases import empty
 
 T = TypeVar("T")
 
@@ -310,15 +309,3 @@ def test_the_books_are_as_the_model_says(
                 suppress_health_check=list(HealthCheck),
             ),
         )
-
-
-async def empty(url: str) -> None:
-    database = Database.open(url)
-
-    def delete_all(connection: Connection) -> None:
-        for metadata in METADATAS:
-            for table in metadata.tables.values():
-                connection.execute(table.delete())
-
-    await database.administer(delete_all)
-    await database.close()

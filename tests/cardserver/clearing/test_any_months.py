@@ -42,7 +42,6 @@ from cardserver.clearing.payments_store import read_payments
 from cardserver.clearing.readiness import NotReadyError
 from cardserver.clearing.run import RunWish as ClearingWish
 from cardserver.clearing.run import run
-from cardserver.migrations.schema import METADATAS
 from ledger.accounts import Account
 from ledger.calendar import period_after
 from ledger.database_store import Database
@@ -59,6 +58,7 @@ from tests.cardserver.clearing.month import (
     Fund,
     open_fund,
 )
+from tests.databases import empty
 
 T = TypeVar("T")
 REGION = "110199"
@@ -345,17 +345,3 @@ def check_months(kind: str, request: pytest.FixtureRequest, examples: int) -> No
                 suppress_health_check=list(HealthCheck),
             ),
         )
-
-
-async def empty(url: str) -> None:
-    database = Database.open(url)
-
-    def delete_all(connection: Connection) -> None:
-        # The audit's trigger refuses what only a test's superuser may do.
-        connection.execute(text("SET session_replication_role = replica"))
-        for metadata in METADATAS:
-            for table in metadata.tables.values():
-                connection.execute(table.delete())
-
-    await database.administer(delete_all)
-    await database.close()
