@@ -433,7 +433,7 @@ async def test_what_is_left_for_later_is_written(counter: Counter) -> None:
     outcome = await counter.settle(bill(("A1", 500)))
     row = stages_row(
         request_key(1, 1, counter.msgid()), time_ms=outcome.recorded_time_ms,
-        message_type=21, code=0, stages=outcome.stages,
+        message_type=21, code=0, stages=outcome.stages, trace=bytes(range(16)),
     )  # fmt: skip
     counter.writer.append_later(NOTE_STAGES, row)
     counter.writer.append_later(NOTE_STAGES, row)

@@ -108,11 +108,15 @@ def test_a_new_centre_is_complete_and_its_secrets_are_its_owners(centre: Path) -
     assert store.records() == []
     store.close()
     assert not (centre / "test-card-keys").exists()
-    public = {"cardserver.toml", "server.crt", "authority.crt"}
-    for path in centre.rglob("*"):
-        is_public = path.name in public
+    public = {
+        "cardserver.toml", "server.crt", "authority/authority.crt", "broker/broker.crt",
+        "broker/centre.crt", "broker/mosquitto.conf", "broker/access.acl",
+    }  # fmt: skip
+    files = {str(path.relative_to(centre)): path for path in centre.rglob("*")}
+    assert set(files) >= public | {"broker/broker.key", "broker/centre.key"}
+    for name, path in files.items():
         mode = stat.S_IMODE(path.stat().st_mode)
-        assert mode == (0o700 if path.is_dir() else 0o644 if is_public else 0o600), path
+        assert mode == (0o700 if path.is_dir() else 0o644 if name in public else 0o600), path
 
 
 def test_a_made_up_citys_root_keys_are_in_the_store_and_in_the_clear(tmp_path: Path) -> None:
