@@ -1,7 +1,9 @@
 """`cardserver policy`, as someone who drafts rules types it."""
 
+import fcntl
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -553,16 +555,25 @@ def test_an_interrupt_ends_all_processes_and_says_so(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["init", str(directory)]).exit_code == 0
     config = directory / "cardserver.toml"
     make_claims(load_config(config).database_url, 1_500)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cardserver", "policy", "replay", "--config", str(config),
-         "--policy", str(BEIJING), "--from", "2026-01", "--to", "2026-12", "--jobs", "2",
-         "--out", str(tmp_path / "out"), "--control"],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    while not (tmp_path / "out" / "persons.csv").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    persons = tmp_path / "out" / "persons.csv"
+    persons.parent.mkdir()
+    os.mkfifo(persons)
+    with os.fdopen(os.open(persons, os.O_RDONLY | os.O_NONBLOCK), "rb") as rows:
+        # Nobody reads it until the signal is sent, and it holds not nearly 1,500 persons: the
+        # replay can't end before.
+        assert fcntl.fcntl(rows, fcntl.F_SETPIPE_SZ, 4096) <= 16_384
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cardserver", "policy", "replay", "--config", str(config),
+             "--policy", str(BEIJING), "--from", "2026-01", "--to", "2026-12", "--jobs", "2",
+             "--out", str(persons.parent), "--control"],
+            stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        while not (persons.parent / "control.csv").exists():  # the last that it opens
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        os.set_blocking(rows.fileno(), True)
+        rows.read()  # until it is closed
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "interrupted" in errors
