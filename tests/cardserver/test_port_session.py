@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from cardserver.cards.session_token import CardSession, CardSessions
 from cardserver.commands.database import acting_user, open_database
+from cardserver.dispatch import HANDLERS
 from cardserver.registry import administration_store as administration
 from cardserver.registry.registry_store import Registry
 from protocol.terminal import messages
@@ -94,6 +95,17 @@ def bodies(desk: Desk) -> dict[MessageType, Struct]:
         MessageType.LINES_CANCEL: messages.LinesCancel("1", ("1",), ""),
         MessageType.VISIT_QUERY: messages.VisitQuery("1"),
         MessageType.LIST_DOWNLOAD: messages.ListDownload("revocations", 0, b"", 0),
+        MessageType.RECONCILE: messages.Reconcile(
+            LINE.date, messages.ReconcileScope.TERMINAL, totals=()
+        ),
+        MessageType.RECONCILE_DETAIL: messages.ReconcileDetail("1", None, (), is_last=True),
+        MessageType.CLEARING_APPLY: messages.ClearingApply(
+            202611, messages.ClearingTotal(11, 0, 0, 0, 0)
+        ),
+        MessageType.CLEARING_CANCEL: messages.ClearingCancel("1"),
+        MessageType.CLEARING_QUERY: messages.ClearingQuery(202611),
+        MessageType.REVIEW_CASES: messages.ReviewCases(202611),
+        MessageType.REVIEW_APPEAL: messages.ReviewAppeal("1", "made up"),
     }
 
 
@@ -141,7 +153,8 @@ async def status_of(terminal: RawTerminal, msgid: str) -> StatusState:
 
 
 async def test_without_a_sign_on_only_echo_is_served(desk: Desk, credentials: Credentials) -> None:
-    assert set(bodies(desk)) == set(MessageType) - {MessageType.SIGN_ON, MessageType.ECHO}
+    assert set(HANDLERS) == set(MessageType)
+    assert set(bodies(desk)) == set(HANDLERS) - {MessageType.SIGN_ON, MessageType.ECHO}
     async with desk.raw(credentials) as terminal:
         assert await codes(terminal, desk) == all_refused(desk, ResponseCode.NOT_SIGNED_ON)
         made_up = {"sign_no": "0" * 24, "operator": "c001"}
