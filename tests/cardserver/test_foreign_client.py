@@ -36,6 +36,13 @@ CODES = {
     name: int(number)
     for number, name in re.findall(r"^\| (\d{3}) \| `(\w+)` \|", SPECIFICATION, re.MULTILINE)
 }
+TABLES = {
+    name: re.findall(r"^\| \d+ \| `(\w+)` \|", table, re.MULTILINE)
+    for name, table in re.findall(
+        r"^### (\w+)\n((?:(?!#).*\n)*?\| # \| name \|.*\n(?:\|.*\n)*)", SPECIFICATION, re.MULTILINE
+    )
+}
+"""By struct, the names of its fields."""
 APPROVED = CODES["APPROVED"]
 EXCEPTION_NAME = "reader-broken"  # the desk's centre allows it
 _numbers = itertools.count()
@@ -157,6 +164,17 @@ def test_it_speaks_the_vectors(
         if match := re.match(r"Reply with ([A-Z]\w+)", heading):
             body = read(match[1], found.body) if match[1] in foreign.STRUCTS else None
             assert body is not None or unpack(found.body) == []
+
+
+def test_it_names_what_the_page_names() -> None:
+    for name, fields in foreign.STRUCTS.items():
+        known = [field.rstrip("?").partition(":")[0] for field in fields.split()]
+        assert known == TABLES[name][: len(known)], name  # what was appended since is ignored
+    replies = re.findall(
+        r"^\| \d+ \| [A-Z_]+ \|.*\| `(\w+)` \| (?:yes|no) \|$", SPECIFICATION, re.MULTILINE
+    )
+    assert len(replies) > 30
+    assert {name for name in replies if TABLES.get(name)} <= set(foreign.STRUCTS)
 
 
 def test_there_are_vectors_of_every_kind() -> None:
@@ -283,6 +301,34 @@ def test_a_visit_by_the_page_alone(
     changed = read("VisitChanged", client.ask(foreign.VISIT_CANCEL, visit_cancel).body)
     assert changed.visit.state == 4
     assert client.ask(foreign.LINES, [opened.mdtrt_id, taken]).code == CODES["VISIT_NOT_OPEN"]
+
+
+def test_a_day_is_reconciled_by_the_page_alone(
+    client: ForeignClient, holder: tuple[str, str, str], desk: Desk
+) -> None:
+    attempt, reply = settle(client, bill_of(desk, 1234, 5678), holder)
+    settled = read("Settled", reply.body)
+    split = settled.split
+    sums = [
+        split.total_fen, split.fund_pay_fen, split.account_pay_fen + split.mutual_aid_fen,
+        split.cash_fen,
+    ]  # fmt: skip
+    total = [settled.clearing_type, False, 1, *sums]
+    body = client.ask(foreign.RECONCILE, [reply.business_date, 1, [total]]).body
+    found = read("Reconciled", body)
+    assert (found.outcome, found.wants_detail, found.open_count) == (0, False, 0)
+    assert [list(vars(one.centre).values()) for one in found.compared] == [total]
+
+    # As if the reply had been lost.
+    found = read("Reconciled", client.ask(foreign.RECONCILE, [reply.business_date, 1, []]).body)
+    assert (found.outcome, found.wants_detail) == (1, True)
+    body = client.ask(foreign.RECONCILE_DETAIL, [found.reconcile_id, None, [], True]).body
+    detailed = read("ReconcileDetailed", body)
+    (missed,) = detailed.differences
+    assert (missed.kind, missed.institution, detailed.next_after) == (1, None, None)
+    assert list(vars(missed.centre).values()) == [
+        attempt.msgid, client.terminal, False, settled.setl_id, settled.clearing_type, *sums, 1
+    ]  # fmt: skip
 
 
 def test_a_sign_on_holds_on_another_connection(counter: Counter, client: ForeignClient) -> None:

@@ -28,6 +28,9 @@ PREVIEW, SETTLE, CANCEL, REVERSE, STATUS, PRINT_ACK = 20, 21, 22, 23, 24, 25
 REGISTER, ADMIT, DISCHARGE, VISIT_CANCEL, DISCHARGE_CANCEL = 30, 31, 32, 33, 34
 LINES, LINES_CANCEL, VISIT_QUERY = 35, 36, 37
 LIST_DOWNLOAD = 40
+RECONCILE, RECONCILE_DETAIL = 50, 51
+CLEARING_APPLY, CLEARING_CANCEL, CLEARING_QUERY = 52, 53, 54
+REVIEW_CASES, REVIEW_APPEAL = 60, 61
 
 # How a batch of commands ended.
 COMPLETED, UNEXPECTED_STATUS, CARD_REMOVED, READER_FAULT = 0, 1, 2, 3
@@ -218,7 +221,8 @@ STRUCTS = {
     "LineSplit": "item_class price_limit_microyuan self_pay_ratio_e4 fully_own_fen over_limit_fen"
     " pre_self_pay_fen in_scope_fen",
     "ExplanationStep": "rule text_zh text_en amount_fen field",
-    "Settled": "setl_id psn_no split:Split balance_after_fen settled_time_ms cancels?",
+    "Settled": "setl_id psn_no split:Split balance_after_fen settled_time_ms cancels?"
+    " warnings:CheckFinding*? clearing_type?",
     "Reversed": "result setl_id undo_setl_id balance_after_fen",
     "StatusFound": "state type code setl_id body",
     "PrintAcked": "copies",
@@ -242,6 +246,28 @@ STRUCTS = {
     "VisitFound": "visits:Visit* lines:VisitLineFound*? next_line? settlements:VisitSettlement*?",
     "VisitLineFound": "line:VisitLine state setl_id left_e4 left_fen",
     "VisitSettlement": "setl_id until total_fen is_final",
+    "Reconciled": "reconcile_id outcome is_provisional wants_detail compared:TotalCompared*"
+    " open_count",
+    "TotalCompared": "outcome centre:DayTotal institution:DayTotal",
+    "DayTotal": "clearing_type is_refund count total_fen fund_pay_fen account_pay_fen cash_fen",
+    "ReconcileDetailed": "differences:RowDifference* next_after:RowKey open_count",
+    "RowDifference": "kind advice centre:ReconcileRow institution:ReconcileRow known? known_code?"
+    " known_date?",
+    "ReconcileRow": "msgid terminal is_refund setl_id clearing_type total_fen fund_pay_fen"
+    " account_pay_fen cash_fen state",
+    "RowKey": "msgid terminal is_refund",
+    "ClearingApplied": "application_id centre:ClearingTotal institution:ClearingTotal",
+    "ClearingTotal": "clearing_type settled_count settled_fen undone_count undone_fen",
+    "ClearingCancelled": "application_id",
+    "ClearingsFound": "month is_closed clearings:ClearingFound*",
+    "ClearingFound": "state total:ClearingTotal application_id clearing_id brought_fen applied_fen"
+    " review_fen cap_fen withheld_fen paid_fen carried_fen reason",
+    "ReviewCasesFound": "cases:ReviewCase* next_after?",
+    "ReviewCase": "case_no month setl_id msgid terminal business_date clearing_type total_fen"
+    " fund_pay_fen state verdict deduction_fen decided_time_ms appeal_until appeal appeal_reason?"
+    " appeal_answer? cuts:ReviewCut*?",
+    "ReviewCut": "line amount_fen article article_zh article_en reason",
+    "ReviewAppealed": "case:ReviewCase filed_time_ms",
 }
 
 
