@@ -5,7 +5,7 @@ import csv
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from cardserver.registry.passwords import hash_password
 from protocol.terminal.bodies import encode_body
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import (
+    RECONCILE_ROWS_MAX,
     DayTotal,
     DifferenceKind,
     MessageType,
@@ -39,6 +40,7 @@ from protocol.terminal.messages import (
     RefundLine,
     Reversed,
     ReverseResult,
+    RowKey,
     RowState,
     Settled,
     StatusState,
@@ -54,6 +56,7 @@ from simulators.raw_terminal import Credentials
 from terminals.attempts import AttemptRunner, Outcome
 from terminals.client import TerminalClient
 from terminals.config import TerminalConfig, decode_config
+from terminals.journal import key_of
 from terminals.outbox import Attempt, AttemptState, Outbox
 from terminals.reconciling import DayReconciler
 from tests.cardserver.desk import HOSPITAL, OTHER_HOSPITAL, Desk, open_card, settle_of
@@ -292,10 +295,23 @@ async def test_all_that_made_up_cashiers_did_agrees(town: Desk, tmp_path: Path) 
                 assert (result.told.outcome, result.differences) == (0, ())
                 assert len(result.rows) > 4
                 # Totals agree, so that nobody asked for rows: the rows and their states do too.
-                asked = ReconcileDetail(result.told.reconcile_id, None, result.rows, is_last=True)
-                detail = await client.request(MessageType.RECONCILE_DETAIL, asked)
-                assert isinstance(detail.body, ReconcileDetailed)
-                assert detail.body.differences == ()
+                await check_rows(client, result.told.reconcile_id, result.rows)
+
+
+async def check_rows(
+    client: TerminalClient, reconcile_id: str, rows: Sequence[ReconcileRow]
+) -> None:
+    """Have the centre compare all rows, in pages as large as one may be."""
+    after: RowKey | None = None
+    for start in range(0, len(rows), RECONCILE_ROWS_MAX):
+        page = tuple(rows[start : start + RECONCILE_ROWS_MAX])
+        is_last = start + len(page) == len(rows)
+        asked = ReconcileDetail(reconcile_id, after, page, is_last)
+        detail = await client.request(MessageType.RECONCILE_DETAIL, asked)
+        assert isinstance(detail.body, ReconcileDetailed), (detail.code, detail.reply.detail_en)
+        assert detail.body.differences == ()
+        after = detail.body.next_after
+        assert (None if after is None else key_of(after)) == (None if is_last else key_of(page[-1]))
 
 
 def undone_by(attempt: simulated.Attempt) -> list[str]:
@@ -520,7 +536,7 @@ async def test_a_day_at_the_keyboard_and_as_a_file(town: Desk, tmp_path: Path) -
     assert (found["rows"], found["refused"], found["outcome"]) == (3, 0, 0)
 
     rows = list(csv.reader(file.read_text(encoding="utf-8").splitlines()))
-    rows[1][9] = "9.99"
+    rows[1][7] = f"{int(rows[1][7].replace('.', '')) / 100 + 1:.2f}"  # dearer, whoever pays it
     rows[2][7] = "viel"
     rows.append(rows[3])
     with file.open("w", encoding="utf-8", newline="") as opened:
