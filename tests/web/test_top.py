@@ -53,7 +53,8 @@ async def test_it_goes_on_in_a_terminal_until_interrupted(web_desk: Desk) -> Non
         str(Path(sys.executable).with_name("cardserver")), "top",
         "--config", str(web_desk.city.config_file),
         "--watch", f"http://127.0.0.1:{web_desk.centre.observe_port}",
-        stdin=child, stdout=child, stderr=child, env={**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "60"},
+        stdin=child, stdout=child, stderr=child,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "60"},
     )  # fmt: skip
     os.close(child)
     os.set_blocking(parent, False)
