@@ -1,6 +1,7 @@
 """An upgrade: workers are replaced one by one, while terminals settle and see nothing of it."""
 
 import asyncio
+import csv
 import json
 import os
 import shutil
@@ -98,15 +99,29 @@ def is_running(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+def strangers(desk: Desk, count: int) -> list[int]:
+    """Choose cards, no two of one family: who pays for another changes what the other was shown."""
+    with (desk.city.population / "persons.csv").open(encoding="utf-8", newline="") as file:
+        families = {row["id_number"]: row["family_no"] for row in csv.DictReader(file)}
+    chosen: dict[str, int] = {}
+    index = 0
+    while len(chosen) < count:
+        number = desk.card_data(index).holder_number
+        family = families[number]
+        chosen.setdefault(number if family == "0" else family, index)
+        index += 1
+    return list(chosen.values())
+
+
 @asynccontextmanager
 async def tills(desk: Desk, count: int, folder: Path) -> AsyncIterator[list[Till]]:
     async with AsyncExitStack() as stack:
         made = []
-        for number in range(count):
+        for number, card in enumerate(strangers(desk, count)):
             credentials = await desk.enrol(f"TILL{number}")
             client = await stack.enter_async_context(desk.client(credentials))
             outbox = stack.enter_context(Outbox(folder / f"outbox{number}.sqlite"))
-            token = await open_card(client, desk.card(number))
+            token = await open_card(client, desk.card(card))
             made.append(Till(client, AttemptRunner(client, outbox), token))
         yield made
 
@@ -125,7 +140,11 @@ async def work(desk: Desk, till: Till, seed: int, until: asyncio.Event, pause_s:
             settle_of(bill, shown.body.split), card_session=till.token
         )
         if outcome.attempt.state.value != "settled":
-            till.troubles.append(f"settle: {outcome}")
+            attempt, said = outcome.attempt, outcome.answer.reply if outcome.answer else None
+            till.troubles.append(
+                f"settle {seed}: {attempt.state.value}, {attempt.code}, {attempt.ended_by}"
+                f" {outcome.reason}; {said}"
+            )
         till.settled += 1
         await asyncio.sleep(pause_s)
 
