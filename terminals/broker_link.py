@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable
-from ssl import SSLContext
 from typing import Final, Protocol
 
 import aiomqtt
@@ -30,6 +30,18 @@ _ONCE: Final = 1  # MQTT 5, 4.3.2: at least once
 _silent = logging.getLogger("terminals.broker_link.wire")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
+
+
+class _ClosedOnFault(ssl.SSLSocket):
+    """A socket that is closed when its handshake fails: `paho` only forgets it."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as inherited
+        """Shake hands, or close."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 class Speaker(Protocol):
@@ -60,7 +72,7 @@ class BrokerLink:
     def __init__(
         self,
         section: MQTTSection,
-        context: SSLContext,
+        context: ssl.SSLContext,
         terminal: TerminalName,
         speaker: Speaker,
         *,
@@ -68,6 +80,7 @@ class BrokerLink:
     ) -> None:
         """Speak for `terminal` with its certificate, which `context` holds."""
         self._section = section
+        context.sslsocket_class = _ClosedOnFault
         self._context = context
         self._topic = state_topic(terminal)
         self._speaker = speaker

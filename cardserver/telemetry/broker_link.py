@@ -8,8 +8,8 @@ is true now, and said again when the broker is back. Not here: what is said and 
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncIterator, Mapping
-from ssl import SSLContext
 from typing import Final, Protocol
 
 import aiomqtt
@@ -23,6 +23,18 @@ _NEWS_LOOK_S: Final = 0.25
 _silent = logging.getLogger("cardserver.telemetry.wire")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
+
+
+class _ClosedOnFault(ssl.SSLSocket):
+    """A socket that is closed when its handshake fails: `paho` only forgets it."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as inherited
+        """Shake hands, or close."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 class Listener(Protocol):
@@ -44,9 +56,10 @@ class Listener(Protocol):
 class BrokerLink:
     """Says news and hears states, for as long as `run` runs."""
 
-    def __init__(self, section: MQTT, context: SSLContext, listener: Listener) -> None:
+    def __init__(self, section: MQTT, context: ssl.SSLContext, listener: Listener) -> None:
         """Speak with the broker that `section` names, by the certificate in `context`."""
         self._section = section
+        context.sslsocket_class = _ClosedOnFault
         self._context = context
         self._listener = listener
 
