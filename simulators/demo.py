@@ -404,7 +404,7 @@ async def run(directory: Path) -> None:
             number = await _show(stage, CLONE_STEPS, number)
         started = time.perf_counter()
         said = await hear_news(city, config, broker, card.card_number)
-        _say(number, "消息代理 on the message broker", said, time.perf_counter() - started)
+        _say(number + 1, "消息代理 on the message broker", said, time.perf_counter() - started)
 
 
 def _suitable_card(population: Path) -> CardData:

@@ -19,6 +19,7 @@ from typing import Final
 
 from msgspec import structs
 
+from protocol.telemetry.topics import TerminalName
 from simulators.centre_process import command
 from simulators.counter import Patient, choose_patients
 from simulators.fleet_terminal import Fault, FleetFelt, FleetTerminal, Place
@@ -84,6 +85,7 @@ class FleetReport:
     Attributes:
         terminals: How many.
         faults: Terminals by fault.
+        dead: Those that had died, and not been started again, as the fleet ended.
         felt: What they felt.
         enrol_s: Enrolling took so long.
         sign_on_s: Until all were signed on.
@@ -96,6 +98,7 @@ class FleetReport:
 
     terminals: int
     faults: Counter[str] = field(default_factory=Counter)
+    dead: list[TerminalName] = field(default_factory=list)
     felt: FleetFelt = field(default_factory=FleetFelt)
     enrol_s: float = 0.0
     sign_on_s: float = 0.0
@@ -190,6 +193,7 @@ async def fleet_at_work(
         for task in late:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+    report.dead.extend(one.place.name for one in fleet.terminals if one.is_dead)
     for task in working:
         if not task.cancelled():
             task.result()

@@ -151,6 +151,7 @@ class FleetTerminal:
         telemetry: What it says of itself, while it lives.
         lists_version: Of the revocation list, when its last life ended.
         has_signed_on: Whether it ever was.
+        is_dead: Whether it died and nobody has started it again yet.
     """
 
     def __init__(self, place: Place, felt: FleetFelt, signing_on: asyncio.Semaphore) -> None:
@@ -167,13 +168,14 @@ class FleetTerminal:
         self._context: SSLContext = terminal_tls_context(place.config)
         self.lists_version = 0
         self.has_signed_on = False
+        self.is_dead = False
 
     async def work(self, until: asyncio.Event) -> None:
         """Serve patients until the event; die and come back in between, where that is its fault."""
         async with self._networks() as (centre, broker):
             while not until.is_set():
-                is_dead = await self._live(until, centre, broker)
-                if is_dead:
+                self.is_dead = await self._live(until, centre, broker)
+                if self.is_dead:
                     await _wait(until, _AWAY_S)
 
     # --- one life -------------------------------------------------------------------------------

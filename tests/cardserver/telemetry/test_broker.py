@@ -272,9 +272,6 @@ async def test_a_centre_starts_without_its_broker(connected: Connected) -> None:
         assert (await client.echo(b"here")).is_approved
 
 
-# The MQTT library forgets, without closing it, a socket whose handshake failed as the broker died:
-# the collector closes it, and Python says so.
-@pytest.mark.filterwarnings("default::pytest.PytestUnraisableExceptionWarning")
 async def test_a_fleet_with_faults_is_seen_and_every_attempt_ends(
     connected: Connected, tmp_path: Path
 ) -> None:
@@ -312,9 +309,14 @@ async def test_a_fleet_with_faults_is_seen_and_every_attempt_ends(
     async with asyncio.timeout(SOON_S):
         while True:
             states = [one for one in await said(desk) if one["terminal"].startswith("F0")]
-            # One whose connection was cut or that died as the fleet ended is lost, not signed off.
-            away = [one for one in states if one["state"]["presence"] != "signed_on"]
-            if len(away) == 30:
+            lost = {
+                (one["institution"], one["terminal"])
+                for one in states
+                if one["state"]["presence"] == "lost"
+            }
+            away = [one for one in states if one["state"]["presence"] == "signed_off"]
+            # All say that they leave, but those that were dead as the fleet ended.
+            if lost == set(report.dead) and len(lost) + len(away) == 30:
                 break
             await asyncio.sleep(0.2)
     skewed = [one for one in states if abs(one["clock_skew_ms"]) > 50_000]
