@@ -4,34 +4,49 @@ Exit status: 0 approved, 1 refused, 2 outcome unknown, 3 a fault of this machine
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import typer
-from typer.core import TyperGroup
 
-from terminals.commands import (
-    accumulators,
-    apdu,
-    attend,
-    card,
-    clearing,
-    doubts,
-    lists,
-    paper,
-    reconcile,
-    review,
-    session,
-    settled,
-    settlement,
-    visit,
-)
 from terminals.commands.result import ExitStatus
+from terminals.lazy_commands import LazyCommands, Noun
 
 _INTERRUPTED = 130
 
 
-class CounterCommands(TyperGroup):
+class CounterCommands(LazyCommands):
     """Keeps exit status 2 for unknown outcomes: a wrong command line is a local fault."""
+
+    package = "terminals.commands"
+    nouns: ClassVar[Mapping[str, Noun]] = {
+        "init": Noun("session:init"),
+        "sign-on": Noun("session:sign_on"),
+        "sign-off": Noun("session:sign_off"),
+        "echo": Noun("session:echo"),
+        "readers": Noun("card:readers"),
+        "card": Noun("card:card"),
+        "apdu": Noun("apdu:apdu"),
+        "watch": Noun("card:watch_cards"),
+        "attend": Noun("attend:attend"),
+        "member": Noun("card:member"),
+        "eligibility": Noun("card:eligibility"),
+        "accumulators": Noun("accumulators:accumulators"),
+        "preview": Noun("settlement:preview"),
+        "settle": Noun("settlement:settle"),
+        "cancel": Noun("settlement:cancel"),
+        "refund": Noun("settled:refund"),
+        "explain": Noun("settled:explain"),
+        "reverse": Noun("settlement:reverse"),
+        "status": Noun("settlement:status"),
+        "receipt": Noun("paper:receipt"),
+        "outbox": Noun("doubts:outbox"),
+        "reconcile": Noun("reconcile:app"),
+        "review": Noun("review:app"),
+        "clearing": Noun("clearing:app"),
+        "visit": Noun("visit:app"),
+        "lists": Noun("lists:app"),
+    }
 
     def main(  # type: ignore[override]  # typer passes none of its other parameters
         self,
@@ -63,29 +78,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(session.init)
-app.command("sign-on")(session.sign_on)
-app.command("sign-off")(session.sign_off)
-app.command("echo")(session.echo)
-app.command("readers")(card.readers)
-app.command("card")(card.card)
-app.command("apdu")(apdu.apdu)
-app.command("watch")(card.watch_cards)
-app.command("attend")(attend.attend)
-app.command("member")(card.member)
-app.command("eligibility")(card.eligibility)
-app.command("accumulators")(accumulators.accumulators)
-app.command("preview")(settlement.preview)
-app.command("settle")(settlement.settle)
-app.command("cancel")(settlement.cancel)
-app.command("refund")(settled.refund)
-app.command("explain")(settled.explain)
-app.command("reverse")(settlement.reverse)
-app.command("status")(settlement.status)
-app.command("receipt")(paper.receipt)
-app.command("outbox")(doubts.outbox)
-app.add_typer(reconcile.app, name="reconcile")
-app.add_typer(review.app, name="review")
-app.add_typer(clearing.app, name="clearing")
-app.add_typer(visit.app, name="visit")
-app.add_typer(lists.app, name="lists")
+
+
+@app.callback()
+def cardterminal() -> None:
+    """Be a group, whatever the table holds."""
