@@ -1,6 +1,7 @@
 """What `cardserver allotment` and `cardserver interest` share: doing a run, and showing one."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -26,6 +27,8 @@ from ledger.calendar import text_of
 from ledger.database_store import Database
 
 T = TypeVar("T")
+
+_GIVES_WAY = 10
 
 OfficerOption = Annotated[
     str,
@@ -99,7 +102,8 @@ def do_run(
     is_late: bool,
     is_dry: bool,
 ) -> RunShown:
-    """Do a run, or rehearse it."""
+    """Do a run, or rehearse it, giving way to settlements wherever a processor is wanted."""
+    os.nice(_GIVES_WAY)
 
     async def work() -> RunShown:
         async with open_database(config) as database:

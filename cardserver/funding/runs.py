@@ -35,10 +35,10 @@ from ledger.entries import Draft, EntryKind, Posting
 from ledger.fund_acts import PERSONS_MAX, Act, Acted, ActKey, ActPosted, ActType, ActView, FundActs
 from ledger.scripts import Script
 
-STEP_SIZE = {"postgresql": 500, "sqlite": 250}
-"""Persons that a step locks: so short that a settlement of one of them hardly waits."""
+STEP_SIZE = 250
+"""Persons that a step locks: so few that a settlement of one of them hardly waits."""
 
-LANES = {"postgresql": 1, "sqlite": 1}
+LANES = 1
 """Writers at work at once. Two are nearly twice as fast where there is a processor to spare, but on
 two cores settlements wait for it; all together lock at most 1,000 persons."""
 
@@ -127,15 +127,15 @@ async def run(  # noqa: PLR0913 - a run's parts
         purpose: What it is for.
         actor: Who does it.
         is_late: For those whom the month's runs before left out.
-        step_size: How many persons a step has; else as this kind of database does best.
-        lanes: How many writers work at once; else the same.
+        step_size: How many persons a step has; else `STEP_SIZE`.
+        lanes: How many writers work at once; else `LANES`.
         on_progress: Told how many steps are done, of how many.
 
     Raises:
         AdministrationError: It was begun by other rules than those of its purpose.
     """
-    size = step_size or STEP_SIZE[database.dialect]
-    lanes = lanes or LANES[database.dialect]
+    size = step_size or STEP_SIZE
+    lanes = lanes or LANES
     assert 0 < size * lanes <= PERSONS_MAX
     begun = await begin_run(
         database,
@@ -179,7 +179,7 @@ async def rehearse(
     on_progress: Progress = lambda _done, _total: None,
 ) -> list[RuleSum]:
     """Say by rule what a run would give; nothing is locked or written."""
-    steps = await cut_persons(database, STEP_SIZE[database.dialect])
+    steps = await cut_persons(database, STEP_SIZE)
     persons: dict[str, int] = {}
     amounts: dict[str, int] = {}
     for done, (first, last, _) in enumerate(steps, 1):
