@@ -27,7 +27,7 @@ lint: setup-test
 	.venv/bin/lint-imports
 
 test: lint
-	$(PYTHON) -m pytest -m "not long" --fail-on-skip --numprocesses 2 --dist loadgroup
+	$(PYTHON) -m pytest -m "not long" --fail-on-skip --numprocesses 2 --dist loadgroup --max-worker-restart 0
 
 test-long: lint
 	$(PYTHON) -m pytest --fail-on-skip

@@ -148,8 +148,12 @@ def _start(configuration: Path) -> subprocess.Popen[bytes]:
         raise PCSCDError(f"pcscd is missing; {_INSTALL}")
     if os.geteuid() != 0:
         raise PCSCDError("pcscd does not run, and only root can start it: sudo pcscd")
+    # Whoever is killed can't stop it, and it would keep its socket from all who come later.
     return subprocess.Popen(
-        [program, "--foreground", "--critical", "--config", str(configuration)],
+        [
+            *("setpriv", "--pdeathsig", "TERM", program),
+            *("--foreground", "--critical", "--config", str(configuration)),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

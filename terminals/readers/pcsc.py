@@ -316,6 +316,8 @@ class _Watcher:
         self._loop = loop
         self._events = events
         self._stopped = threading.Event()
+        # Held while the context is cancelled: the library frees one that is released meanwhile.
+        self._in_use = threading.Lock()
         self._context: int | None = None
         # Reader to its state as last told by the service; its upper half counts the changes.
         self._states: dict[str, int] = {}
@@ -330,15 +332,16 @@ class _Watcher:
             try:
                 self._watch(self._context)
             finally:
-                context, self._context = self._context, None
+                with self._in_use:
+                    context, self._context = self._context, None
                 scard.SCardReleaseContext(context)
             self._forget(set(self._states))
 
     def stop(self) -> None:
         self._stopped.set()
-        context = self._context
-        if context is not None:
-            scard.SCardCancel(context)
+        with self._in_use:
+            if self._context is not None:
+                scard.SCardCancel(self._context)
 
     def _watch(self, context: int) -> None:
         """Wait for changes until stopped or the service fails."""
