@@ -18,13 +18,14 @@ def main() -> int:
     )
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=names)
-    arguments, rest = parser.parse_known_args()
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="its own; --help tells them")
+    arguments = parser.parse_args()
     if arguments.name is None:
         for name in names:
             module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
             print(f"{name:14} {(module.__doc__ or '').splitlines()[0]}")
         return 0
-    sys.argv = [f"benchmarks {arguments.name}", *rest]
+    sys.argv = [f"benchmarks {arguments.name}", *arguments.options]
     importlib.import_module(f"benchmarks.{arguments.name.replace('-', '_')}").main()
     return 0
 

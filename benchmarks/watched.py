@@ -1,20 +1,21 @@
 """What does the console cost the centre, and how soon does a page of it load on a busy one?
 
 Tills settle in a closed loop, in turns: with nobody watching, and with a real browser on the live
-page of the console. The centre's own processor time a settlement is compared; what browser and
-console take of the same two cores themselves is not the centre's. Then every page is opened while
-the tills go on.
+page of the console. The centre's own processor time a settlement is compared, and how many it
+settles. Browser and console would have machines of their own: here they only get what the others
+leave (`nice`). Then every page is opened while the tills go on.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -38,7 +39,9 @@ LOAD_GOAL_S = 2.0
 _CHROMIUM = "/usr/bin/chromium"
 _OPERATOR = "w001"
 _PASSWORD = "a made-up password"
-_TILLS = 8
+_TERMINALS = 8
+_TILLS = 32
+_LEAST = 19  # how nice a process can be
 _READY_S = 30.0
 _PAGES = (
     ConsolePage.LIVE, ConsolePage.REFUSALS, ConsolePage.REQUEST, ConsolePage.TERMINALS,
@@ -70,7 +73,7 @@ async def _measure(folder: Path, url: str, options: argparse.Namespace) -> None:
     try:
         async with AsyncExitStack() as stack:
             clients = await stack.enter_async_context(
-                signed_on_terminals(city, centre, count=_TILLS, folder=folder)
+                signed_on_terminals(city, centre, count=_TERMINALS, folder=folder)
             )
             tills = await open_tills(city, clients, _TILLS)
             invoices = count(1)
@@ -117,8 +120,8 @@ def _print_cost(alone: Measured, watched: Measured) -> None:
         f" {each[1]:.0f} us watched: {each[1] / each[0]:.3f} times (goal {GOAL})"
     )
     console.print(
-        f"settlements a second: {rates[0]:,.0f} and {rates[1]:,.0f}; browser and console run on"
-        " the same cores here"
+        f"settlements a second: {rates[0]:,.0f} and {rates[1]:,.0f},"
+        f" {rates[1] / rates[0]:.3f} times"
     )
 
 
@@ -144,6 +147,7 @@ async def _watching(city: City, centre: CentreProcess) -> AsyncIterator[tuple[Pa
     ready_file = city.directory / "console.ready"
     ready_file.unlink(missing_ok=True)
     process = _spawn_console(city, centre, ready_file)
+    os.setpriority(os.PRIO_PROCESS, process.pid, _LEAST)
     try:
         async with asyncio.timeout(_READY_S):
             while not ready_file.exists():
@@ -161,11 +165,25 @@ async def _watching(city: City, centre: CentreProcess) -> AsyncIterator[tuple[Pa
             await page.fill("[name=password]", _PASSWORD)
             await page.click("button")
             await page.wait_for_selector("header")
+            _leave_others_the_processors()
             yield page, url
             await browser.close()
     finally:
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.wait, 15)
+
+
+def _leave_others_the_processors() -> None:
+    """Make the browser's processes nice; they are children of the player's driver."""
+    for pid in _descendants(os.getpid()):
+        if b"chrom" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.setpriority(os.PRIO_PROCESS, pid, _LEAST)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+        yield int(child)
+        yield from _descendants(int(child))
 
 
 def _spawn_console(city: City, centre: CentreProcess, ready_file: Path) -> subprocess.Popen[bytes]:
