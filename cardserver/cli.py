@@ -8,7 +8,7 @@ import typer
 from terminals.lazy_commands import LazyCommands, Noun
 
 
-class _Commands(LazyCommands):
+class CentreCommands(LazyCommands):
     package = "cardserver.commands"
     nouns: ClassVar[Mapping[str, Noun]] = {
         "init": Noun("init:init"),
@@ -57,7 +57,7 @@ class _Commands(LazyCommands):
 
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=CentreCommands,
     help="A medical-insurance fund's card transaction centre. 医疗保障基金卡交易中心",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -10,7 +10,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from cardserver.cli import _NOUNS, app
+from cardserver.cli import CentreCommands, app
 from cardserver.observe.dashboards import BOARDS, dashboards, expressions
 from cardserver.observe.metrics import Metrics, known
 from cardserver.observe.rules import FOLDER, RUNBOOKS, rules, runbooks_named
@@ -143,7 +143,7 @@ def test_a_runbook_says_what_it_means_where_to_look_and_what_to_do(name: str) ->
     for linked in re.findall(r"\]\(([\w-]+\.md)\)", page):
         assert linked in runbook_names()
     for noun, action in re.findall(r"`cardserver ([a-z-]+)(?: ([a-z][a-z-]*))?", page):
-        assert noun in _NOUNS, noun
+        assert noun in CentreCommands.nouns, noun
         if action:
             done = CliRunner().invoke(app, [noun, action, "--help"])
             assert done.exit_code == 0, f"cardserver {noun} {action}"
