@@ -9,6 +9,8 @@ from terminals.lazy_commands import LazyCommands, Noun
 
 
 class CentreCommands(LazyCommands):
+    """The centre's nouns."""
+
     package = "cardserver.commands"
     nouns: ClassVar[Mapping[str, Noun]] = {
         "init": Noun("init:init"),
