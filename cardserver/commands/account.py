@@ -15,12 +15,12 @@ from rich.table import Table
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.funding_run import yuan
-from cardserver.commands.masking import masked_name
 from cardserver.commands.registry_subjects import PersonText, day_number, find_person
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.funding.statement import Statement, statement_of
 from cardserver.registry.administration_store import AdministrationError
+from cardserver.registry.masking import masked_name
 from cardserver.registry.registry_store import Registry
 from ledger.calendar import text_of
 

@@ -9,10 +9,10 @@ from rich.table import Table
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
-from cardserver.commands.masking import masked_name, masked_number
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.duplicates_store import look_for_pairs, open_pairs, tell_apart
+from cardserver.registry.masking import masked_name, masked_number
 from cardserver.registry.merge_store import Merged, merge_persons
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.roles import Role

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.masking import masked_number, masked_value
 from cardserver.commands.registry_subjects import (
     InstitutionCode,
     PersonText,
@@ -36,6 +35,7 @@ from cardserver.registry.history_view_store import (
     last_imports,
     origin_of,
 )
+from cardserver.registry.masking import masked_number, masked_value
 from cardserver.registry.registry_store import Registry
 from ledger.calendar import text_of
 from ledger.database_store import Database

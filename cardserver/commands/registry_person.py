@@ -11,7 +11,6 @@ from rich.table import Table
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
-from cardserver.commands.masking import masked_name
 from cardserver.commands.registry_subjects import PersonText, day_number, find_person
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
@@ -25,6 +24,7 @@ from cardserver.registry.family_store import (
     leave_family,
 )
 from cardserver.registry.identity_number import normalised
+from cardserver.registry.masking import masked_name
 from cardserver.registry.person_store import add_document, set_person
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.revocation_store import list_missing_cards

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.masking import masked_name, masked_number
 from cardserver.commands.registry_subjects import (
     InstitutionCode,
     PersonText,
@@ -28,6 +27,7 @@ from cardserver.registry.contract_store import contracts_of
 from cardserver.registry.filing_store import filings_of
 from cardserver.registry.history_store import audit
 from cardserver.registry.history_view_store import Import, origin_of
+from cardserver.registry.masking import masked_name, masked_number
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import FOREVER, Filing, Insurance
 from ledger.calendar import text_of

@@ -15,8 +15,8 @@ from cardserver.benefits.values import ExplanationStep, LineSplit, Split
 from cardserver.claims import tables as claims
 from cardserver.claims.settled_store import Archive, retell_claim
 from cardserver.claims.values import ClaimDetail
-from cardserver.commands.masking import masked_name, masked_number
 from cardserver.registry import tables as registry
+from cardserver.registry.masking import masked_name, masked_number
 from cardserver.registry.registry_store import Registry
 from cardserver.review.cases_store import (
     CASE_COLUMNS,

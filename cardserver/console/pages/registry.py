@@ -5,13 +5,13 @@ from urllib.parse import quote
 from msgspec import json
 from nicegui import ui
 
-from cardserver.commands.masking import masked_name, masked_number, masked_value
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
 from cardserver.console.frame import frame
 from cardserver.console.pages.tables import table_of
 from cardserver.console.words import word
 from cardserver.registry.history_view_store import Change, changes_of_person
+from cardserver.registry.masking import masked_name, masked_number, masked_value
 from cardserver.registry.values import FOREVER, Person
 from ledger.calendar import text_of
 from ledger.store_errors import StoreError

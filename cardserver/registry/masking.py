@@ -1,4 +1,4 @@
-"""How commands show whom something is about: masked, unless the whole is asked for."""
+"""How people are shown whom something is about: masked, unless the whole is asked for; pure."""
 
 _NUMBER_HEAD = 3
 _NUMBER_TAIL = 2
