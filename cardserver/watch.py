@@ -167,8 +167,12 @@ def _look_at_files(config: Config, metrics: Metrics) -> None:
 def expiries(config: Config) -> Mapping[str, float]:
     """Say when the centre's certificates end, in seconds since 1970; by what each is for."""
     found: dict[str, float] = {}
-    section = config.listener
-    files = {"listener": section.certificate_file, "terminal_authority": section.terminal_ca_file}
+    listener, mqtt = config.listener, config.mqtt
+    files = {"listener": listener.certificate_file, "terminal_authority": listener.terminal_ca_file}
+    if config.console.certificate_file:
+        files["console"] = config.console.certificate_file
+    if mqtt.host:
+        files |= {"broker_client": mqtt.certificate_file, "broker_authority": mqtt.ca_file}
     for name, file in files.items():
         try:
             certificates = x509.load_pem_x509_certificates(config.path(file).read_bytes())
