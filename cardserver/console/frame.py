@@ -20,7 +20,6 @@ log = structlog.get_logger("cardserver.console")
 
 _SIGN_ON = "/sign-on"
 _DARK = {Theme.AUTO: None, Theme.DARK: True, Theme.LIGHT: False}
-_LANGUAGE_OF_WIDGETS = {Language.ZH: "zh-CN", Language.EN: "en-US"}
 # One key a page, in the order of the navigation.
 _KEYS = dict(zip("1234567890-=", Page, strict=True))
 _STYLE = """
@@ -138,8 +137,14 @@ def _leave_when_ended(desk: ConsoleDesk, who: Visitor) -> None:
         ui.navigate.to(_SIGN_ON)
 
 
-def every(seconds: float, show: Callable[[], Awaitable[None]], language: Language) -> None:
-    """Show something now and again and again; a database that is away is said, and tried again."""
+def every(
+    seconds: float, show: Callable[[], Awaitable[None]], language: Language
+) -> Callable[[], Awaitable[None]]:
+    """Show something now and again and again; a database that is away is said, and tried again.
+
+    Returns:
+        What shows it at any other moment, in the same way.
+    """
     fault = ui.label().props("role=alert")
     fault.visible = False
 
@@ -154,6 +159,7 @@ def every(seconds: float, show: Callable[[], Awaitable[None]], language: Languag
             fault.visible = False
 
     ui.timer(seconds, shown)
+    return shown
 
 
 def milliseconds(microseconds: float) -> str:

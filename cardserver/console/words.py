@@ -304,6 +304,41 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "clearing.despite": ("未完事项仍清算的理由", "reason to go on although something is open"),
     "clearing.no_month": ("月份写作 202610。", "A month is written 202610."),
     "clearing.busy": ("已有清算在进行。", "A clearing is under way."),
+    "clearing.not_permitted": (
+        "您的工号已锁定或不再是清算岗位，未执行清算。",
+        "You are locked, or no clearing officer any more: nothing was cleared.",
+    ),
+    "clearing.period_closed": ("{0} 已结账。", "{0} is closed."),
+    "clearing.period_open": (
+        "{0} 尚未结账。请先执行 cardserver period close {0}，此后迟到的业务记入下一期间。",
+        "{0} is open. First run: cardserver period close {0}. What is late counts in the next one.",
+    ),
+    "clearing.earlier_first": (
+        "请先清算 {0}：各月按顺序清算。",
+        "Clear {0} first: months are cleared in their order.",
+    ),
+    "clearing.not_ready": (
+        "{0} 有未完事项，未执行清算。请先办结，或填写仍清算的理由。",
+        "{0} is not ready, nothing was cleared. See to what is open, or say why to go on.",
+    ),
+    "clearing.no_terms": (
+        "{0} 没有有效的清算规则，请先执行 cardserver clearing terms activate。",
+        "No terms hold in {0}. First run: cardserver clearing terms activate.",
+    ),
+    "clearing.disagree": (
+        "{0} 的合计与分录不一致，未执行清算；详情见 cardserver verify-ledger：",
+        "Totals of {0} and its postings disagree, nothing was cleared; verify-ledger says more:",
+    ),
+    "clearing.broken_off": (
+        "清算中断。再次执行即从中断处继续，已清算的不会重复。",
+        "The clearing was broken off. Run it again: it goes on from there, nothing is done twice.",
+    ),
+    "clearing.is_reading": ("{0}：正在按全部分录重算核对", "{0}: recomputing every posting"),
+    "clearing.left": ("{0} 未清算（排除）：", "{0}, left out:"),
+    "clearing.unresolved": (
+        "{0}：{1} 笔差异未处理，最早 {2}",
+        "{0}: {1} differences are open, the oldest of {2}",
+    ),
     "clearing.is_running": ("{0}：已清算 {1} / {2}", "{0}: {1} of {2} cleared"),
     "clearing.is_ended": ("{0}：完成，本次 {1} 笔", "{0}: done, {1} cleared now"),
     "clearing.open": ("未完事项：", "Still open:"),

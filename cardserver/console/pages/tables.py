@@ -8,6 +8,13 @@ from nicegui import ui
 from cardserver.console.access import Language
 from cardserver.console.words import word
 
+# Amounts and counts by their value, with or without thousands apart; all else as text.
+_SORT = """(a, b) => {
+    const [x, y] = [a, b].map((one) => Number(String(one).replaceAll(",", "")));
+    const text = () => String(a).localeCompare(String(b), undefined, {numeric: true});
+    return Number.isNaN(x) || Number.isNaN(y) ? text() : x - y;
+}"""
+
 
 def table_of(
     columns: Sequence[tuple[str, str]],
@@ -27,11 +34,19 @@ def table_of(
         rows_shown: On one page of it.
     """
     shown: list[dict[str, Any]] = [
-        {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
+        {
+            "name": key,
+            "label": label,
+            "field": key,
+            "align": "left",
+            "sortable": True,
+            ":sort": _SORT,
+        }
         for key, label in columns
     ]
     table = ui.table(columns=shown, rows=[], row_key=row_key, pagination=rows_shown)
     table.props(f"dense wrap-cells data-table={name}")
     table.props(f'rows-per-page-label="{word("rows", language)}"')
+    table.props(':pagination-label="(first, last, all) => `${first}–${last} / ${all}`"')
     table.props(f'no-data-label="{word("none", language)}"')
     return table.style("max-width: 100%")
