@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 REGION = "110199"  # within Beijing's numbers, and never given to a place
 _READY_TIMEOUT_S = 90.0  # a loaded machine takes its time
@@ -81,6 +82,11 @@ class City:
     password_file: Path
     within: tuple[str, ...] = ()
 
+    @classmethod
+    def below(cls, directory: Path) -> Self:
+        """Say where `make_city` puts what it makes."""
+        return cls(directory / "centre", directory / "city", directory / "password")
+
     @property
     def config_file(self) -> Path:
         """The centre's configuration."""
@@ -114,7 +120,7 @@ async def make_city(
         database_url: Empty for SQLite.
         quick_passwords: Whether operators' passwords cost the least work, for fleets.
     """
-    city = City(directory / "centre", directory / "city", directory / "password")
+    city = City.below(directory)
     city.password_file.write_text(secrets.token_hex(8), encoding="utf-8")
     city.password_file.chmod(0o600)
     database = ("--database", database_url) if database_url else ()

@@ -2,7 +2,9 @@
 
 import asyncio
 import datetime as dt
+import fcntl
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from cardserver.cards.keystore import RootKeyName
 from cardserver.migrations.schema import migrate
 from ledger.database_store import Database
 from protocol.card.profiles.social_security_keys import CardKey
+from simulators.centre_process import City, command, make_city
 from simulators.postgres import PostgreSQLCluster
 from simulators.softhsm import make_token
+from tests.cities import MADE_DATABASE, PERSONS, CopyOnPostgreSQL, copy_city
 from tests.databases import empty
 
 
@@ -94,6 +98,50 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
+# --- made-up cities ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def made_city(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> City:
+    """A city on SQLite that no test changes, the same for all processes of a run; copy it."""
+    own = tmp_path_factory.getbasetemp()
+    note = (own if worker_id == "master" else own.parent) / "made-city"
+    with note.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        if not note.exists():
+            folder = tmp_path_factory.mktemp("city")
+            asyncio.run(make_city(folder, persons=PERSONS, quick_passwords=True))
+            note.write_text(str(folder), encoding="utf-8")
+    return City.below(Path(note.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def copy_on_postgresql(
+    made_city: City, postgres_cluster: PostgreSQLCluster, tmp_path_factory: pytest.TempPathFactory
+) -> CopyOnPostgreSQL:
+    """Copies the same city to PostgreSQL: a centre of other keys, the same people."""
+    folder = tmp_path_factory.mktemp("postgresql-city")
+    made = City(folder / "centre", made_city.population, made_city.password_file)
+    url = postgres_cluster.create_database(MADE_DATABASE)
+
+    async def make() -> None:
+        await command(
+            "cardserver", "init", str(made.directory), "--with-test-card-keys", "--database", url
+        )
+        await command(
+            "cardserver", "registry", "import", "--config", str(made.config_file),
+            str(made.population),
+        )  # fmt: skip
+
+    asyncio.run(make())
+
+    def copy(directory: Path, database: str) -> City:
+        copied = postgres_cluster.create_database(database, template=MADE_DATABASE)
+        return copy_city(made, directory, database_url=copied)
+
+    return copy
+
+
 # --- skipped is failed, where the part could be installed ------------------------------------
 
 ABSENT_VECTORS = "../shared/vectors is absent"
@@ -151,8 +199,23 @@ def softhsm_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield "tests"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the work by file; all that uses the one virtual reader stays together."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Have processes that share the work keep to the order below."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Two processes share the work by file; all that uses the one virtual reader stays together.
+
+    A file of few tests is one whose tests take long: they come first, so that none of them is what
+    one process still works at when the other has nothing left.
+    """
     for item in items:
-        is_device = "device" in item.path.parts
-        item.add_marker(pytest.mark.xdist_group("device" if is_device else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    if hasattr(config, "workerinput"):
+        sizes = Counter(group_of(item) for item in items)
+        items.sort(key=lambda item: sizes[group_of(item)])
+
+
+def group_of(item: pytest.Item) -> str:
+    return "device" if "device" in item.path.parts else str(item.path)

@@ -1,29 +1,14 @@
 """A centre as a process with a made-up city, and terminals on real client code."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from simulators.centre_process import CentreProcess, City, make_city
+from simulators.centre_process import CentreProcess, City
 from tests.cardserver.desk import Desk, configure
-
-PERSONS = 300
-
-
-@pytest.fixture(scope="session")
-def made_city(tmp_path_factory: pytest.TempPathFactory) -> City:
-    """A city on SQLite that no test changes; copy it."""
-    return asyncio.run(make_city(tmp_path_factory.mktemp("city"), persons=PERSONS))
-
-
-def copy_city(made: City, directory: Path) -> City:
-    """Give a test its own copy of a city, in a folder of its own."""
-    folder = directory / "centre"
-    shutil.copytree(made.directory, folder)
-    return City(folder, made.population, made.password_file)
+from tests.cities import copy_city
 
 
 @pytest.fixture

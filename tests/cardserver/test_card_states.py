@@ -19,9 +19,9 @@ from ledger.database_store import Database
 from ledger.scripts import Script
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Eligibility, MessageType, Preview
-from simulators.centre_process import command
 from simulators.postgres import PostgreSQLCluster
 from tests.cardserver.desk import Desk, Reader, open_card, settle_of
+from tests.in_process import command
 
 
 async def set_state(desk: Desk, number: str, change: str, *, check: bool = True) -> str:

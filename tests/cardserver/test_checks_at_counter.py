@@ -12,8 +12,9 @@ import pytest
 from msgspec import structs
 
 from protocol.terminal.messages import MessageType, Preview
-from simulators.centre_process import CentreProcess, City, Commanded, command, enrol
+from simulators.centre_process import CentreProcess, City, Commanded, enrol
 from tests.cardserver.desk import Desk, open_card, settle_of
+from tests.in_process import command
 
 ONE, OTHER = "P11019900006", "P11019900007"
 EXCEPTION = """

@@ -24,12 +24,12 @@ from protocol.terminal.messages import (
     MessageType,
     Settled,
 )
-from simulators.centre_process import CentreProcess, command, make_city
-from simulators.postgres import PostgreSQLCluster
+from simulators.centre_process import CentreProcess
 from tests.cardserver.clearing.bank import answer
 from tests.cardserver.desk import HOSPITAL, OTHER_HOSPITAL, Desk, open_card
+from tests.cities import ON_POSTGRESQL, ON_SQLITE, city_on
+from tests.in_process import command
 
-PERSONS = 300
 CHINA = dt.timezone(dt.timedelta(hours=8))
 TERMS = """
 begins = 2020-01-01
@@ -49,12 +49,7 @@ def town(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Desk]:
     """A running centre on either database, which this file's tests share."""
-    url = ""
-    if request.param == "postgresql":
-        cluster: PostgreSQLCluster = request.getfixturevalue("postgres_cluster")
-        url = cluster.create_database("cleared")
-    folder = tmp_path_factory.mktemp("cleared")
-    city = asyncio.run(make_city(folder, persons=PERSONS, database_url=url))
+    city = city_on(request.param, request, tmp_path_factory.mktemp("cleared"), "cleared")
     process = CentreProcess(city.config_file)
     asyncio.run(process.start())
     yield Desk(city, process)
@@ -118,6 +113,7 @@ class Town:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("town", ON_POSTGRESQL, indirect=True, scope="module")
 async def test_a_hospital_applies_is_cleared_and_paid(town: Desk, tmp_path: Path) -> None:
     at = Town(town, tmp_path)
     await at.hire("cv01", "supervisor", HOSPITAL)
@@ -193,6 +189,7 @@ async def pay(at: Town) -> None:
     await at.at_fund("clearing", "payments", "confirm", str(report), by="cf01")
 
 
+@pytest.mark.parametrize("town", ON_SQLITE, indirect=True, scope="module")
 async def test_only_a_supervisor_asks_and_only_of_their_own(town: Desk) -> None:
     month = int(f"{dt.datetime.now(CHINA):%Y%m}")
     total = ClearingTotal(11, 1, 1, 0, 0)

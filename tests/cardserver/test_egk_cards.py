@@ -22,10 +22,11 @@ from simulators.card.egk import EGKImage, SimulatedEGK, pin_block
 from simulators.card.egk_print import FICTITIOUS_EGK, CardAuthority, print_egk
 from simulators.card.faults import RewritingCard
 from simulators.card.population_cards import iterate_cards
-from simulators.centre_process import CentreProcess, City, command
+from simulators.centre_process import CentreProcess, City
 from terminals.card_reader import PINRequest
 from terminals.readers.paced_channel import PacedChannel
 from tests.cardserver.desk import Desk, Reader, configure, settle_of
+from tests.in_process import command
 
 
 class PacedCard:

@@ -8,8 +8,9 @@ import pytest
 
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Cancel, MessageType, Reverse
-from simulators.centre_process import Commanded, command
+from simulators.centre_process import Commanded
 from tests.cardserver.desk import HOSPITAL, Desk, open_card
+from tests.in_process import command
 
 
 @pytest.fixture

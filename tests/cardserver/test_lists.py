@@ -26,6 +26,7 @@ from terminals.client import TerminalClient
 from terminals.list_updates import ListUpdates
 from terminals.listed_card import CARD, card_subject
 from terminals.lists import ListName, Lists
+from tests import in_process
 from tests.cardserver.desk import HOSPITAL, OTHER_HOSPITAL, Desk, Reader, open_card
 
 HEADER = "item,begins,name,item_class,price_limit,price_limit_1,price_limit_2,price_limit_3\n"
@@ -44,7 +45,7 @@ async def download(client: TerminalClient, name: str, **asked: Any) -> list[List
 
 
 async def catalogue_command(city: City, *arguments: str, check: bool = True) -> str:
-    done = await command(
+    done = await in_process.command(
         "cardserver", "catalogue", *arguments, "--config", str(city.config_file), check=check
     )
     return done.output + done.errors
@@ -138,7 +139,7 @@ async def test_the_lists_come_by_themselves_and_every_request_says_which(desk: D
         assert lists.held(ListName.REVOCATIONS).version == updates.list_version
         token = await open_card(client, desk.card())
         answer = await desk.settle(client, token, desk.bill(77))
-    done = await command(
+    done = await in_process.command(
         "cardserver", "claim", answer.msgid, "--config", str(desk.city.config_file), "--json"
     )
     (claim,) = json.loads(done.output)

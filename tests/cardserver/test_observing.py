@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +18,9 @@ from cardserver.observe.metrics import known
 from protocol.terminal.messages import MessageType, PrintAck
 from protocol.terminal.trace import trace_of
 from simulators.centre_process import CentreProcess, City, command
+from tests import in_process
 from tests.cardserver.desk import Desk, Reader, open_card
+from tests.cities import copy_city
 
 Span = dict[str, object]
 
@@ -58,9 +59,7 @@ async def collector() -> AsyncIterator[Collector]:
 @pytest.fixture
 def traced(made_city: City, tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Desk:
     """A centre of its own that sends its traces to the collector."""
-    folder = tmp_path_factory.mktemp("traced")
-    shutil.copytree(made_city.directory, folder / "centre")
-    city = City(folder / "centre", made_city.population, made_city.password_file)
+    city = copy_city(made_city, tmp_path_factory.mktemp("traced"))
     with city.config_file.open("a", encoding="utf-8") as file:
         file.write(f'\n[observe.otlp]\nendpoint = "http://127.0.0.1:{collector.port}/v1/traces"\n')
     centre = CentreProcess(city.config_file)
@@ -89,7 +88,7 @@ async def test_a_request_is_followed_from_the_terminal_through_the_centre(
         async with asyncio.timeout(20):
             await until(lambda: any(span["name"] == "terminal settle" for span in collector.spans))
             while True:
-                shown = await command(
+                shown = await in_process.command(
                     "cardserver", "claim", settled.msgid, "--config",
                     str(traced.city.config_file), "--json",
                 )  # fmt: skip
@@ -182,6 +181,8 @@ async def test_every_metric_of_the_catalogue_is_one_that_a_live_centre_shows(des
         assert (await desk.settle(client, token, desk.bill(6))).is_approved
         assert (await client.echo(b"felt")).is_approved
         await until_value(desk, "cardserver_watch_timestamp_seconds", lambda at: at > 0)
+        checked_at = "cardserver_revocation_list_checked_timestamp_seconds"
+        await until_value(desk, checked_at, lambda at: at > 0)
         _, text = await desk.page("/metrics")
     shown = {family.name for family in text_string_to_metric_families(text)}
     expected = {

@@ -46,12 +46,11 @@ from protocol.terminal.messages import (
     StatusState,
 )
 from simulators import journal as simulated
-from simulators.centre_process import CentreProcess, Commanded, command, make_city
+from simulators.centre_process import CentreProcess, Commanded, command
 from simulators.counter import Cashier, choose_patients
 from simulators.counter import Desk as CounterDesk
 from simulators.made_up_bill import read_items
 from simulators.network import BadNetwork
-from simulators.postgres import PostgreSQLCluster
 from simulators.raw_terminal import Credentials
 from terminals.attempts import AttemptRunner, Outcome
 from terminals.client import TerminalClient
@@ -59,9 +58,10 @@ from terminals.config import TerminalConfig, decode_config
 from terminals.journal import key_of
 from terminals.outbox import Attempt, AttemptState, Outbox
 from terminals.reconciling import DayReconciler
+from tests import in_process
 from tests.cardserver.desk import HOSPITAL, OTHER_HOSPITAL, Desk, open_card, settle_of
+from tests.cities import ON_POSTGRESQL, ON_SQLITE, city_on
 
-PERSONS = 300
 SEED = 7203
 CHINA = dt.timezone(dt.timedelta(hours=8))
 
@@ -71,12 +71,7 @@ def town(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Desk]:
     """A running centre on either database, which this file's tests share."""
-    url = ""
-    if request.param == "postgresql":
-        cluster: PostgreSQLCluster = request.getfixturevalue("postgres_cluster")
-        url = cluster.create_database("reconciled")
-    folder = tmp_path_factory.mktemp("reconciled")
-    city = asyncio.run(make_city(folder, persons=PERSONS, database_url=url))
+    city = city_on(request.param, request, tmp_path_factory.mktemp("reconciled"), "reconciled")
     process = CentreProcess(city.config_file)
     asyncio.run(process.start())
     yield Desk(city, process)
@@ -176,6 +171,7 @@ def settled(outcome: Outcome) -> Settled:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("town", ON_POSTGRESQL, indirect=True, scope="module")
 async def test_what_a_terminal_did_is_what_the_centre_has(town: Desk, tmp_path: Path) -> None:
     async with till_of(town, await town.enrol("REC1"), tmp_path) as till:
         plain, cancelled, reversed_, refunded = [settled(await till.settle()) for _ in range(4)]
@@ -212,6 +208,7 @@ async def test_what_a_terminal_did_is_what_the_centre_has(town: Desk, tmp_path: 
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("town", ON_SQLITE, indirect=True, scope="module")
 async def test_a_lost_journal_a_changed_amount_and_a_row_of_nobody(
     town: Desk, tmp_path: Path
 ) -> None:
@@ -248,6 +245,7 @@ def change_reply(folder: Path, msgid: str, body: bytes) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("town", ON_POSTGRESQL, indirect=True, scope="module")
 async def test_all_that_made_up_cashiers_did_agrees(town: Desk, tmp_path: Path) -> None:
     """Refunds, reversals that overtake, copies, lost replies: to the row and its state."""
     population = town.city.population
@@ -388,7 +386,9 @@ class Fund:
                 "--password-file",
                 str(self._desk.city.password_file),
             ]
-        return await command("cardserver", "reconciliation", *arguments, *config, check=check)
+        return await in_process.command(
+            "cardserver", "reconciliation", *arguments, *config, check=check
+        )
 
     async def json(self, *arguments: str, check: bool = True, signed: bool = False) -> Any:
         said = await self.run(*arguments, "--json", check=check, signed=signed)
@@ -396,6 +396,7 @@ class Fund:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("town", ON_SQLITE, indirect=True, scope="module")
 async def test_differences_of_a_day_that_is_over_are_kept_and_resolved(
     town: Desk, tmp_path: Path
 ) -> None:
@@ -506,6 +507,7 @@ class Keyboard:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("town", ON_POSTGRESQL, indirect=True, scope="module")
 async def test_a_day_at_the_keyboard_and_as_a_file(town: Desk, tmp_path: Path) -> None:
     credentials = await town.enrol("REC4")
     async with till_of(town, credentials, tmp_path) as till:

@@ -21,20 +21,24 @@ from protocol.terminal.messages import (
 )
 from simulators.centre_process import Commanded, command
 from simulators.raw_terminal import Credentials
+from tests import in_process
 from tests.cardserver.desk import OTHER_HOSPITAL, Desk, open_card
 
 ONE_E4 = 10_000
 
 
 class Counter:
-    """`cardterminal` of one terminal, signed on."""
+    """`cardterminal` of one terminal, signed on: within the test's process but where it says so."""
 
     def __init__(self, config_file: Path) -> None:
         self._config_file = config_file
 
     async def run(self, *arguments: str, check: bool = True) -> Commanded:
         config = ("--config", str(self._config_file))
-        return await command("cardterminal", *arguments, *config, check=check)
+        return await in_process.command("cardterminal", *arguments, *config, check=check)
+
+    async def process(self, *arguments: str) -> Commanded:
+        return await command("cardterminal", *arguments, "--config", str(self._config_file))
 
     async def json(self, *arguments: str, check: bool = True) -> dict[str, Any]:
         said = await self.run(*arguments, "--json", check=check)
@@ -60,7 +64,7 @@ async def open_counter(desk: Desk, credentials: Credentials, folder: Path) -> Co
     )
     counter = Counter(file)
     password = str(desk.city.password_file)
-    await counter.run("sign-on", "--operator", "c001", "--password-file", password)
+    await counter.process("sign-on", "--operator", "c001", "--password-file", password)
     return counter
 
 
@@ -84,7 +88,7 @@ async def test_a_refund_at_the_counter_and_what_follows(desk: Desk, tmp_path: Pa
     fund = sum(one["amount_fen"] for one in steps if one["field"] == "fund_pay_fen")
     assert fund == settled.split.fund_pay_fen
     assert len(told["result"]["lines"]) == 4
-    listed = await counter.run("refund", settled.setl_id)
+    listed = await counter.process("refund", settled.setl_id)
     assert told["result"]["lines"][3]["name"] in listed.output
     assert "与结算一致" in (await counter.run("explain", settled.setl_id)).output
 
@@ -107,7 +111,7 @@ async def test_a_refund_at_the_counter_and_what_follows(desk: Desk, tmp_path: Pa
         result["undo_setl_id"]
     )
 
-    claims = await command(
+    claims = await in_process.command(
         "cardserver", "claim", done["msgid"], "--explain",
         "--config", str(desk.city.config_file), "--json",
     )  # fmt: skip
@@ -116,7 +120,7 @@ async def test_a_refund_at_the_counter_and_what_follows(desk: Desk, tmp_path: Pa
     assert found["remainder"]["replaces"] == settled.setl_id
     assert [one["result"] for one in found["told"]] == ["EXPLAINED"]
     assert found["told"][0]["setl_id"] == result["setl_id"]
-    shown = await command(
+    shown = await in_process.command(
         "cardserver", "claim", done["msgid"], "--explain", "--config", str(desk.city.config_file)
     )
     assert "what remained, settled anew" in shown.output

@@ -16,8 +16,9 @@ from simulators.card import taiwan_nhi, thai_nhso
 from simulators.card.population_cards import iterate_cards
 from simulators.card.taiwan_nhi import TaiwanNHICard
 from simulators.card.thai_nhso import ThaiNHSOCard
-from simulators.centre_process import CentreProcess, City, command
+from simulators.centre_process import CentreProcess, City
 from tests.cardserver.desk import Desk, Reader, settle_of
+from tests.in_process import command
 
 LOOK_UP = '\n[cards.unverified]\nmay = "look_up"\n'
 SETTLE = """

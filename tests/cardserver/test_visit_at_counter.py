@@ -15,29 +15,30 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.terminal.codes import ResponseCode
-from simulators.centre_process import CentreProcess, City, Commanded, command, make_city
-from simulators.postgres import PostgreSQLCluster
+from simulators.centre_process import CentreProcess, Commanded, command
 from simulators.raw_terminal import Credentials
 from terminals.state import KeptCard, load_state, save_state
-from tests.cardserver.conftest import copy_city
+from tests import in_process
 from tests.cardserver.desk import OTHER_HOSPITAL, Desk, open_card
+from tests.cities import ON_POSTGRESQL, ON_SQLITE, city_on
 
 CHINA = dt.timezone(dt.timedelta(hours=8))
 EXCEPTION = (
     '\n[[exceptions]]\nname = "no-card"\nmed_types = ["11", "21"]\ntotal_max_fen = 9000000\n'
 )
-PERSONS = 300
 
 
 @dataclass
 class Till:
-    """`cardterminal` of one terminal."""
+    """`cardterminal` of one terminal, as processes of their own or within the test's."""
 
     config: Path
     certificate: tuple[str, ...]
+    are_processes: bool = True
 
     async def run(self, *arguments: str, check: bool = True) -> Commanded:
-        return await command("cardterminal", *arguments, "-c", str(self.config), check=check)
+        run = command if self.are_processes else in_process.command
+        return await run("cardterminal", *arguments, "-c", str(self.config), check=check)
 
     async def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         said = await self.run(*arguments, "--json", check=False)
@@ -129,16 +130,9 @@ def class_a(desk: Desk) -> list[dict[str, str]]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def place(
-    request: pytest.FixtureRequest, made_city: City, tmp_path: Path
-) -> AsyncIterator[Desk]:
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Desk]:
     """A centre of this test's own on either database."""
-    if request.param == "sqlite":
-        city = copy_city(made_city, tmp_path)
-    else:
-        cluster: PostgreSQLCluster = request.getfixturevalue("postgres_cluster")
-        url = cluster.create_database(f"visits{time.time_ns()}")
-        city = await make_city(tmp_path, persons=PERSONS, database_url=url)
+    city = city_on(request.param, request, tmp_path, f"visits{time.time_ns()}")
     with city.config_file.open("a", encoding="utf-8") as file:
         file.write(EXCEPTION)
     process = CentreProcess(city.config_file)
@@ -148,11 +142,13 @@ async def place(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("place", ON_POSTGRESQL, indirect=True)
 async def test_a_stay_from_admission_to_its_receipt(place: Desk, tmp_path: Path) -> None:
     here = await till_of(place, await place.enrol("WARD1"), tmp_path / "here")
     there = await till_of(
         place, await place.enrol("WARD2", institution=OTHER_HOSPITAL), tmp_path / "there"
     )
+    here.are_processes = there.are_processes = False
     admitted = await here.by_exception("admit", "--number", "ZY1", "--date", ago(9),
                                        "--diagnosis", "急性阑尾炎")  # fmt: skip
     stay = admitted["mdtrt_id"]
@@ -229,6 +225,7 @@ async def books_agree(place: Desk) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("place", ON_SQLITE, indirect=True)
 async def test_an_outpatient_visit_with_a_card(place: Desk, tmp_path: Path) -> None:
     credentials = await place.enrol("WARD1")
     till = await till_of(place, credentials, tmp_path / "here")
@@ -275,6 +272,7 @@ async def test_an_outpatient_visit_with_a_card(place: Desk, tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("place", ON_SQLITE, indirect=True)
 async def test_killed_in_between_nothing_is_lost_or_doubled(place: Desk, tmp_path: Path) -> None:
     """Commands under way when the centre dies are given again until they are through."""
     random = Random(20261121)

@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -20,29 +19,17 @@ from protocol.terminal.messages import Echo, MemberQuery, MessageType, Preview, 
 from simulators.centre_process import CentreProcess, City, command
 from simulators.postgres import PostgreSQLCluster
 from simulators.raw_terminal import Closed, Credentials
+from tests import in_process
 from tests.cardserver.desk import Desk, open_card, settle_of
+from tests.cities import CopyOnPostgreSQL, copy_city
 
 
 @pytest.fixture(scope="module")
 def postgres_city(
-    made_city: City, postgres_cluster: PostgreSQLCluster, tmp_path_factory: pytest.TempPathFactory
+    copy_on_postgresql: CopyOnPostgreSQL, tmp_path_factory: pytest.TempPathFactory
 ) -> City:
     """The city of the other tests, on PostgreSQL."""
-    url = postgres_cluster.create_database("workers")
-    directory = tmp_path_factory.mktemp("workers")
-    city = City(directory / "centre", made_city.population, made_city.password_file)
-
-    async def set_up() -> None:
-        await command(
-            "cardserver", "init", str(city.directory), "--database", url, "--with-test-card-keys"
-        )
-        await command(
-            "cardserver", "registry", "import", "--config", str(city.config_file),
-            str(city.population),
-        )  # fmt: skip
-
-    asyncio.run(set_up())
-    return city
+    return copy_on_postgresql(tmp_path_factory.mktemp("workers"), "workers")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +112,7 @@ async def test_both_serve_one_port_and_decide_alike(desk: Desk) -> None:
         await one.__aexit__(None, None, None)
     assert len(terminals) == 24
     await settle_twice_everywhere(desk, credentials, seed=11)
-    balance = await command(
+    balance = await in_process.command(
         "cardserver", "trial-balance", "--config", str(desk.city.config_file), "--json"
     )
     assert balance.status == 0
@@ -146,7 +133,7 @@ async def test_every_worker_takes_up_the_revocation_list_within_seconds(desk: De
 
         (before,) = await versions()
         for change in ("lost", "found"):
-            await command(
+            await in_process.command(
                 "cardserver", "card", "state", "--config", str(desk.city.config_file),
                 desk.card_data(1).card_number, change,
             )  # fmt: skip
@@ -193,7 +180,7 @@ async def test_every_worker_takes_up_the_catalogue_within_seconds(
         file.write_text(
             f"item,begins,name,item_class\n{item.item},{today},药,{after}\n", encoding="utf-8"
         )
-        await command(
+        await in_process.command(
             "cardserver", "catalogue", "import", str(file),
             "--config", str(desk.city.config_file),
         )  # fmt: skip
@@ -299,8 +286,7 @@ async def test_a_database_that_is_away_ends_no_worker(
 
 async def test_workers_do_not_outlive_their_parent(postgres_city: City, tmp_path: Path) -> None:
     """A parent that is killed leaves no orphans behind that hold the port."""
-    copied = City(tmp_path / "centre", postgres_city.population, postgres_city.password_file)
-    shutil.copytree(postgres_city.directory, copied.directory)
+    copied = copy_city(postgres_city, tmp_path)
     process = CentreProcess(copied.config_file, workers=2)
     await process.start()
     pids = worker_pids(Desk(copied, process))

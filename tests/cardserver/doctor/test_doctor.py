@@ -18,8 +18,8 @@ import pytest
 from cardserver.authority import issue_server_certificate, make_authority, open_authority
 from simulators.centre_process import CentreProcess, City, command
 from simulators.small_disk import SmallDisk
-from tests.cardserver.conftest import copy_city
 from tests.cardserver.desk import configure
+from tests.cities import copy_city
 
 # What the machine of a test run may lack itself: none of these is planted unless it says so.
 OF_THE_MACHINE = {"clock-sync", "disk-sync", "disk-room", "file-limit"}
