@@ -74,10 +74,17 @@ def tree(name: str) -> ast.Module:
     return ast.parse(source(name), name)
 
 
+@cache
+def nodes(name: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree(name)))
+
+
+@cache
 def modules() -> list[str]:
     return [name for name in files() if name.endswith(".py")]
 
 
+@cache
 def modules_of_rooms() -> list[str]:
     return [name for name in modules() if name.startswith(tuple(f"{room}/" for room in PACKAGES))]
 
@@ -90,13 +97,16 @@ def texts() -> Iterator[tuple[str, str]]:
             yield name, data.decode("utf-8")
 
 
-def imports(name: str) -> Iterator[tuple[int, str]]:
+@cache
+def imports(name: str) -> tuple[tuple[int, str], ...]:
     """Give line and name of every module that a file imports."""
-    for node in ast.walk(tree(name)):
+    found: list[tuple[int, str]] = []
+    for node in nodes(name):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.lineno, "." * node.level + (node.module or "")
+            found.append((node.lineno, "." * node.level + (node.module or "")))
+    return tuple(found)
 
 
 def comments(name: str) -> Iterator[tuple[int, str]]:
@@ -173,7 +183,7 @@ def test_nothing_is_imported_for_type_checking_only() -> None:
     offenders = [
         f"{name}:{node.lineno}"
         for name in modules()
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if (isinstance(node, ast.Name) and node.id == "TYPE_CHECKING")
         or (isinstance(node, ast.Attribute) and node.attr == "TYPE_CHECKING")
     ]
@@ -184,7 +194,7 @@ def test_nothing_is_imported_late() -> None:
     offenders = {
         f"{name}:{inner.lineno}"
         for name in modules()
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for inner in ast.walk(node)
         if isinstance(inner, ast.Import | ast.ImportFrom)
@@ -196,7 +206,7 @@ def test_names_are_imported_from_the_module_that_defines_them() -> None:
     offenders = [
         f"{name}:{node.lineno} {alias.name} is not of {node.module}"
         for name in modules()
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.ImportFrom) and node.module and is_ours(node.module)
         for alias in node.names
         if not is_defined(node.module, alias.name)
@@ -249,7 +259,7 @@ def test_nothing_is_left_unimplemented() -> None:
     offenders = [
         f"{name}:{node.lineno} {node.name}"
         for name in modules()
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_stub(node)
     ]
     assert_none(offenders)
@@ -303,7 +313,7 @@ def test_a_skipped_test_says_why() -> None:
         f"{name}:{node.lineno}"
         for name in modules()
         if name.startswith("tests/")
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.Attribute) and node.attr in {"skip", "skipif", "xfail"}
         if not has_reason(name, node)
     ]
@@ -312,7 +322,7 @@ def test_a_skipped_test_says_why() -> None:
 
 def has_reason(name: str, node: ast.Attribute) -> bool:
     """Say whether a skip is called with a reason."""
-    for call in ast.walk(tree(name)):
+    for call in nodes(name):
         if isinstance(call, ast.Call) and call.func is node:
             return bool(call.args) or any(word.arg == "reason" for word in call.keywords)
     return False

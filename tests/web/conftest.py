@@ -17,8 +17,9 @@ from cardserver.config import load_config
 from cardserver.registry import administration_store as administration
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.roles import Role
-from simulators.centre_process import CentreProcess, City, make_city
+from simulators.centre_process import CentreProcess, City
 from tests.cardserver.desk import Desk
+from tests.cities import copy_city
 
 PASSWORD = "a made-up password"
 CHROMIUM = "/usr/bin/chromium"
@@ -93,9 +94,9 @@ async def add_operators(city: City) -> None:
 
 
 @pytest.fixture(scope="session")
-def web_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def web_desk(made_city: City, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A running centre whose fund has operators of every role."""
-    city = asyncio.run(make_city(tmp_path_factory.mktemp("web"), persons=300))
+    city = copy_city(made_city, tmp_path_factory.mktemp("web"))
     asyncio.run(add_operators(city))
     process = CentreProcess(city.config_file)
     asyncio.run(process.start())
@@ -112,13 +113,20 @@ def console(web_desk: Desk) -> Iterator[Console]:
     assert "Traceback" not in process.log_file.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
     """A real Chromium without a screen."""
     async with async_playwright() as player:
         chromium = await player.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
         yield chromium
         await chromium.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser of this test's own."""
+    async with launched() as chromium:
+        yield chromium
 
 
 @asynccontextmanager

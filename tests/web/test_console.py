@@ -6,8 +6,10 @@ import re
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from cardserver.commands.database import open_database
@@ -19,9 +21,19 @@ from ledger.bulk_store import plain
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Cancel, MessageType
 from tests.cardserver.desk import OTHER_HOSPITAL, Desk, open_card
-from tests.web.conftest import Console, opened, sign_on
+from tests.web.conftest import Console, launched, opened, sign_on
+
+together = pytest.mark.asyncio(loop_scope="module")
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests of this file, each of which opens a context of its own."""
+    async with launched() as chromium:
+        yield chromium
+
+
+@together
 async def test_whoever_is_not_signed_on_sees_the_form_and_nothing_else(
     console: Console, browser: Browser
 ) -> None:
@@ -40,6 +52,7 @@ async def test_whoever_is_not_signed_on_sees_the_form_and_nothing_else(
         assert refused.value.code == 401
 
 
+@together
 async def test_a_wrong_password_is_refused_in_the_browsers_language_and_said(
     console: Console, browser: Browser
 ) -> None:
@@ -51,6 +64,7 @@ async def test_a_wrong_password_is_refused_in_the_browsers_language_and_said(
             await expect(page.locator("[name=password]")).to_be_visible()
 
 
+@together
 async def test_an_institutions_operator_is_none_of_the_funds(
     console: Console, browser: Browser, web_desk: Desk
 ) -> None:
@@ -59,6 +73,7 @@ async def test_an_institutions_operator_is_none_of_the_funds(
         await expect(page.locator("[role=alert]")).to_be_visible()
 
 
+@together
 async def test_who_is_on_duty_sees_traffic_finds_a_refusal_and_follows_the_request(
     console: Console, browser: Browser, web_desk: Desk
 ) -> None:
@@ -96,6 +111,7 @@ async def test_who_is_on_duty_sees_traffic_finds_a_refusal_and_follows_the_reque
         await expect(page.locator("[data-table=postings]")).to_contain_text("2010")
 
 
+@together
 async def test_a_registrar_looks_someone_up_masked_and_the_audit_knows(
     console: Console, browser: Browser, web_desk: Desk
 ) -> None:
@@ -119,6 +135,7 @@ async def test_a_registrar_looks_someone_up_masked_and_the_audit_knows(
         assert rows[0][0].removeprefix("person ") in shown
 
 
+@together
 async def test_an_auditor_finds_who_did_what(console: Console, browser: Browser) -> None:
     async with opened(browser, console) as page:
         await sign_on(page, console, "s001")
@@ -133,6 +150,7 @@ async def test_an_auditor_finds_who_did_what(console: Console, browser: Browser)
         await expect(page.locator("[role=alert]:visible").first).to_contain_text("YYYYMMDD")
 
 
+@together
 async def test_a_page_of_others_work_is_not_shown(console: Console, browser: Browser) -> None:
     async with opened(browser, console) as page:
         await sign_on(page, console, "a001")
@@ -142,6 +160,7 @@ async def test_a_page_of_others_work_is_not_shown(console: Console, browser: Bro
         await expect(page.locator("[role=alert]")).to_contain_text("岗位")
 
 
+@together
 async def test_language_theme_and_keys(console: Console, browser: Browser) -> None:
     async with opened(browser, console) as page:
         await sign_on(page, console, "d001")
@@ -163,6 +182,7 @@ async def test_language_theme_and_keys(console: Console, browser: Browser) -> No
         await expect(page.locator("[name=password]")).to_be_visible()
 
 
+@together
 async def test_the_revocation_list_shows_a_lost_card(
     console: Console, browser: Browser, web_desk: Desk
 ) -> None:

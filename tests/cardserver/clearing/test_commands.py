@@ -31,6 +31,7 @@ from tests.cardserver.clearing.month import (
     Fund,
     open_fund,
 )
+from tests.cities import ON_POSTGRESQL, ON_SQLITE
 
 REGION = "110199"
 
@@ -111,6 +112,7 @@ def office(database_url: str, tmp_path: Path) -> Office:
     return made
 
 
+@pytest.mark.parametrize("database_url", ON_POSTGRESQL, indirect=True)
 def test_a_month_from_its_close_to_the_banks_report(office: Office, tmp_path: Path) -> None:
     office.clearing("clearing", "run", BEFORE, by="f001")
     shown = json.loads(office.clearing("clearing", "preview", MONTH, "--json").stdout)
@@ -165,6 +167,7 @@ def pay_and_confirm(office: Office, folder: Path, total_fen: int) -> None:
     assert [(one["run"], one["signatures"], one["wanted"]) for one in runs] == [(1, 1, 1)]
 
 
+@pytest.mark.parametrize("database_url", ON_SQLITE, indirect=True)
 def test_statements_of_all_institutions(office: Office, tmp_path: Path) -> None:
     for month in (BEFORE, MONTH):
         office.clearing("clearing", "run", month, by="f001")
@@ -193,6 +196,7 @@ def test_statements_of_all_institutions(office: Office, tmp_path: Path) -> None:
     assert (out / f"{name}.pdf").read_bytes() == before
 
 
+@pytest.mark.parametrize("database_url", ON_POSTGRESQL, indirect=True)
 def test_periods_are_listed_and_closed_in_order(office: Office) -> None:
     listed = json.loads(office.clearing("period", "list", "--json").stdout)
     assert [one["period"] for one in listed] == [BEFORE, MONTH]
@@ -204,6 +208,7 @@ def test_periods_are_listed_and_closed_in_order(office: Office) -> None:
     assert "closed before" in office.clearing("period", "close", MONTH, by="f001").output
 
 
+@pytest.mark.parametrize("database_url", ON_SQLITE, indirect=True)
 def test_a_month_with_open_reviews_is_closed_only_with_a_reason(office: Office) -> None:
     words = (
         "period",
@@ -220,6 +225,7 @@ def test_a_month_with_open_reviews_is_closed_only_with_a_reason(office: Office) 
     assert "review was not opened" in closed.output
 
 
+@pytest.mark.parametrize("database_url", ON_POSTGRESQL, indirect=True)
 def test_only_a_clearing_officer_with_the_password_clears(office: Office) -> None:
     (office.folder / "f001").write_text("another", encoding="utf-8")
     refused = office.clearing("clearing", "run", BEFORE, by="f001", status=1)
@@ -228,6 +234,7 @@ def test_only_a_clearing_officer_with_the_password_clears(office: Office) -> Non
     assert "is a signatory" in refused.output
 
 
+@pytest.mark.parametrize("database_url", ON_SQLITE, indirect=True)
 def test_terms_with_mistakes_are_refused_with_their_paths(office: Office, tmp_path: Path) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(

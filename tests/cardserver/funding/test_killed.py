@@ -5,11 +5,13 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 from msgspec import json
 
 from tests.cardserver.claims.books import config_for
 from tests.cardserver.funding.fund import Fund, insurance_row, person_row, row, write
 from tests.cardserver.funding.office import OFFICER, PASSWORD, activate_shipped, add_officer
+from tests.cities import ON_POSTGRESQL, ON_SQLITE
 
 PERSONS = range(1_001, 5_001)
 EXPECTED = len(PERSONS)
@@ -62,6 +64,7 @@ async def count(fund: Fund, what: str) -> int:
     return int(found)
 
 
+@pytest.mark.parametrize("database_url", ON_POSTGRESQL, indirect=True)
 async def test_an_allotment_that_is_killed_goes_on(fund: Fund, tmp_path: Path) -> None:
     await fill(fund, "12")
     process = Process(fund, tmp_path)
@@ -83,6 +86,7 @@ async def test_an_allotment_that_is_killed_goes_on(fund: Fund, tmp_path: Path) -
     await fund.assert_sound()
 
 
+@pytest.mark.parametrize("database_url", ON_SQLITE, indirect=True)
 async def test_a_file_of_contributions_that_is_killed_goes_on(fund: Fund, tmp_path: Path) -> None:
     await fill(fund, "11")
     process = Process(fund, tmp_path)

@@ -20,6 +20,7 @@ from ledger.writer import GroupWriter
 from tests.cardserver.claims.books import config_for, run_sql
 from tests.cardserver.claims.fund import SHANGHAI, Counter, TestClock, bill, fill
 from tests.cardserver.review.office import RULES, day
+from tests.cities import ON_POSTGRESQL, ON_SQLITE
 
 MONTH = "202610"  # the present month has not ended
 PASSWORD = "reviewers' own"
@@ -84,6 +85,7 @@ def cases(run: Run, *words: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
+@pytest.mark.parametrize("database_url", ON_POSTGRESQL, indirect=True)
 def test_a_month_from_the_rules_to_clearing(
     centre: tuple[Run, list[int]], database_url: str
 ) -> None:
@@ -151,6 +153,7 @@ def test_cuts_are_read_as_typed() -> None:
             cuts_of([text])
 
 
+@pytest.mark.parametrize("database_url", ON_SQLITE, indirect=True)
 def test_what_is_asked_wrongly_is_said(centre: tuple[Run, list[int]]) -> None:
     run, numbers = centre
     at = ("--month", MONTH)
