@@ -15,19 +15,20 @@ import pytest
 from benchmarks.load import enrol_many, institutions, terminal_config
 from protocol.terminal.messages import MessageType
 from simulators.audited_run import AuditedRun
-from simulators.centre_process import CentreProcess, City, make_city
+from simulators.centre_process import CentreProcess, City
 from simulators.counter import Desk, choose_patients
 from simulators.made_up_bill import read_items
 from simulators.postgres import PostgreSQLCluster
+from tests.cities import CopyOnPostgreSQL
 
-KILLS = 20
+KILLS = 8
 KILLS_LONG = 200
-CRASHES = 4
+CRASHES = 2
+CRASHES_LONG = 8
 LIFE_MAX_S = (
     0.8  # a centre lives so long at most once terminals can connect, so that kills are many
 )
 AWAY_MAX_S = 0.5
-PERSONS = 300
 PATIENTS = 12  # few, so that terminals have them in common
 TERMINALS = 6
 SEED = 20261121
@@ -96,17 +97,10 @@ async def sqlite_ground(city: City, tmp_path: Path) -> Ground:
 
 @pytest.fixture(scope="module")
 def postgresql_ground(
-    tmp_path_factory: pytest.TempPathFactory, postgres_cluster: PostgreSQLCluster
+    tmp_path_factory: pytest.TempPathFactory, copy_on_postgresql: CopyOnPostgreSQL
 ) -> Ground:
     folder = tmp_path_factory.mktemp("postgresql")
-    url = postgres_cluster.create_database("killed")
-
-    async def make() -> Ground:
-        return await enrol_terminals(
-            await make_city(folder, persons=PERSONS, database_url=url), folder
-        )
-
-    return asyncio.run(make())
+    return asyncio.run(enrol_terminals(copy_on_postgresql(folder, "killed"), folder))
 
 
 @pytest.mark.timeout(240)
@@ -120,8 +114,9 @@ async def test_nothing_is_lost_on_postgresql(postgresql_ground: Ground) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("crashes", [CRASHES, pytest.param(CRASHES_LONG, marks=pytest.mark.long)])
 async def test_nothing_is_lost_when_the_database_server_crashes(
-    postgresql_ground: Ground, postgres_cluster: PostgreSQLCluster
+    postgresql_ground: Ground, postgres_cluster: PostgreSQLCluster, crashes: int
 ) -> None:
     """The server ends at once, without a checkpoint; the centre lives on and finds it again."""
     random = Random(SEED)
@@ -130,14 +125,14 @@ async def test_nothing_is_lost_when_the_database_server_crashes(
     try:
         run = audited_run(postgresql_ground, centre, SEED)
         async with run.cashiers():
-            for _ in range(CRASHES):
+            for _ in range(crashes):
                 await asyncio.sleep(random.uniform(0.3, 1.0))
                 await asyncio.to_thread(postgres_cluster.crash)
                 await asyncio.sleep(random.uniform(0, AWAY_MAX_S))
                 await asyncio.to_thread(postgres_cluster.start)
             await asyncio.sleep(0.5)
         assert await run.findings() == []
-        assert settlement_count(run) >= CRASHES
+        assert settlement_count(run) >= crashes
     finally:
         await centre.stop()
 
