@@ -13,13 +13,12 @@ from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cards.opening import OpenedCard
 from cardserver.cards.refusals import CardRefusal
 from cardserver.cards.trust_anchors import read_anchors
-from cardserver.centre import day_at
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.config import Config, load_config
 from cardserver.outcomes import code_of_card
 from cardserver.registry.registry_store import Registry
-from ledger.calendar import SystemClock
+from ledger.calendar import SystemClock, business_date
 from protocol.terminal.messages import PINState, ProofLevel
 from terminals.readers.channel import ReaderError
 from terminals.readers.pcsc import PCSCReader, list_readers
@@ -70,7 +69,7 @@ async def _read(config: Config, name: str, *, wants_holder: bool) -> dict[str, s
         )
         started = time.perf_counter()
         opened = await attached.open(
-            today=day_at(config, SystemClock().now_ms()), wants_holder=wants_holder
+            today=business_date(SystemClock().now_ms(), config.timezone), wants_holder=wants_holder
         )
         took_ms = (time.perf_counter() - started) * 1000
     return {"reader": found[0], **_words(opened, wants_holder), "took_ms": round(took_ms, 3)}

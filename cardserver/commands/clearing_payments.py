@@ -1,6 +1,7 @@
 """`cardserver clearing payments`: made, signed, handed out, confirmed or returned."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,6 @@ from cardserver.clearing.payments_store import (
     terms_of_run,
 )
 from cardserver.clearing.statement_store import institutions
-from cardserver.clearing.summary_page import summary_pdf
 from cardserver.clearing.terms import terms_of_month
 from cardserver.commands.clearing_desk import (
     AsJSON,
@@ -48,6 +48,7 @@ from cardserver.commands.clearing_desk import (
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.progress import progress_bar
+from cardserver.commands.when_called import when_called
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.roles import Role
@@ -55,6 +56,8 @@ from ledger.calendar import text_of
 from ledger.database_store import Database
 
 app = typer.Typer(help="Payment runs to institutions. 清算付款", no_args_is_help=True)
+
+_summary_pdf: Callable[..., bytes] = when_called("cardserver.clearing.summary_page:summary_pdf")
 
 RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")]
 
@@ -353,7 +356,7 @@ async def _summary(config: Config, database: Database, run: PaymentRun) -> bytes
     known = await database.report(institutions)
     terms = await database.report(lambda one: terms_of_run(one, run))
     signing = await signing_of(database, run)
-    return summary_pdf(
+    return _summary_pdf(
         run,
         payments,
         fund=f"{config.fund.name_zh} {config.fund.name_en}",

@@ -1,27 +1,21 @@
 """`cardserver console`: the page of those on duty, reviewers and registrars."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import structlog
 import typer
 
-from cardserver.app import run_on_loop
-from cardserver.commands.database import ConfigFile, open_database
+from cardserver.commands.database import ConfigFile
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.when_called import when_called
 from cardserver.config import Config, load_config
-from cardserver.console.access import Sessions
-from cardserver.console.clearing_runs import ClearingRuns
-from cardserver.console.desk import ConsoleDesk
-from cardserver.console.feed import Feed, watches
-from cardserver.console.server import serve_console
-from cardserver.console.window import Window
 from cardserver.observe.logs import configure_logs
-from cardserver.registry.registry_store import Registry
-from ledger.calendar import SystemClock
 
-log = structlog.get_logger("cardserver.console")
+_run_console: Callable[[Config, Path | None], None] = when_called(
+    "cardserver.console.opening:run_console"
+)
 
 
 @fail_clearly
@@ -50,30 +44,4 @@ def console(
         section = msgspec.structs.replace(section, watches=tuple(watch))
     config = msgspec.structs.replace(config, console=section)
     configure_logs(level=config.observe.log_level, log_format=config.observe.log_format)
-    run_on_loop(_run(config, ready_file))
-
-
-async def _run(config: Config, ready_file: Path | None) -> None:
-    clock = SystemClock()
-    window = Window()
-    async with open_database(config) as database:
-        desk = ConsoleDesk(
-            config=config,
-            database=database,
-            registry=Registry(database),
-            sessions=Sessions(database, config, clock),
-            feed=Feed(watches(config), window),
-            window=window,
-            clearing_runs=ClearingRuns(database, clock, config.timezone),
-            clock=clock,
-            timezone=config.timezone,
-        )
-
-        def on_ready(port: int) -> None:
-            log.info("ready", port=port)
-            if ready_file is not None:
-                part = ready_file.with_suffix(".part")
-                part.write_bytes(msgspec.json.encode({"port": port}))
-                part.replace(ready_file)
-
-        await serve_console(desk, config, on_ready=on_ready)
+    _run_console(config, ready_file)

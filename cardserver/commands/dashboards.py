@@ -1,19 +1,23 @@
 """`cardserver dashboards` and `cardserver rules`: what Grafana and Prometheus are set up with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cardserver.commands.faults import fail_clearly
-from cardserver.observe.dashboards import dashboards as made_dashboards
+from cardserver.commands.when_called import when_called
 from cardserver.observe.rules import RUNBOOKS
 from cardserver.observe.rules import rules as made_rules
 
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Made if it is not there.")
 ]
+
+_dashboards: Callable[[], Mapping[str, str]] = when_called(
+    "cardserver.observe.dashboards:dashboards"
+)
 
 
 @fail_clearly
@@ -22,7 +26,7 @@ def dashboards(out: Out) -> None:
 
     生成 Grafana 看板文件。
     """
-    _write(out, made_dashboards())
+    _write(out, _dashboards())
 
 
 @fail_clearly

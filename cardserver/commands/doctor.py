@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 import typer
@@ -12,8 +13,8 @@ from rich.markup import escape
 
 from cardserver.commands.database import ConfigFile
 from cardserver.commands.faults import fail_clearly
-from cardserver.config import load_config
-from cardserver.doctor.examination import examine
+from cardserver.commands.when_called import when_called
+from cardserver.config import Config, load_config
 from cardserver.doctor.findings import Finding, Level, worst
 
 _MARKS = {
@@ -21,6 +22,9 @@ _MARKS = {
     Level.WARNING: "[yellow]warning[/]",
     Level.FAULT: "[bold red]FAULT[/]",
 }
+_examine: Callable[[Config, str], AsyncIterator[Finding]] = when_called(
+    "cardserver.doctor.examination:examine"
+)
 _NTP = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?", re.ASCII)
 
 
@@ -46,7 +50,7 @@ def doctor(
 
     async def run() -> list[Finding]:
         found: list[Finding] = []
-        async for finding in examine(config, ntp):
+        async for finding in _examine(config, ntp):
             found.append(finding)
             if not as_json:
                 _print(screen, finding)

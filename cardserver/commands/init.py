@@ -7,6 +7,7 @@ import itertools
 import os
 import secrets
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,8 +22,8 @@ from cardserver.cards.file_keystore import FileKeyStore
 from cardserver.cards.keystore import USAGES, RootKeyName
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.when_called import when_called
 from cardserver.config import Config, ConfigError, load_config
-from cardserver.migrations.schema import migrate
 from cardserver.registry import administration_store as administration
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.passwords import hash_password
@@ -50,6 +51,10 @@ SESSION_SECRET_SIZE = 32
 PASSPHRASE_SIZE = 32
 # Two, because a dead terminal's doubts are settled by two operators together.
 FUND_OPERATORS = ("f001", "f002")
+
+_migrate: Callable[[str, str], Awaitable[None]] = when_called(
+    "cardserver.migrations.schema:migrate"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +267,7 @@ async def _fill_database(config: Config, directory: Path) -> list[Policy]:
     """Bring the schema up, activate the shipped policies, add the fund's operators."""
     async with open_database(config):  # is it there, and are its settings safe?
         pass
-    await migrate(config.database_url, config.database_password)
+    await _migrate(config.database_url, config.database_password)
     texts = {
         load_policy(text): text
         for text in (

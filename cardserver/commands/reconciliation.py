@@ -9,7 +9,6 @@ from typing import Annotated, Self, TextIO
 
 import typer
 
-from cardserver.centre import day_number
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import password_of, prove_operator
@@ -80,7 +79,7 @@ def day(config_file: ConfigFile, day: DayArgument, *, as_json: AsJSON = False) -
 
     async def run() -> list[InstitutionDay]:
         async with open_database(config) as database:
-            return await summarize_day(database, day_number(day.date()))
+            return await summarize_day(database, _number(day))
 
     found = asyncio.run(run())
     if as_json:
@@ -120,7 +119,7 @@ def list_(  # noqa: PLR0913 - one parameter an option
                 institution_no=(await _institution(database, institution)).institution_no
                 if institution
                 else 0,
-                day=0 if day is None else day_number(day.date()),
+                day=0 if day is None else _number(day),
                 older_than_ms=now_ms - older_than * DAY_MS if older_than else 0,
                 is_open=not resolved,
                 after_no=after,
@@ -237,7 +236,7 @@ def import_(  # noqa: PLR0913 - one parameter an option
                 Registry(database), by, password_of(by, password_file), role=Role.RECONCILER
             )
             of = await _institution(database, institution)
-            scope = Scope(of.institution_no, 0, day_number(day.date()))
+            scope = Scope(of.institution_no, 0, _number(day))
             if terminal:
                 numbers = await terminals_of(database, of.institution_no)
                 if terminal not in numbers:
@@ -298,3 +297,8 @@ async def _institution(database: Database, code: str) -> Institution:
     if found is None:
         raise AdministrationError(f"no institution has the code {code}")
     return found
+
+
+def _number(day: dt.datetime) -> int:
+    """A business date as YYYYMMDD."""
+    return int(f"{day:%Y%m%d}")

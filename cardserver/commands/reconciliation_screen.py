@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from cardserver.benefits.values import yuan
-from cardserver.centre import date_of
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config
 from cardserver.reconciliation.day_summary import InstitutionDay
@@ -65,7 +64,7 @@ def listed_json(one: Listed, now_ms: int) -> dict[str, object]:
         "difference": found.difference_no,
         "institution": one.institution,
         "name": one.institution_name,
-        "business_date": date_of(found.business_date).isoformat(),
+        "business_date": _date_text(found.business_date),
         "terminal": found.terminal,
         "msgid": found.msgid,
         "is_refund": found.is_refund,
@@ -125,7 +124,7 @@ def print_listed(found: list[Listed], now_ms: int) -> None:
     for one in found:
         kept = one.difference
         table.add_row(
-            str(kept.difference_no), one.institution, str(date_of(kept.business_date)),
+            str(kept.difference_no), one.institution, _date_text(kept.business_date),
             kept.msgid, _KINDS[kept.kind], _ADVICE[kept.advice], yuan(kept.gap_fen),
             str(one.age_days(now_ms)), "" if not kept.resolved_time_ms else
             f"{kept.resolution.name.lower()} {escape(kept.reason)}",
@@ -194,3 +193,8 @@ def print_imported(imported: Imported, *, as_json: bool) -> None:
     for kind, count in sorted(imported.differences.items()):
         typer.echo(f"  {_KINDS[kind]}: {count:,}")
     typer.echo(f"open differences of the day 当日未决差异: {imported.open_count:,}")
+
+
+def _date_text(day: int) -> str:
+    """YYYYMMDD as 2026-11-22."""
+    return f"{day // 10_000}-{day // 100 % 100:02}-{day % 100:02}"

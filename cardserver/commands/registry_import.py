@@ -2,7 +2,7 @@
 
 import asyncio
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cardserver.catalogue.list_import import load_catalogue
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
+from cardserver.commands.when_called import when_called
 from cardserver.config import Config, load_config
 from cardserver.registry import import_files
 from cardserver.registry.duplicates_store import look_for_pairs
@@ -29,9 +29,13 @@ from cardserver.registry.opening_balances_store import load_balances
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.revocation_store import list_missing_cards
 from cardserver.registry.roles import Role
-from ledger.calendar import SystemClock
+from cardserver.registry.values import Actor
+from ledger.calendar import Clock, SystemClock
 from ledger.database_store import Database
 
+_load_catalogue: Callable[
+    [Database, Path, Actor, Clock, Callable[[int], None]], Awaitable[FileResult]
+] = when_called("cardserver.catalogue.list_import:load_catalogue")
 _COUNTS = ("added", "changed", "unchanged", "merged", "rejected")
 
 
@@ -156,7 +160,7 @@ async def _load(
     advance: Callable[[int], None],
 ) -> FileResult:
     if result.file == CATALOGUE_FILE:
-        done = await load_catalogue(database, path, run.actor, SystemClock(), advance)
+        done = await _load_catalogue(database, path, run.actor, SystemClock(), advance)
         for rejection in done.rejections:
             result.on_rejection(rejection)
         return done

@@ -1,16 +1,22 @@
 """`cardserver serve`: run the centre until it is told to stop."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from cardserver.app import Worker, WorkerOptions, check_workers, run_on_loop
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.when_called import when_called
 from cardserver.config import Config, load_config
 from cardserver.observe.logs import configure_logs
-from cardserver.supervisor import Supervisor
+
+_check_workers: Callable[[Config, int], None] = when_called("cardserver.app:check_workers")
+_run_worker: Callable[..., None] = when_called("cardserver.commands.serve_workers:run_worker")
+_supervise: Callable[[Config, Path, int, Path | None], None] = when_called(
+    "cardserver.commands.serve_workers:supervise"
+)
 
 
 @fail_clearly
@@ -50,7 +56,7 @@ def serve(  # noqa: PLR0913 - one parameter an option
     """
     config = load_config(config_file)
     config = _with_ports(config, port, observe_port)
-    check_workers(config, workers)
+    _check_workers(config, workers)
     configure_logs(
         level=config.observe.log_level,
         log_format=config.observe.log_format,
@@ -59,7 +65,8 @@ def serve(  # noqa: PLR0913 - one parameter an option
     if workers > 1:
         _supervise(config, config_file, workers, ready_file)
         return
-    options = WorkerOptions(
+    _run_worker(
+        config,
         index=max(worker, 0),
         shares_port=worker >= 0,
         listening=tuple(listening or ()),
@@ -67,7 +74,6 @@ def serve(  # noqa: PLR0913 - one parameter an option
         ready_file=ready_file,
         metrics_folder=metrics_folder,
     )
-    run_on_loop(_run_worker(config, options))
 
 
 def _with_ports(config: Config, port: int | None, observe_port: int | None) -> Config:
@@ -77,28 +83,3 @@ def _with_ports(config: Config, port: int | None, observe_port: int | None) -> C
     if observe_port is not None:
         config = replace(config, observe=replace(config.observe, port=observe_port))
     return config
-
-
-async def _run_worker(config: Config, options: WorkerOptions) -> None:
-    await Worker(config, options).run()
-
-
-def _supervise(config: Config, config_file: Path, workers: int, ready_file: Path | None) -> None:
-    statuses: list[int] = []
-
-    async def run() -> None:
-        section = config.listener
-        supervisor = Supervisor(
-            config_file,
-            count=workers,
-            host=section.host,
-            port=section.port,
-            pages_address=(config.observe.host, config.observe.port),
-            ready_file=ready_file,
-            leave_time_max_ms=section.retire_time_max_ms + section.drain_time_max_ms,
-        )
-        statuses.append(await supervisor.run())
-
-    run_on_loop(run())
-    if any(statuses):
-        raise typer.Exit(1)
