@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +23,7 @@ from simulators.counter import Desk, choose_patients, read_payers
 from simulators.journal import Attempt, Journal
 from simulators.made_up_bill import read_items
 from simulators.network import BadNetwork
+from tests.cities import copy_city
 
 SEED = 3
 WORK_S = 2.0
@@ -83,8 +83,7 @@ class Recorded:
 @pytest.fixture(scope="module")
 def recorded(made_city: City, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     folder = tmp_path_factory.mktemp("audited")
-    shutil.copytree(made_city.directory, folder / "centre")
-    city = City(folder / "centre", made_city.population, made_city.password_file)
+    city = copy_city(made_city, folder)
     centre = CentreProcess(city.config_file)
 
     async def work() -> AuditedRun:

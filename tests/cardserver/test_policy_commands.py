@@ -32,6 +32,7 @@ from cardserver.benefits.values import Case
 from cardserver.cli import app
 from cardserver.config import load_config
 from simulators.postgres import PostgreSQLCluster
+from tests.cities import ON_SQLITE
 
 FOLDER = Path(__file__).parents[2] / "cardserver" / "benefits" / "policies"
 BEIJING = FOLDER / "beijing_employees.toml"
@@ -474,6 +475,7 @@ def city(
         cluster.drop_database("replayed")
 
 
+@pytest.mark.parametrize("city", ON_SQLITE, indirect=True)
 def test_a_draft_is_tried_by_several_processes(city: Path, write: Write, tmp_path: Path) -> None:
     draft = write(("amount = 1300 },\n]", "amount = 1000 },\n]"))  # of retired outpatients
     out = tmp_path / "out"

@@ -25,6 +25,7 @@ from tests.cardserver.clearing.month import (
     settlement,
 )
 from tests.cardserver.clearing.test_commands import BEFORE, MONTH
+from tests.cities import ON_POSTGRESQL
 
 INSTITUTIONS = 700
 TYPES = (OUTPATIENT, INPATIENT, PHARMACY_TYPE)
@@ -62,6 +63,7 @@ async def some_are_cleared(database: Database) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("database_url", ON_POSTGRESQL, indirect=True)
 async def test_a_run_that_is_killed_half_way_is_gone_on_with(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:

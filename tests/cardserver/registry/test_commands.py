@@ -31,6 +31,7 @@ from ledger.database_store import Database
 from protocol.card.profiles.social_security_keys import CardKey
 from simulators.population.city import MADE_UP_REGION
 from simulators.postgres import PostgreSQLCluster
+from tests.cities import ON_POSTGRESQL
 
 INSTITUTION = "H11019900001"
 Run = Callable[..., Result]
@@ -403,7 +404,7 @@ def test_a_file_that_is_none_of_ours_stops_the_import(config: Path, tmp_path: Pa
     assert "people.csv means nothing here" in result.output
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ON_POSTGRESQL)
 def test_an_import_that_was_killed_is_completed_by_the_next(
     kind: str, tmp_path: Path, made_up_city: Path, request: pytest.FixtureRequest
 ) -> None:
