@@ -14,15 +14,16 @@ import pytest
 from simulators.card.chip_timing import CHIP, TimedCard
 from simulators.card.social_security_card import RootKeys, print_card
 from simulators.card.virtual_reader import VirtualReaderCard
-from simulators.centre_process import CentreProcess, make_city
+from simulators.centre_process import CentreProcess, City
 from tests.cardserver.desk import Desk
+from tests.cities import copy_city
 
 PIN = "624815"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    city = asyncio.run(make_city(tmp_path, persons=300))
+def desk(made_city: City, tmp_path: Path) -> Iterator[Desk]:
+    city = copy_city(made_city, tmp_path)
     centre = CentreProcess(city.config_file)
     asyncio.run(centre.start())
     yield Desk(city, centre)

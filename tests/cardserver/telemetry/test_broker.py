@@ -18,6 +18,7 @@ from protocol.telemetry.topics import NEWS_LISTS, NEWS_STOP, TerminalName, state
 from simulators.centre_process import command, enrol
 from simulators.fleet import FleetWish, run_fleet
 from simulators.raw_terminal import Credentials
+from tests import in_process
 from tests.cardserver.desk import Desk, open_card
 from tests.cardserver.telemetry.conftest import Connected
 from tests.protocol.telemetry.description import check
@@ -27,7 +28,7 @@ SOON_S = 30  # generous: what is meant is "without anybody's doing"
 
 
 async def said(desk: Desk) -> list[dict]:
-    shown = await command(
+    shown = await in_process.command(
         "cardserver", "terminals", "states", "--config", str(desk.city.config_file), "--json"
     )
     return json.loads(shown.output)
@@ -119,8 +120,9 @@ async def test_a_counter_is_seen_and_missed_and_hears_of_a_revoked_card(
             held = version
             while held <= version:
                 assert time.monotonic() - changed_at < SOON_S
-                shown = await command("cardterminal", "lists", "show", "--config", str(config),
-                                      "--json")  # fmt: skip
+                shown = await in_process.command(
+                    "cardterminal", "lists", "show", "--config", str(config), "--json"
+                )
                 held = json.loads(shown.output)["result"]["lists"]["revocations"]["version"]
 
             await command(
