@@ -14,12 +14,12 @@ from cardserver.config import load_config
 from ledger.bulk_store import plain
 from ledger.database_store import Database
 from protocol.terminal.messages import StatusState
-from simulators.centre_process import CentreProcess, City, Commanded, command, make_city
+from simulators.centre_process import CentreProcess, City, Commanded, command
 from simulators.counter import Cashier
 from simulators.postgres import PostgreSQLCluster
 from tests.cardserver.test_kill import Ground, audited_run, enrol_terminals
+from tests.cities import CopyOnPostgreSQL
 
-PERSONS = 300
 SEED = 51
 FINAL = {StatusState.SETTLED, StatusState.REFUSED, StatusState.UNDONE, StatusState.TOMBSTONED}
 SECRETS = ("key", "passphrase", "secret", "operators", "token")
@@ -132,12 +132,9 @@ async def test_a_backup_of_sqlite_under_load_is_restored_elsewhere(
 
 @pytest.mark.timeout(240)
 async def test_a_backup_of_postgresql_under_load_is_restored_elsewhere(
-    postgres_cluster: PostgreSQLCluster, tmp_path: Path
+    postgres_cluster: PostgreSQLCluster, copy_on_postgresql: CopyOnPostgreSQL, tmp_path: Path
 ) -> None:
-    url = postgres_cluster.create_database("backed_up")
-    ground = await enrol_terminals(
-        await make_city(tmp_path, persons=PERSONS, database_url=url), tmp_path
-    )
+    ground = await enrol_terminals(copy_on_postgresql(tmp_path, "backed_up"), tmp_path)
     elsewhere = postgres_cluster.create_database("restored")
     await back_up_under_load_and_restore(ground, tmp_path, elsewhere)
 

@@ -16,11 +16,11 @@ import pytest
 import cardserver
 from protocol.terminal.messages import MessageType, Preview
 from simulators.centre_process import CentreProcess, City, command
-from simulators.postgres import PostgreSQLCluster
 from terminals.attempts import AttemptRunner
 from terminals.client import TerminalClient
 from terminals.outbox import Outbox
 from tests.cardserver.desk import Desk, configure, open_card, settle_of
+from tests.cities import CopyOnPostgreSQL, copy_city
 
 ROOT = Path(cardserver.__file__).parents[1]
 PACKAGES = ("protocol", "terminals", "ledger", "cardserver")
@@ -50,22 +50,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def upgraded_city(
-    made_city: City, postgres_cluster: PostgreSQLCluster, tmp_path_factory: pytest.TempPathFactory
+    copy_on_postgresql: CopyOnPostgreSQL, tmp_path_factory: pytest.TempPathFactory
 ) -> City:
-    url = postgres_cluster.create_database("upgraded")
-    directory = tmp_path_factory.mktemp("upgraded")
-    city = City(directory / "centre", made_city.population, made_city.password_file)
-
-    async def set_up() -> None:
-        await command(
-            "cardserver", "init", str(city.directory), "--database", url, "--with-test-card-keys"
-        )
-        await command(
-            "cardserver", "registry", "import", "--config", str(city.config_file),
-            str(city.population),
-        )  # fmt: skip
-
-    asyncio.run(set_up())
+    city = copy_on_postgresql(tmp_path_factory.mktemp("upgraded"), "upgraded")
     configure(city, "listener", retire_time_max_ms=3_000)
     return city
 
@@ -220,8 +207,7 @@ async def test_a_new_worker_that_does_not_start_ends_the_upgrade(
 async def test_one_worker_alone_says_that_it_cannot_be_upgraded(
     made_city: City, tmp_path: Path
 ) -> None:
-    copied = City(tmp_path / "centre", made_city.population, made_city.password_file)
-    shutil.copytree(made_city.directory, copied.directory)
+    copied = copy_city(made_city, tmp_path)
     process = CentreProcess(copied.config_file)
     await process.start()
     desk = Desk(copied, process)

@@ -10,10 +10,11 @@ from playwright.async_api import Browser, expect
 
 from protocol.telemetry.topics import TerminalName
 from protocol.terminal.codes import ResponseCode
-from simulators.centre_process import CentreProcess, City, command, make_city
+from simulators.centre_process import CentreProcess, City, command
 from simulators.fleet import Fleet, FleetWish, fleet_at_work
 from simulators.fleet_terminal import Fault
 from simulators.mosquitto import make_broker
+from tests.cities import copy_city
 from tests.web.conftest import Console, ConsoleProcess, add_operators, opened, sign_on
 
 TERMINALS = 200
@@ -34,8 +35,8 @@ class Duty:
 
 
 @pytest.fixture
-async def duty(tmp_path: Path) -> AsyncIterator[Duty]:
-    city = await make_city(tmp_path, persons=300)
+async def duty(made_city: City, tmp_path: Path) -> AsyncIterator[Duty]:
+    city = copy_city(made_city, tmp_path)
     await add_operators(city)
     broker = await make_broker(city)
     await broker.start()
