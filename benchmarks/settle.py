@@ -173,8 +173,10 @@ async def open_loop(
     due = began = clock()
 
     async def arrive(till: Till, due: float) -> None:
-        await ask(till)
+        stages = await ask(till)
         measured.seconds.append(clock() - due)
+        for stage, microseconds in stages.items():
+            measured.stages_us[stage].append(microseconds)
 
     async with asyncio.TaskGroup() as group:
         while due < began + seconds:
@@ -235,6 +237,7 @@ async def beside_peers(
     )
     console.print(f"open loop at {rate:,.0f} a second ({options.arrivals:.0%} of ours)")
     print_latencies({"open loop": (arrived.seconds, arrived.duration_s)})
+    print_stages(arrived.stages_us)
 
 
 def _no_server() -> float:

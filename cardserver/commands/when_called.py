@@ -2,7 +2,7 @@
 
 Web pages, drawn pages and the whole centre take longer to load than most commands run, and the
 help of all commands imports every command's file. Not here: the commands themselves, which
-`cardserver/cli.py` imports when they are called.
+`terminals/lazy_commands.py` imports when they are called.
 """
 
 from collections.abc import Callable
