@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -52,6 +52,12 @@ _PCI = {
 }
 
 
+# libpcsclite walks its list of all contexts without its own lock when a card is disconnected
+# (SCardRemoveHandle, 1.9.9), and crashes where another thread adds or removes one just then.
+_contexts = threading.Lock()
+_HANGING_S = 5.0
+
+
 class PCSCServiceError(ReaderError):
     """The PC/SC service itself is absent, or will not serve this user."""
 
@@ -85,7 +91,7 @@ class PCSCChannel:
             self._pci: int = _PCI[protocol]
             self._atr = self._read_atr()
         except BaseException:
-            scard.SCardReleaseContext(self._context)
+            _release(self._context)
             raise
 
     @property
@@ -107,8 +113,9 @@ class PCSCChannel:
 
     def close(self) -> None:
         """Reset the card, so that nothing proven to it stays, and let it go."""
-        scard.SCardDisconnect(self._card, scard.SCARD_RESET_CARD)
-        scard.SCardReleaseContext(self._context)
+        with _alone_with_contexts():
+            scard.SCardDisconnect(self._card, scard.SCARD_RESET_CARD)
+        _release(self._context)
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +131,8 @@ class PCSCChannel:
     def _read_atr(self) -> bytes:
         code, _, _, _, atr = scard.SCardStatus(self._card)
         if code != scard.SCARD_S_SUCCESS:
-            scard.SCardDisconnect(self._card, scard.SCARD_LEAVE_CARD)
+            with _alone_with_contexts():
+                scard.SCardDisconnect(self._card, scard.SCARD_LEAVE_CARD)
             raise _error(code, f"{self.reader}: the card's ATR can't be read")
         return bytes(atr)
 
@@ -280,7 +288,7 @@ def reader_names() -> tuple[str, ...]:
     try:
         return _list(context)
     finally:
-        scard.SCardReleaseContext(context)
+        _release(context)
 
 
 async def list_readers() -> tuple[str, ...]:
@@ -334,7 +342,7 @@ class _Watcher:
             finally:
                 with self._in_use:
                     context, self._context = self._context, None
-                scard.SCardReleaseContext(context)
+                _release(context)
             self._forget(set(self._states))
 
     def stop(self) -> None:
@@ -415,12 +423,29 @@ def _fail(ended: asyncio.Future[T], error: Exception) -> None:
         ended.set_exception(error)
 
 
+@contextlib.contextmanager
+def _alone_with_contexts() -> Iterator[None]:
+    """Keep other threads from the library's contexts; one that hangs in a reader only a while."""
+    is_alone = _contexts.acquire(timeout=_HANGING_S)
+    try:
+        yield
+    finally:
+        if is_alone:
+            _contexts.release()
+
+
 def _establish() -> int:
-    code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+    with _alone_with_contexts():
+        code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
     if code != scard.SCARD_S_SUCCESS:
         raise _error(code, "the PC/SC service does not answer")
     handle: int = context
     return handle
+
+
+def _release(context: int) -> None:
+    with _alone_with_contexts():
+        scard.SCardReleaseContext(context)
 
 
 def _list(context: int) -> tuple[str, ...]:
