@@ -162,6 +162,19 @@ def every(
     return shown
 
 
+def asks_on_enter(field: ui.input, page: Page, parameter: str) -> None:
+    """Open a page with what is typed: in the browser, as keys may be pressed before it is served.
+
+    What was typed before the page's socket stood never reaches the field's value here.
+    """
+    address = f"{page}?{parameter}="
+    field.on(
+        "keydown.enter",
+        js_handler=f"(e) => window.location.assign({address!r} +"
+        " encodeURIComponent(e.target.value.trim()))",
+    )
+
+
 def milliseconds(microseconds: float) -> str:
     """Write a duration as people on duty read it."""
     return f"{microseconds / 1000:.{2 if microseconds < 100_000 else 0}f} ms"  # noqa: PLR2004

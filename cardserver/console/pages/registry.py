@@ -1,13 +1,11 @@
 """A person of the registry, masked, with every change: each look is noted in the audit."""
 
-from urllib.parse import quote
-
 from msgspec import json
 from nicegui import ui
 
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
-from cardserver.console.frame import frame
+from cardserver.console.frame import asks_on_enter, frame
 from cardserver.console.pages.tables import table_of
 from cardserver.console.words import word
 from cardserver.registry.history_view_store import Change, changes_of_person
@@ -36,10 +34,7 @@ def registry_page(desk: ConsoleDesk) -> None:
 async def _show(desk: ConsoleDesk, who: Visitor, query: str) -> None:
     field = ui.input(word("registry.query", who.language)).style("width: 24rem")
     field.props("autofocus data-field=q")
-    field.on(
-        "keydown.enter",
-        lambda: ui.navigate.to(f"{Page.REGISTRY}?q={quote(str(field.value).strip())}"),
-    )
+    asks_on_enter(field, Page.REGISTRY, "q")
     if not query:
         return
     person = await _find(desk, query)

@@ -7,7 +7,7 @@ from nicegui import ui
 from cardserver.claims.inquiry_store import ClaimFound, RequestFound, Timed, inquire
 from cardserver.console.access import Language, Page
 from cardserver.console.desk import ConsoleDesk, Visitor
-from cardserver.console.frame import CHART_TEXT, frame, milliseconds
+from cardserver.console.frame import CHART_TEXT, asks_on_enter, frame, milliseconds
 from cardserver.console.money import yuan
 from cardserver.console.pages.refusals import known_code
 from cardserver.console.pages.tables import table_of
@@ -35,10 +35,7 @@ def request_page(desk: ConsoleDesk) -> None:
 async def _show(desk: ConsoleDesk, who: Visitor, msgid: str) -> None:
     field = ui.input(word("request.msgid", who.language), value=msgid).style("width: 28rem")
     field.props("data-field=msgid")
-    field.on(
-        "keydown.enter",
-        lambda: ui.navigate.to(f"{Page.REQUEST}?msgid={quote(str(field.value).strip())}"),
-    )
+    asks_on_enter(field, Page.REQUEST, "msgid")
     if not msgid:
         _latest(desk, who.language)
         return
