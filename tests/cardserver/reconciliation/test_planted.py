@@ -26,6 +26,7 @@ from protocol.terminal.messages import (
     ReconcileRow,
     RowState,
 )
+from tests.databases import empty
 
 CODE = "H11019900001"
 DAYS = (20261119, 20261120, 20261121)
@@ -191,7 +192,9 @@ def place(
 ) -> Iterator[str]:
     """The URL of a database that all examples share: each has an institution of its own."""
     if request.param == "postgresql":
-        yield request.getfixturevalue("migrated_postgres_url")
+        url: str = request.getfixturevalue("migrated_postgres_url")
+        yield url
+        asyncio.run(empty(url))
         return
     path = tmp_path_factory.mktemp("planted") / "planted.db"
     path.write_bytes(request.getfixturevalue("sqlite_template"))

@@ -412,8 +412,8 @@ def test_an_import_that_was_killed_is_completed_by_the_next(
     options = []
     if kind == "postgresql":
         cluster: PostgreSQLCluster = request.getfixturevalue("postgres_cluster")
-        options = ["--database", cluster.create_database("killed")]
-        request.addfinalizer(lambda: cluster.drop_database("killed"))
+        options = ["--database", cluster.create_database("killed_import")]
+        request.addfinalizer(lambda: cluster.drop_database("killed_import"))
     run("init", tmp_path / "centre", *options)
     config = tmp_path / "centre" / "cardserver.toml"
     command = [sys.executable, "-m", "cardserver", "registry", "import", "--config", str(config)]
