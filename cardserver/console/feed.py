@@ -22,7 +22,7 @@ log = structlog.get_logger("cardserver.console.feed")
 _PERIOD_S = 1.0
 _TIME_MAX_S = 3.0
 _PAGES_MAX = 8  # of one worker in one round: more than it keeps
-_METRICS_EVERY = 4  # rounds: writing the page costs a worker as much as a dozen settlements
+_METRICS_EVERY = 4  # rounds: gauges change slowly, and a worker writes the whole page for them
 _WORKERS_MAX = 16  # whose pages are looked for where the configuration names none
 
 
