@@ -172,13 +172,15 @@ _KEPT = msgpack.Decoder(Kept)
 _SETTLED = msgpack.Decoder(_Settled)
 _REVERSED = msgpack.Decoder(_Reversed)
 _REFUNDED = msgpack.Decoder(_Refunded)
+# What a decoder raises for bytes that were changed; a text that is none is its own kind.
+_UNREADABLE = (DecodeError, UnicodeDecodeError)
 
 
 def decode_kept(claim: ClaimRow) -> Kept | None:
     """Read what a claim's detail says; None where it can't be read."""
     try:
         return _KEPT.decode(claim.detail)
-    except DecodeError:
+    except _UNREADABLE:
         return None
 
 
@@ -461,7 +463,7 @@ def _reply_by_claim(
             if rest is not None and rest.replaces != claim.undoes:
                 rest = None
             facts += _refunded_facts(_REFUNDED.decode(request.body), request, claim, detail, rest)
-    except DecodeError:
+    except _UNREADABLE:
         facts.append(("body", "not to be read", "the reply that the claim makes"))
     return facts
 

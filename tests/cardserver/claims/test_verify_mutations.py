@@ -94,3 +94,23 @@ def test_without_a_change_nothing_is_found(
     shutil.copyfile(sqlite_books[0], path)
     verified = asyncio.run(verify(f"sqlite:///{path}", "", Wish(), lambda _done, _total: None))
     assert not verified.findings.count
+
+
+def test_a_text_that_is_none_any_more_is_found(
+    sqlite_books: tuple[Path, Numbers], tmp_path: Path
+) -> None:
+    template, numbers = sqlite_books
+    path = tmp_path / "no_text.db"
+    shutil.copyfile(template, path)
+    connection = sqlite3.connect(path)
+    with connection:
+        select = "SELECT body FROM request WHERE entry_no = ?"
+        ((body,),) = connection.execute(select, (numbers.settled,))
+        at = body.index(str(numbers.settled).encode())
+        changed_body = body[:at] + b"\xa1" + body[at + 1 :]
+        connection.execute(
+            "UPDATE request SET body = ? WHERE entry_no = ?", (changed_body, numbers.settled)
+        )
+    connection.close()
+    verified = asyncio.run(verify(f"sqlite:///{path}", "", Wish(), lambda _done, _total: None))
+    assert verified.findings.count
