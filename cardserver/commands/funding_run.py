@@ -103,7 +103,9 @@ def do_run(
     is_dry: bool,
 ) -> RunShown:
     """Do a run, or rehearse it, giving way to settlements wherever a processor is wanted."""
-    os.nice(_GIVES_WAY)
+    os.setpriority(
+        os.PRIO_PROCESS, 0, max(_GIVES_WAY, os.getpriority(os.PRIO_PROCESS, 0))
+    )  # set, not added: a caller may be nice already
 
     async def work() -> RunShown:
         async with open_database(config) as database:

@@ -21,9 +21,9 @@ from simulators.made_up_bill import read_items
 from simulators.postgres import PostgreSQLCluster
 from tests.cities import CopyOnPostgreSQL
 
-KILLS = 8
+KILLS = 20
 KILLS_LONG = 200
-CRASHES = 2
+CRASHES = 4
 CRASHES_LONG = 8
 LIFE_MAX_S = (
     0.8  # a centre lives so long at most once terminals can connect, so that kills are many

@@ -21,14 +21,14 @@ from simulators.made_up_bill import read_items
 from simulators.postgres import PostgreSQLCluster
 from tests.cardserver.test_kill import settlement_count
 
-TERMINALS, TERMINALS_LONG = 16, 64
+TERMINALS = 64
 SERVERS = 2
 WORKERS = 2
 PERSONS = 3_000
 OWN_PATIENTS = 9  # of each terminal; one in ten of those treated is everyone's
 SHARED_PATIENTS = 4
-KILLS, KILLS_LONG = 3, 20
-RESTARTS, RESTARTS_LONG = 1, 4
+KILLS, KILLS_LONG = 6, 20
+RESTARTS, RESTARTS_LONG = 2, 4
 RECOVERY_MAX_S = 5.0
 POLL_S = 0.05
 SEED = 64
@@ -37,7 +37,7 @@ CHINA = dt.timezone(dt.timedelta(hours=8))
 
 @dataclass(frozen=True)
 class Ground:
-    """A city on PostgreSQL with enrolled terminals, of which a test takes as many as it wants."""
+    """A city on PostgreSQL with 64 enrolled terminals."""
 
     city: City
     folders: list[Path]
@@ -53,20 +53,17 @@ def ground(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: PostgreSQ
         city = await make_city(folder, persons=PERSONS, database_url=url, quick_passwords=True)
         hospitals = institutions(city.population)[:8]
         terminals = [
-            (hospitals[number % len(hospitals)], f"S{number:03}")
-            for number in range(TERMINALS_LONG)
+            (hospitals[number % len(hospitals)], f"S{number:03}") for number in range(TERMINALS)
         ]
         return Ground(city, await enrol_many(city, terminals, folder=folder), postgres_cluster)
 
     return asyncio.run(make())
 
 
-def audited_run(
-    ground: Ground, servers: list[CentreProcess], seed: int, *, terminals: int
-) -> AuditedRun:
+def audited_run(ground: Ground, servers: list[CentreProcess], seed: int) -> AuditedRun:
     city = ground.city
     today = int(dt.datetime.now(CHINA).strftime("%Y%m%d"))
-    count = terminals * OWN_PATIENTS + SHARED_PATIENTS
+    count = TERMINALS * OWN_PATIENTS + SHARED_PATIENTS
     patients = choose_patients(city.population, count=count, today=today)
     assert len(patients) == count
     shared, own = patients[:SHARED_PATIENTS], patients[SHARED_PATIENTS:]
@@ -81,7 +78,7 @@ def audited_run(
             items,
             city.keys,
         ).without_pauses()
-        for number, folder in enumerate(ground.folders[:terminals])
+        for number, folder in enumerate(ground.folders)
     ]
     return AuditedRun(city, desks, seed=seed)
 
@@ -92,12 +89,9 @@ def workers_of(server: CentreProcess) -> list[int]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("terminals", "kills"),
-    [(TERMINALS, KILLS), pytest.param(TERMINALS_LONG, KILLS_LONG, marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(KILLS_LONG, marks=pytest.mark.long)])
 async def test_two_servers_with_two_workers_each_are_killed_at_random(
-    ground: Ground, terminals: int, kills: int
+    ground: Ground, kills: int
 ) -> None:
     random = Random(SEED)
     servers = [
@@ -107,7 +101,7 @@ async def test_two_servers_with_two_workers_each_are_killed_at_random(
     for server in servers:
         await server.start()
     try:
-        run = audited_run(ground, servers, SEED, terminals=terminals)
+        run = audited_run(ground, servers, SEED)
         async with run.cashiers():
             for _ in range(kills):
                 await asyncio.sleep(random.uniform(0.2, 1.5))
@@ -119,7 +113,7 @@ async def test_two_servers_with_two_workers_each_are_killed_at_random(
                     await server.start()
             await asyncio.sleep(1)
         assert await run.findings() == []
-        assert settlement_count(run) >= terminals
+        assert settlement_count(run) >= TERMINALS
     finally:
         for server in servers:
             await server.stop()
@@ -129,17 +123,14 @@ async def test_two_servers_with_two_workers_each_are_killed_at_random(
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("terminals", "restarts"),
-    [(TERMINALS, RESTARTS), pytest.param(TERMINALS_LONG, RESTARTS_LONG, marks=pytest.mark.long)],
+    "restarts", [RESTARTS, pytest.param(RESTARTS_LONG, marks=pytest.mark.long)]
 )
-async def test_postgresql_is_restarted_under_load(
-    ground: Ground, terminals: int, restarts: int
-) -> None:
+async def test_postgresql_is_restarted_under_load(ground: Ground, restarts: int) -> None:
     random = Random(SEED)
     server = CentreProcess(ground.city.config_file, workers=WORKERS)
     await server.start()
     try:
-        run = audited_run(ground, [server], SEED + 1, terminals=terminals)
+        run = audited_run(ground, [server], SEED + 1)
         async with run.cashiers():
             for _ in range(restarts):
                 await asyncio.sleep(random.uniform(0.5, 1.0))
