@@ -133,9 +133,7 @@ class Fleet:
     @property
     def connected_count(self) -> int:
         """How many the broker has now."""
-        return sum(
-            one.telemetry is not None and one.telemetry.is_connected for one in self.terminals
-        )
+        return sum(one.is_connected for one in self.terminals)
 
 
 async def run_fleet(wish: FleetWish, progress: Progress = lambda *_: None) -> FleetReport:

@@ -170,6 +170,11 @@ class FleetTerminal:
         self.has_signed_on = False
         self.is_dead = False
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has it now."""
+        return self.telemetry is not None and self.telemetry.is_connected
+
     async def work(self, until: asyncio.Event) -> None:
         """Serve patients until the event; die and come back in between, where that is its fault."""
         async with self._networks() as (centre, broker):
@@ -212,7 +217,7 @@ class FleetTerminal:
             )
             stack.push_async_callback(client.close)
             if not await self._sign_on(client, until):
-                return False
+                return self.is_dead  # one that died is missed until it is signed on again
             self.has_signed_on = True
             updates.start(client)
             self.telemetry = self._make_telemetry(client, outbox, lists, updates, felt)

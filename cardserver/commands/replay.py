@@ -3,9 +3,13 @@
 import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -139,7 +143,7 @@ def _run(
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    with progress:
+    with progress, _interrupt_kept() as kept:
         task = progress.add_task("claims 结算", total=sum(one.claim_count for one in ranges))
         for done in replay_ranges(job, ranges, jobs=min(jobs, len(ranges) or 1)):
             tally.add(done.tally)
@@ -150,7 +154,27 @@ def _run(
             if len(named) < _NAMED_MAX:
                 named += _names(done)
             progress.advance(task, done.persons.claim_count)
+            if kept:
+                raise KeyboardInterrupt
     return tally, named[:_NAMED_MAX]
+
+
+@contextmanager
+def _interrupt_kept() -> Iterator[list[int]]:
+    """Keep an interrupt until somebody looks whether there was one.
+
+    Raised wherever it falls, it can fall into the callback of a weak reference: Python prints such
+    an exception and goes on.
+    """
+    kept: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield kept
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: kept.append(number))
+    try:
+        yield kept
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _names(done: RangeReplayed) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from cardserver.commands.database import acting_user, open_database
 from cardserver.config import load_config
@@ -18,9 +18,12 @@ from cardserver.registry import administration_store as administration
 from cardserver.registry.passwords import hash_password
 from cardserver.registry.roles import Role
 from simulators.centre_process import CentreProcess, City
+from terminals.answer import Answer
+from terminals.client import TerminalClient
 from tests.cardserver.desk import Desk
 from tests.cities import copy_city
 
+expect.set_options(timeout=20_000)  # what is meant is whether it happens, not how fast
 PASSWORD = "a made-up password"
 CHROMIUM = "/usr/bin/chromium"
 _ARGUMENTS = (
@@ -111,6 +114,16 @@ def console(web_desk: Desk) -> Iterator[Console]:
     yield asyncio.run(process.ready())
     assert process.stop() == 0
     assert "Traceback" not in process.log_file.read_text(encoding="utf-8")
+
+
+async def settle_with_fund(desk: Desk, client: TerminalClient, token: bytes) -> Answer:
+    """Settle bills until the fund pays on one, whatever others did with the family's accounts."""
+    for seed in range(60):
+        settled = await desk.settle(client, token, desk.bill(seed, lines=8))
+        assert settled.is_approved
+        if settled.body.split.fund_pay_fen >= 1_000:
+            return settled
+    raise AssertionError("the fund paid on none")
 
 
 @asynccontextmanager

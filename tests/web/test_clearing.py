@@ -204,7 +204,7 @@ async def test_an_officer_clears_two_months_and_a_signatory_looks_on(
         await expect(fault(page)).to_have_text(f"请先清算 {BEFORE}：各月按顺序清算。")
 
         await field(page, "month").fill(str(BEFORE))
-        await expect(said(page, "turn")).to_have_text(f"{BEFORE} 已结账。", timeout=15_000)
+        await expect(said(page, "turn")).to_have_text(f"{BEFORE} 已结账。")
         await expect(said(page, "open")).to_contain_text("审核: 审核尚未启动")
         await run.click()
         await expect(fault(page)).to_contain_text("有未完事项，未执行清算")

@@ -21,7 +21,7 @@ from ledger.bulk_store import plain
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Cancel, MessageType
 from tests.cardserver.desk import OTHER_HOSPITAL, Desk, open_card
-from tests.web.conftest import Console, launched, opened, sign_on
+from tests.web.conftest import Console, launched, opened, settle_with_fund, sign_on
 
 together = pytest.mark.asyncio(loop_scope="module")
 
@@ -83,21 +83,20 @@ async def test_who_is_on_duty_sees_traffic_finds_a_refusal_and_follows_the_reque
         opened(browser, console) as page,
     ):
         token = await open_card(client, web_desk.card())
-        settled = await web_desk.settle(client, token, web_desk.bill(5))
-        assert settled.is_approved
+        settled = await settle_with_fund(web_desk, client, token)
         await client.request(MessageType.CANCEL, Cancel(settled.body.setl_id, "made up"))
         again = await client.request(MessageType.CANCEL, Cancel(settled.body.setl_id, "made up"))
         assert not again.is_approved
 
         await sign_on(page, console, "d001")
         stages = page.locator("[data-table=durations] tbody")
-        await expect(stages).to_contain_text("commit_wait", timeout=15_000)
+        await expect(stages).to_contain_text("commit_wait")
         await expect(page.locator("[data-tile=connected]")).not_to_have_text("0")
         await expect(page.locator("[data-tile=settle]")).to_contain_text("ms")
 
         await page.click("[data-page=REFUSALS]")
         institutions = page.locator("[data-table=institutions]")
-        await institutions.get_by_text(OTHER_HOSPITAL).click(timeout=15_000)
+        await institutions.get_by_text(OTHER_HOSPITAL).click()
         await expect(
             page.locator("[data-field=institution] input, input[data-field=institution]")
         ).to_have_value(OTHER_HOSPITAL)
@@ -141,7 +140,7 @@ async def test_an_auditor_finds_who_did_what(console: Console, browser: Browser)
         await sign_on(page, console, "s001")
         await page.click("[data-page=AUDIT]")
         rows = page.locator("[data-table=audit] tbody")
-        await expect(rows).to_contain_text("console_sign_on", timeout=15_000)
+        await expect(rows).to_contain_text("console_sign_on")
         await page.fill("[data-field=operator] input, input[data-field=operator]", "s001")
         await page.fill("[data-field=action] input, input[data-field=action]", "console_sign*")
         await expect(rows).not_to_contain_text("audit_search")
@@ -191,13 +190,11 @@ async def test_the_revocation_list_shows_a_lost_card(
     async with opened(browser, console) as page:
         await sign_on(page, console, "d001")
         await page.click("[data-page=REVOCATIONS]")
-        await expect(page.locator("[data-tile=cards]")).not_to_have_text("–", timeout=15_000)
+        await expect(page.locator("[data-tile=cards]")).not_to_have_text("–")
         before = int(await page.locator("[data-tile=cards]").inner_text())
         async with open_database(web_desk.config) as database:
             await change_card(database, number, CardChange.LOST, Actor("test", now_ms))
-        await expect(page.locator("[data-tile=cards]")).to_have_text(
-            str(before + 1), timeout=15_000
-        )
+        await expect(page.locator("[data-tile=cards]")).to_have_text(str(before + 1))
         await expect(page.locator("[data-table=changes]")).to_contain_text("lost")
 
 

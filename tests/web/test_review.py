@@ -16,26 +16,13 @@ from ledger.bulk_store import plain
 from ledger.calendar import business_date
 from ledger.entries import EntryKind
 from tests.cardserver.desk import Desk, open_card
-from tests.web.conftest import OPERATORS, Console, opened, sign_on
+from tests.web.conftest import OPERATORS, Console, opened, settle_with_fund, sign_on
 
 _DEDUCTIONS_TEXT = (
     "SELECT p.account, p.amount_fen FROM posting p JOIN entry e ON e.entry_no = p.entry_no"
     f" WHERE e.kind = {EntryKind.REVIEW_DEDUCTION.value} ORDER BY p.amount_fen"
 )
 _DEDUCTIONS = plain("deductions", postgresql=_DEDUCTIONS_TEXT, sqlite=_DEDUCTIONS_TEXT)
-
-
-async def settle_with_fund(desk: Desk) -> int:
-    """Settle bills until the fund pays on one; return its number."""
-    credentials = await desk.enrol("W02")
-    async with desk.client(credentials) as client:
-        token = await open_card(client, desk.card(1))
-        for seed in range(60):
-            settled = await desk.settle(client, token, desk.bill(seed, lines=8))
-            assert settled.is_approved
-            if settled.body.split.fund_pay_fen >= 1_000:
-                return int(settled.body.setl_id)
-    raise AssertionError("the fund paid on none")
 
 
 async def open_case(desk: Desk, claim_no: int) -> int:
@@ -54,20 +41,24 @@ async def open_case(desk: Desk, claim_no: int) -> int:
 
 async def act(page: Page, name: str) -> None:
     """Press one of the case's buttons; the page is built anew when it is done."""
-    async with page.expect_navigation(timeout=15_000):
+    async with page.expect_navigation():
         await page.click(f"[data-act={name}]")
 
 
 async def test_three_reviewers_take_a_case_through(
     console: Console, browser: Browser, web_desk: Desk
 ) -> None:
-    case_no = await open_case(web_desk, await settle_with_fund(web_desk))
+    credentials = await web_desk.enrol("W02")
+    async with web_desk.client(credentials) as client:
+        token = await open_card(client, web_desk.card(1))
+        settled = await settle_with_fund(web_desk, client, token)
+    case_no = await open_case(web_desk, int(settled.body.setl_id))
     own = f"{console.url}/review?case={case_no}"
 
     async with opened(browser, console) as page:  # 受理
         await sign_on(page, console, "a001")
         await page.click("[data-page=REVIEW]")
-        await page.locator("[data-table=cases]").get_by_text(str(case_no)).click(timeout=15_000)
+        await page.locator("[data-table=cases]").get_by_text(str(case_no)).click()
         await expect(page.locator("[data-field=state]")).to_contain_text("待受理")
         assert await page.locator("[data-act=accept]").count() == 0
         await act(page, "take")

@@ -16,7 +16,7 @@ import pytest
 from protocol.telemetry.messages import Presence, TerminalState, decode_lists, encode
 from protocol.telemetry.topics import NEWS_LISTS, NEWS_STOP, TerminalName, state_topic
 from simulators.centre_process import command, enrol
-from simulators.fleet import FleetWish, run_fleet
+from simulators.fleet import FleetWish, fleet_at_work
 from simulators.raw_terminal import Credentials
 from tests import in_process
 from tests.cardserver.desk import Desk, open_card
@@ -285,7 +285,7 @@ async def test_a_fleet_with_faults_is_seen_and_every_attempt_ends(
         folder=tmp_path / "fleet",
         terminals=30,
         seed=5,
-        seconds=40,
+        seconds=60,
         settlements_max=60,
         think_s=1,
         fault_ratio=0.4,
@@ -293,15 +293,15 @@ async def test_a_fleet_with_faults_is_seen_and_every_attempt_ends(
         broker=("127.0.0.1", broker.port),
     )
 
-    async def disturb() -> None:
-        await asyncio.sleep(3)
+    async with fleet_at_work(wish) as fleet, asyncio.timeout(wish.seconds):
         await broker.kill()
         await asyncio.sleep(1)
         await broker.start()
-
-    disturbing = asyncio.create_task(disturb())
-    report = await run_fleet(wish)
-    await disturbing
+        back: set[TerminalName] = set()
+        while len(back) < wish.terminals or fleet.report.felt.settled < wish.settlements_max:
+            back |= {one.place.name for one in fleet.terminals if one.is_connected}
+            await asyncio.sleep(0.1)
+    report = fleet.report
     assert report.felt.settled > 0
     assert report.felt.in_doubt == 0
     assert sum(report.faults.values()) == 12
