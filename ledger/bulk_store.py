@@ -250,8 +250,9 @@ _PARAMETER = re.compile(r"\$\d+")
 def at_once(queries: Sequence[Query]) -> Query:
     """Read by several statements as one, so that PostgreSQL takes one round trip for them.
 
-    They see the same state. The result holds, for each query in its order, its rows as a tuple. For
-    queries that `may_be_read_at_once`; texts are kept, so the combinations must be few.
+    They see the same state, unless keys of one are of several months: then each is run for itself,
+    in this order. The result holds, for each query in its order, its rows as a tuple. For queries
+    that `may_be_read_at_once`; texts are kept, so the combinations must be few.
     """
     reads = tuple(query.statement for query in queries)
     combined = _combined_reads.get(reads)
@@ -263,9 +264,7 @@ def at_once(queries: Sequence[Query]) -> Query:
 def may_be_read_at_once(query: Query) -> bool:
     """Tell whether `at_once` takes it: reads by key, and plain ones without parameters."""
     statement = query.statement
-    if statement.is_plain:
-        return not query.rows
-    return statement.key_count > 0 and statement.span_of is None
+    return not query.rows if statement.is_plain else statement.key_count > 0
 
 
 def queries_of(query: Query) -> list[Query]:
@@ -278,7 +277,8 @@ def queries_of(query: Query) -> list[Query]:
 
 def arrays_count(statement: Statement) -> int:
     """Tell how many arrays the text for PostgreSQL takes."""
-    return len(_PARAMETER.findall(statement.postgresql))
+    spans = 0 if statement.span_of is None else 2
+    return len(_PARAMETER.findall(statement.postgresql)) - spans
 
 
 _combined_reads: dict[tuple[Statement, ...], Statement] = {}

@@ -165,11 +165,27 @@ class Participant(Protocol[Needs_contra, B, R]):
     def find(
         self, needs: Sequence[Needs_contra], requests: Mapping[RequestKey, StoredRequest]
     ) -> Script[tuple[B, set[int]]]:
-        """Begin a book, and find persons whom the works do not name themselves."""
+        """Begin a book, and find persons whom the works do not name themselves.
+
+        Args:
+            needs: The works'.
+            requests: Stored outcomes of the originals.
+        """
         ...
 
-    def lock(self, book: B, persons: Sequence[int]) -> Script[None]:
-        """Lock the persons' rows in this order, which is ascending."""
+    def lock(
+        self, book: B, needs: Sequence[Needs_contra], persons: Sequence[int]
+    ) -> Script[frozenset[int]]:
+        """Lock these persons' rows, and whose else the decisions may need, ascending.
+
+        Args:
+            book: Begun.
+            needs: The works'.
+            persons: Whom the works name and `find` found, ascending.
+
+        Returns:
+            All persons that may be looked at from now on, `persons` among them.
+        """
         ...
 
     def read(self, book: B, needs: Sequence[Needs_contra]) -> Script[None]:

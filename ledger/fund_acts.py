@@ -388,11 +388,17 @@ class _ActParticipant:
         yield from ()
         return ActBook(), set()
 
-    def lock(self, book: ActBook, persons: Sequence[int]) -> Script[None]:
+    def lock(
+        self,
+        book: ActBook,
+        needs: Sequence[_Need],  # noqa: ARG002 - acts name all their persons themselves
+        persons: Sequence[int],
+    ) -> Script[frozenset[int]]:
         """Lock the persons' rows in ascending order."""
         if persons:
             for number, *state in (yield self._lock_persons([(person,) for person in persons])):
                 book.persons[number] = tuple(state)
+        return frozenset(persons)
 
     def read(self, book: ActBook, needs: Sequence[_Need]) -> Script[None]:
         """Read what each act wants to."""

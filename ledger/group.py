@@ -1,10 +1,10 @@
 """One commit group, as the script of its transaction.
 
-Order: day's lock, stored outcomes, persons, their lock, then period, balances and the
-participant's reads at once; then decisions in memory, in order of arrival; then one write a table,
-the requests' keys and the slot last. The primary key of `request` decides between two writers that
-hold the same attempt: whoever comes second finds the key taken, and tries again with the first
-one's outcome.
+Order: day's lock; the originals of what is to be undone; stored outcomes and the persons' lock at
+once; then period, balances and the participant's reads at once; then decisions in memory, in order
+of arrival; then one write a table, the requests' keys and the slot last. The primary key of
+`request` decides between two writers that hold the same attempt: whoever comes second finds the key
+taken, and tries again with the first one's outcome.
 Not here: who waits for it (`writer.py`).
 """
 
@@ -45,9 +45,11 @@ from ledger.ledger_store import (
     balances_of,
     entry_queries,
     find_balances,
+    find_requests,
     last_closed_of,
     read_requests,
     request_queries,
+    requests_of,
 )
 from ledger.scripts import Script, along
 from ledger.sealing import is_expired
@@ -115,13 +117,16 @@ class Group(Generic[N, B, R]):
         yield LOCK_DAY()
         now_ms = self.clock.now_ms()
         day = business_date(now_ms, self.timezone)
-        keys = {work.key for work in self.works}
-        keys |= {work.original for work in self.works if work.original is not None}
-        requests = yield from read_requests(keys)
+        originals = {work.original for work in self.works if work.original is not None}
+        requests = (yield from read_requests(originals)) if originals else {}
         needs = [work.needs for work in self.works]
         book, found = yield from self.participant.find(needs, requests)
-        locked = sorted(found.union(*(work.persons for work in self.works)))
-        yield from self.participant.lock(book, locked)
+        persons = sorted(found.union(*(work.persons for work in self.works)))
+        keys = {work.key for work in self.works} - originals
+        (rows,), locked = yield from along(
+            [find_requests(keys)], self.participant.lock(book, needs, persons)
+        )
+        requests |= requests_of(rows)
         (balances, closed), _ = yield from along(
             [find_balances(locked), LAST_CLOSED()], self.participant.read(book, needs)
         )
@@ -130,7 +135,7 @@ class Group(Generic[N, B, R]):
             when=GroupTime(day, period, now_ms),
             requests=requests,
             balances=balances_of(balances),
-            locked=frozenset(locked),
+            locked=locked,
             book=book,
         )
 

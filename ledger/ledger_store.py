@@ -182,7 +182,16 @@ def last_closed_of(rows: Sequence[Row]) -> int | None:
 
 def read_requests(keys: Iterable[RequestKey]) -> Script[dict[RequestKey, StoredRequest]]:
     """Read the outcomes that are stored for these keys."""
-    rows = yield FIND_REQUESTS(sorted(set(keys)))
+    return requests_of((yield find_requests(keys)))
+
+
+def find_requests(keys: Iterable[RequestKey]) -> Query:
+    """Return the query for the outcomes that are stored."""
+    return FIND_REQUESTS(sorted(set(keys)))
+
+
+def requests_of(rows: Iterable[Row]) -> dict[RequestKey, StoredRequest]:
+    """Return what `find_requests` read."""
     return {RequestKey(*row[:4]): StoredRequest(*row[4:]) for row in rows}
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from ledger.bulk_store import Query, Row, Statement, arrays_count
+from ledger.bulk_store import Query, Row, Statement, arrays_count, queries_of
 from ledger.months import Span
 from ledger.postgresql_arrays import ARRAY_TYPES
 from ledger.scripts import Script
@@ -35,6 +35,7 @@ _CONNECT_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_S = 60.0
 _ATTEMPTS_MAX = 10
 _KEYS_MAX = 4096  # of one shared read
+_NO_SPAN: Span = (0, 0)
 
 # Statements here read by key. A plan made for an empty table must not stay a sequential scan or
 # a hash join when the table has grown, and planning anew each time costs more than it gives.
@@ -365,14 +366,19 @@ async def _execute(connection: _Asyncpg, query: Query) -> list[Row]:
 
 
 async def _execute_at_once(connection: _Asyncpg, query: Query) -> list[Row]:
-    columns: list[list[Any]] = []  # of whatever types they have
+    arguments: list[Any] = []  # of whatever types they have
     for one, rows in zip(query.statement.reads, query.rows, strict=True):
+        spans = {one.span_of(row) for row in rows} if one.span_of is not None else set()
+        if len(spans) > 1:
+            return [tuple(await _execute(connection, some)) for some in queries_of(query)]
         if rows:
-            columns += map(list, zip(*dict.fromkeys(rows), strict=True))
+            arguments += map(list, zip(*dict.fromkeys(rows), strict=True))
         else:
-            columns += [[]] * arrays_count(one)
+            arguments += [[]] * arrays_count(one)
+        if one.span_of is not None:  # in the text the arrays come first, and so they do here
+            arguments += spans.pop() if spans else _NO_SPAN
     found: list[list[Row]] = [[] for _ in query.statement.reads]
-    for number, row in await _guard(connection.fetch(query.statement.postgresql, *columns)):
+    for number, row in await _guard(connection.fetch(query.statement.postgresql, *arguments)):
         found[number].append(row)
     return list(map(tuple, found))
 

@@ -75,7 +75,6 @@ _READ_CLAIM = (
     "detail",
 )  # fmt: skip
 
-_LOCK_PERSONS = select(registry.person, _PERSON, ("person_no",), lock=True)
 _FIND_PERSONS = select(registry.person, _PERSON, ("person_no",))
 _PAYER = "p.person_no, f.family_no, f.payer_person_no FROM person p"
 _FAMILY = "JOIN family f ON f.family_no = p.family_no"
@@ -85,6 +84,27 @@ _FIND_PAYERS = Statement(
     sqlite=f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no = ?",
     sqlite_many=(
         f"SELECT {_PAYER} {_FAMILY} WHERE p.person_no IN (SELECT value->>0 FROM json_each(?))"
+    ),
+    has_result=True,
+    key_count=1,
+)
+_THEIRS = (
+    f"SELECT t.person_no, {', '.join(f't.{column}' for column in _PERSON)} FROM person t"
+    " WHERE t.person_no "
+)
+_OWN_AND_PAYERS = (
+    "SELECT n FROM k UNION"
+    f" SELECT f.payer_person_no FROM k JOIN person p ON p.person_no = k.n {_FAMILY}"
+)
+_LOCK_PERSONS = Statement(
+    "lock persons and payers",
+    postgresql=(
+        f"{_THEIRS}= ANY(ARRAY(WITH k(n) AS (SELECT unnest($1::bigint[])) {_OWN_AND_PAYERS}))"
+        " ORDER BY t.person_no FOR NO KEY UPDATE OF t"
+    ),
+    sqlite=f"WITH k(n) AS (SELECT ?) {_THEIRS}IN ({_OWN_AND_PAYERS})",
+    sqlite_many=(
+        f"WITH k(n) AS (SELECT value->>0 FROM json_each(?)) {_THEIRS}IN ({_OWN_AND_PAYERS})"
     ),
     has_result=True,
     key_count=1,
@@ -148,7 +168,7 @@ class ClaimsParticipant:
     def find(
         self, needs: Sequence[Needs], requests: Mapping[RequestKey, StoredRequest]
     ) -> Script[tuple[Book, set[int]]]:
-        """Find the originals with their persons, and whose accounts may give mutual aid."""
+        """Find the originals with their persons."""
         book = Book()
         originals = {need.claim_no for need in needs if need.claim_no}
         for need in needs:
@@ -165,19 +185,19 @@ class ClaimsParticipant:
         visits = _visits_of(book, needs)
         if visits:
             persons |= yield from read_persons_of(visits)
-        treated = {need.person_no for need in needs if need.person_no}
-        for need in needs:
-            if need.settles_anew and need.claim_no in book.claims:
-                treated.add(book.claims[need.claim_no].presented.person_no)
-        for row in (yield _FIND_PAYERS(_keys(treated))):
-            book.payers[row[0]] = Payer(*row[1:])
-            persons.add(row[2])
         return book, persons
 
-    def lock(self, book: Book, persons: Sequence[int]) -> Script[None]:
-        """Lock the persons' rows in ascending order, and read them."""
-        for number, *state in (yield _LOCK_PERSONS([(person,) for person in persons])):
+    def lock(
+        self, book: Book, needs: Sequence[Needs], persons: Sequence[int]
+    ) -> Script[frozenset[int]]:
+        """Lock the persons' rows and those of who may aid them, ascending, and read them."""
+        payers, states = yield at_once(
+            [_FIND_PAYERS(_keys(_treated(book, needs))), _LOCK_PERSONS(_keys(persons))]
+        )
+        _take_payers(book, payers)
+        for number, *state in states:
             book.persons[number] = PersonState(*state)
+        return frozenset(book.persons).union(persons)
 
     def read(self, book: Book, needs: Sequence[Needs]) -> Script[None]:
         """Read all else that the decisions look at."""
@@ -376,7 +396,9 @@ def read_view(needs: Needs, when: GroupTime) -> Script[GroupView[Book]]:
     """Read what a decision would look at, without a lock: for one that commits nothing."""
     participant = ClaimsParticipant()
     book, found = yield from participant.find([needs], {})
-    persons = sorted(found | {needs.person_no})
+    _take_payers(book, (yield _FIND_PAYERS(_keys(_treated(book, [needs])))))
+    payers = {payer.person_no for payer in book.payers.values()}
+    persons = sorted(found | payers | {needs.person_no})
     (rows, balances), _ = yield from along(
         [_FIND_PERSONS(_keys(persons)), find_balances(persons)], participant.read(book, [needs])
     )
@@ -420,6 +442,20 @@ def _read_conditions(
     book.filings = {person: [] for person in filings_of}
     for person_no, kind, *rest in filings:
         book.filings[person_no].append(Filing(person_no, FilingKind(kind), *rest))
+
+
+def _treated(book: Book, needs: Sequence[Needs]) -> set[int]:
+    """Return who is treated: whose account may be aided."""
+    treated = {need.person_no for need in needs if need.person_no}
+    for need in needs:
+        if need.settles_anew and need.claim_no in book.claims:
+            treated.add(book.claims[need.claim_no].presented.person_no)
+    return treated
+
+
+def _take_payers(book: Book, rows: Iterable[Row]) -> None:
+    for row in rows:
+        book.payers[row[0]] = Payer(*row[1:])
 
 
 def _visits_of(book: Book, needs: Sequence[Needs]) -> set[int]:

@@ -381,7 +381,7 @@ def post_settled(
 def aid_of(view: ClaimsView, person_no: int) -> tuple[int, int]:
     """Return whose account may aid the person's, and what it holds; (0, 0) nobody's.
 
-    The family was looked up before the lock; where it has changed since, nobody aids this time.
+    The family was looked up as the lock was asked for; where it changed meanwhile, nobody aids.
     """
     payer = view.book.payers.get(person_no)
     if (

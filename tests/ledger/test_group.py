@@ -75,8 +75,11 @@ class Notes:
         yield from ()
         return self, set()
 
-    def lock(self, book: "Notes", persons: Sequence[int]) -> Script[None]:
+    def lock(
+        self, book: "Notes", needs: Sequence[None], persons: Sequence[int]
+    ) -> Script[frozenset[int]]:
         yield from ()
+        return frozenset(persons)
 
     def read(self, book: "Notes", needs: Sequence[None]) -> Script[None]:
         yield from ()

@@ -304,7 +304,7 @@ async def test_a_group_that_asks_about_no_visit_reads_nothing_of_visits(ward: Wa
             return [() for _ in reads] if query.statement.reads else []
 
         book, persons = run_script(participant.find([needs], {}), answer)
-        run_script(participant.lock(book, sorted(persons)), answer)
+        run_script(participant.lock(book, [needs], sorted(persons)), answer)
         run_script(participant.read(book, [needs]), answer)
         return asked
 
@@ -312,7 +312,7 @@ async def test_a_group_that_asks_about_no_visit_reads_nothing_of_visits(ward: Wa
     presented = Presented(PERSON, 10, 2)
     settle = needs_of(bill, presented, ward.rules, terminal_no=1, today=20261121)
     plainly = statements(settle)
-    assert len(plainly) == 3  # payers, locks, and all else at once
+    assert len(plainly) == 2  # payers and locks, and all else at once
     assert not [name for one in plainly for name in one if "visit" in name or "filing" in name]
     visit = needs_of(
         replace(bill, mdtrt_id="7"), presented, ward.rules, terminal_no=1, today=20261121
