@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import cpu_seconds
+from benchmarks.load import cpu_seconds, worn_in_cluster
 from benchmarks.peers import (
     PERSONS_FROM,
     Submit,
@@ -245,7 +245,7 @@ def places(names: Sequence[str]) -> Iterator[list[Place]]:
                 path = Path(folder) / "bench.db"
                 found.append(Place("SQLite", f"sqlite:///{path}", path, None))
             else:
-                server = stack.enter_context(PostgreSQLCluster({"shared_buffers": "256MB"}))
+                server = stack.enter_context(worn_in_cluster({"shared_buffers": "256MB"}))
                 found.append(Place("PostgreSQL", server.create_database("b"), Path(), server))
         yield found
 

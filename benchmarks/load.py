@@ -5,7 +5,7 @@ Not a benchmark itself.
 
 import csv
 import datetime as dt
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from terminals.enrolment import (
 )
 
 OPERATOR = "c001"
+_LOG_MIB = 1024  # what some 300,000 settlements write
 _FUND_TIME = dt.timezone(dt.timedelta(hours=8))
 
 
@@ -113,9 +114,18 @@ def database_urls(names: Sequence[str]) -> Iterator[dict[str, str]]:
         for name in names:
             urls[name] = ""
             if name == "postgresql":
-                cluster = stack.enter_context(PostgreSQLCluster())
+                cluster = stack.enter_context(worn_in_cluster())
                 urls[name] = cluster.create_database("benchmark")
         yield urls
+
+
+@contextmanager
+def worn_in_cluster(settings: Mapping[str, str] | None = None) -> Iterator[PostgreSQLCluster]:
+    """Start a server whose log's files are there already, as those of one that runs for a day."""
+    sizes = {"min_wal_size": f"{_LOG_MIB}MB", "max_wal_size": f"{4 * _LOG_MIB}MB"}
+    with PostgreSQLCluster({**sizes, **(settings or {})}) as cluster:
+        cluster.recycle_log(_LOG_MIB)
+        yield cluster
 
 
 def today() -> int:

@@ -88,6 +88,18 @@ class PostgreSQLCluster:
         """Drop a database, ending its connections."""
         self._run("dropdb", "-h", str(self.directory), "-U", "postgres", "--force", name)
 
+    def recycle_log(self, mib: int) -> None:
+        """Write so much of its log that as many files of it are there to be written over.
+
+        A new server fills each new file with zeros while somebody's commit waits; one that has run
+        for a while has as many as its `min_wal_size` says.
+        """
+        write = "SELECT pg_logical_emit_message(false, '', repeat(' ', 1 << 20))"
+        self._run(
+            "psql", "-h", str(self.directory), "-U", "postgres", "-q", "-o", os.devnull,
+            "-c", f"{write} FROM generate_series(1, {mib})", "-c", "CHECKPOINT",
+        )  # fmt: skip
+
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
         options = {
