@@ -246,8 +246,20 @@ class GroupWriter(Generic[N, B, R]):
 
         self._later, self._later_count = {}, 0
         result = await self._database.transact(script)
-        ended_ns = time.perf_counter_ns()
         self._slot = result.slot
+        # The loop comes to this when the next group has been begun: the database works on that one
+        # while the answers to this one are written.
+        asyncio.get_running_loop().call_soon(
+            self._answer_all, group, result, began_ns, time.perf_counter_ns()
+        )
+
+    def _answer_all(
+        self,
+        group: Sequence[_Waiting[N, B, R]],
+        result: GroupResult,
+        began_ns: int,
+        ended_ns: int,
+    ) -> None:
         for waiting, outcome, (decided_ns, done_ns) in zip(
             group, result.outcomes, result.decided_ns, strict=True
         ):
