@@ -209,6 +209,29 @@ async def test_reads_at_once_of_one_moment_are_told_apart(database: Database) ->
         assert sorted(row[1] for row in seals) == sequences
 
 
+@pytest.mark.parametrize("months", [(), (202611,), (202611, 202612), (202612, 209901)])
+async def test_rows_of_any_months_are_read_at_once_with_others(
+    database: Database, months: tuple[int, ...]
+) -> None:
+    every = [(month, *request_row(number)[1:]) for month in (202611, 202612) for number in range(3)]
+    await fill_for_at_once(database)
+    await database.execute(INSERT(every))
+    keys = [(month, *request_row(number)[1:4]) for month in months for number in (0, 2, 9)]
+    query = at_once([BALANCE([(2,)]), FIND(keys), COUNT_SEALS()])
+    balances, requests, counted = await database.fetch(query)
+    assert (balances, counted) == (((2, 2030, 700),), ((3,),))
+    assert sorted(requests) == [row for row in every if row[:4] in keys]
+    script = along([FIND(keys)], from_now_on(BALANCE([(1,)])))
+    (requests,), balances = await database.transact(lambda: script)
+    assert (balances, sorted(requests)) == (
+        [(1, 2030, 500)], [row for row in every if row[:4] in keys]
+    )  # fmt: skip
+
+
+def from_now_on(query: Query) -> Script[list[Row]]:
+    return (yield query)
+
+
 @pytest.mark.parametrize("reads", [0, 1, 2])
 async def test_queries_go_along_with_the_first_of_a_script(database: Database, reads: int) -> None:
     await fill_for_at_once(database)
