@@ -161,7 +161,7 @@ def _run(
 
 @contextmanager
 def _interrupt_kept() -> Iterator[list[int]]:
-    """Keep an interrupt until somebody looks whether there was one.
+    """Keep an interrupt until somebody looks whether there was one, at the latest at the end.
 
     Raised wherever it falls, it can fall into the callback of a weak reference: Python prints such
     an exception and goes on.
@@ -175,6 +175,8 @@ def _interrupt_kept() -> Iterator[list[int]]:
         yield kept
     finally:
         signal.signal(signal.SIGINT, before)
+    if kept:
+        raise KeyboardInterrupt
 
 
 def _names(done: RangeReplayed) -> list[str]:
