@@ -11,7 +11,13 @@ from pathlib import Path
 
 from msgspec import structs
 
-from cardserver.authority import fingerprint_of, issue_terminal_certificate, open_authority, to_pem
+from cardserver.authority import (
+    ends_ms_of,
+    fingerprint_of,
+    issue_terminal_certificate,
+    open_authority,
+    to_pem,
+)
 from cardserver.commands.database import acting_user, open_database
 from cardserver.config import load_config
 from cardserver.registry import administration_store
@@ -75,8 +81,9 @@ async def enrol_many(
             found = await Registry(database).institution_by_code(institution)
             assert found is not None, institution
             await administration_store.enrol_terminal(
-                database, found, code, fingerprint_of(certificate), acting_user()
-            )
+                database, found, code, fingerprint_of(certificate), acting_user(),
+                ends_ms=ends_ms_of(certificate),
+            )  # fmt: skip
             folders.append(own)
     return folders
 

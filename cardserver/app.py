@@ -21,9 +21,9 @@ import msgspec
 import structlog
 import uvloop
 
+from cardserver.admission import admission
 from cardserver.benefits.policy import PolicyBook, PolicyError, load_policy
 from cardserver.cards.attached_reader import AttachedReader
-from cardserver.cards.challenges import Challenges
 from cardserver.cards.keystore import KeyStore
 from cardserver.cards.keystore_choice import open_keystore
 from cardserver.cards.revocations import Revocations
@@ -42,7 +42,6 @@ from cardserver.dispatch import Dispatcher
 from cardserver.handlers.lists import NewestLists
 from cardserver.key_files import read_secret
 from cardserver.listener import (
-    TerminalLink,
     TerminalListener,
     listening_sockets,
     terminal_tls_context,
@@ -61,7 +60,6 @@ from ledger.calendar import SystemClock
 from ledger.database_store import Database
 from ledger.store_errors import StoreError
 from ledger.writer import GroupWriter
-from protocol.terminal.codes import ResponseCode
 from terminals.readers.pcsc import PCSCReader
 
 log = structlog.get_logger("cardserver.app")
@@ -260,52 +258,11 @@ class Worker:
         return attached
 
     def _make_listener(self, centre: Centre, tasks: asyncio.TaskGroup) -> TerminalListener:
-        dispatcher = Dispatcher(centre)
-
-        async def admit(
-            link: TerminalLink, institution_code: str, terminal_code: str, digest: bytes
-        ) -> TerminalSession | ResponseCode:
-            try:
-                return await admit_known(link, institution_code, terminal_code, digest)
-            except StoreError as error:
-                log.warning("store failed at admission", error=str(error))
-                return ResponseCode.STORE_UNAVAILABLE
-
-        async def admit_known(
-            link: TerminalLink, institution_code: str, terminal_code: str, digest: bytes
-        ) -> TerminalSession | ResponseCode:
-            institution = await centre.registry.institution_by_code(institution_code)
-            if institution is None:
-                return ResponseCode.TERMINAL_UNKNOWN
-            terminal = await centre.registry.terminal(institution.institution_no, terminal_code)
-            if terminal is None:
-                return ResponseCode.TERMINAL_UNKNOWN
-            if not terminal.is_active:
-                return ResponseCode.TERMINAL_DISABLED
-            if not institution.is_active:
-                return ResponseCode.INSTITUTION_SUSPENDED
-            if not secrets.compare_digest(terminal.certificate_sha256, digest):
-                return ResponseCode.CERTIFICATE_REPLACED
-            if centre.revocations.is_certificate_revoked(digest):
-                return ResponseCode.TERMINAL_DISABLED
-            return TerminalSession(
-                link,
-                institution=institution,
-                terminal=terminal,
-                challenges=Challenges(
-                    centre.random_bytes,
-                    centre.clock.monotonic_ms,
-                    life_ms=centre.config.cards.challenge_life_ms,
-                ),
-                serve=dispatcher.serve,
-                tasks=tasks,
-            )
-
         section = self._config.listener
         return TerminalListener(
             section,
             terminal_tls_context(section, self._config.path),
-            admit,
+            admission(centre, Dispatcher(centre).serve, tasks),
             centre.metrics,
             tasks,
         )

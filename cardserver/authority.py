@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cardserver import key_files
 
+DIRECTORY = "authority"  # beside the configuration
 AUTHORITY_KEY = "authority.key"
 AUTHORITY_CERTIFICATE = "authority.crt"
 
@@ -34,6 +35,10 @@ CLOCK_TOLERANCE = dt.timedelta(minutes=10)  # a terminal's clock may be behind t
 REQUEST_SIZE_MAX = 16_384
 INSTITUTION_CODE = re.compile(r"[A-Z][0-9]{11}")
 TERMINAL_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,19}")
+
+
+ENDS_SOON = dt.timedelta(days=30)
+"""From when on whoever can renew a certificate is told."""
 
 
 class AuthorityError(Exception):
@@ -56,13 +61,30 @@ class Authority:
         return to_pem(self.certificate)
 
 
+@dataclass(frozen=True, slots=True)
+class TerminalCertificate:
+    """What a terminal's certificate says.
+
+    Attributes:
+        institution: The institution's code.
+        terminal: The terminal's code within it.
+        sha256: Of the certificate's DER.
+        ends_ms: When it ends, in ms since 1970.
+    """
+
+    institution: str
+    terminal: str
+    sha256: bytes
+    ends_ms: int
+
+
 def make_authority(directory: Path, *, name: str, now: dt.datetime) -> Authority:
     """Make a new authority and write its key and certificate into the directory.
 
     Raises:
         KeyFileError: One of the files exists.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, name),
@@ -82,7 +104,7 @@ def make_authority(directory: Path, *, name: str, now: dt.datetime) -> Authority
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    key_files.write_new(directory / AUTHORITY_KEY, _private_pem(key))
+    key_files.write_new(directory / AUTHORITY_KEY, private_pem(key))
     key_files.write_new(
         directory / AUTHORITY_CERTIFICATE, to_pem(certificate), mode=key_files.PUBLIC_MODE
     )
@@ -96,16 +118,13 @@ def open_authority(directory: Path) -> Authority:
         KeyFileError: The key file is missing or open to others.
         AuthorityError: The files don't hold a key and its certificate.
     """
-    pem = key_files.read_secret(directory / AUTHORITY_KEY)
+    key = read_key(directory / AUTHORITY_KEY)
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
         certificate = x509.load_pem_x509_certificate(
             (directory / AUTHORITY_CERTIFICATE).read_bytes()
         )
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise AuthorityError(f"the authority in {directory} can't be read: {error}") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise AuthorityError(f"{directory / AUTHORITY_KEY} doesn't hold a P-256 key")
     if key.public_key() != certificate.public_key():
         raise AuthorityError(f"{AUTHORITY_KEY} is not the key of {AUTHORITY_CERTIFICATE}")
     return Authority(certificate, key)
@@ -120,7 +139,7 @@ def issue_server_certificate(
         The certificate and the key, both in PEM.
     """
     assert hosts
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     certificate = _issue(
         authority,
         public_key=key.public_key(),
@@ -130,7 +149,81 @@ def issue_server_certificate(
         now=now,
         alternative_name=x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
     )
-    return to_pem(certificate), _private_pem(key)
+    return to_pem(certificate), private_pem(key)
+
+
+def renew_server_certificate(
+    authority: Authority,
+    present: x509.Certificate,
+    *,
+    key: ec.EllipticCurvePrivateKey,
+    hosts: tuple[str, ...] = (),
+    now: dt.datetime,
+) -> x509.Certificate:
+    """Sign a server's certificate anew.
+
+    Args:
+        authority: The one that signed the present certificate.
+        present: What it shows now, also when it has ended.
+        key: The server's: the one that it has, or a new one.
+        hosts: By what it is called; none: as the present certificate says.
+        now: The time.
+
+    Raises:
+        AuthorityError: Another authority signed it, or it names no host.
+    """
+    try:
+        present.verify_directly_issued_by(authority.certificate)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise AuthorityError(
+            "the present certificate is not of this centre's own authority: have it renewed by"
+            " whoever signed it"
+        ) from error
+    hosts = hosts or hosts_of(present)
+    return _issue(
+        authority,
+        public_key=key.public_key(),
+        subject=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]),
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+        ends=now + SERVER_LIFE,
+        now=now,
+        alternative_name=x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
+    )
+
+
+def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return the names and addresses that a server's certificate is for.
+
+    Raises:
+        AuthorityError: It names none.
+    """
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound as error:
+        raise AuthorityError("the certificate names no host") from error
+    return tuple(str(one.value) for one in names)
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Make a key for a certificate."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a certificate's key.
+
+    Raises:
+        KeyFileError: The file is missing or open to others.
+        AuthorityError: It holds no key on the curve P-256.
+    """
+    pem = key_files.read_secret(path)
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise AuthorityError(f"{path} can't be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise AuthorityError(f"{path} doesn't hold a P-256 key")
+    return key
 
 
 def issue_client_certificate(
@@ -143,7 +236,7 @@ def issue_client_certificate(
     Returns:
         The certificate and the key, both in PEM.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     certificate = _issue(
         authority,
         public_key=key.public_key(),
@@ -153,7 +246,7 @@ def issue_client_certificate(
         now=now,
         alternative_name=None,
     )
-    return to_pem(certificate), _private_pem(key)
+    return to_pem(certificate), private_pem(key)
 
 
 def issue_terminal_certificate(
@@ -211,11 +304,32 @@ def identity_of(certificate: x509.Certificate | bytes) -> tuple[str, str]:
     return institution, terminal
 
 
+def terminal_certificate(der: bytes) -> TerminalCertificate:
+    """Read a terminal's certificate in DER.
+
+    Raises:
+        AuthorityError: As `identity_of`.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+    except ValueError as error:
+        raise AuthorityError("not a certificate") from error
+    institution, terminal = identity_of(certificate)
+    return TerminalCertificate(
+        institution, terminal, fingerprint_of(certificate), ends_ms_of(certificate)
+    )
+
+
 def fingerprint_of(certificate: x509.Certificate | bytes) -> bytes:
     """Return the SHA-256 of the certificate's DER, as the registry keeps it."""
     if isinstance(certificate, bytes):
         return hashlib.sha256(certificate).digest()
     return certificate.fingerprint(hashes.SHA256())
+
+
+def ends_ms_of(certificate: x509.Certificate) -> int:
+    """Return when a certificate ends, in ms since 1970."""
+    return int(certificate.not_valid_after_utc.timestamp()) * 1000
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:
@@ -298,7 +412,8 @@ def _general_name(host: str) -> x509.GeneralName:
     return x509.DNSName(host)
 
 
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Write a key as PEM, not encrypted: for files of mode 0600."""
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

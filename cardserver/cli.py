@@ -22,6 +22,7 @@ class CentreCommands(LazyCommands):
         "console": Noun("console:console"),
         "top": Noun("top:top"),
         "doctor": Noun("doctor:doctor"),
+        "certificate": Noun("certificate:app"),
         "enrol-terminal": Noun("init:enrol_terminal"),
         "enrol-terminals": Noun("enrolment:enrol_terminals"),
         "broker": Noun("broker:app"),

@@ -8,7 +8,6 @@ order in which messages may come (`protocol/terminal/connection.py`).
 """
 
 import asyncio
-import hashlib
 import socket
 import ssl
 import time
@@ -17,9 +16,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import structlog
-from cryptography import x509
 
-from cardserver.authority import AuthorityError, identity_of
+from cardserver.authority import AuthorityError, TerminalCertificate, terminal_certificate
 from cardserver.config import Listener
 from cardserver.observe.metrics import Metrics
 from protocol.terminal.codes import ResponseCode
@@ -38,6 +36,7 @@ _SWEEP_S = 0.5  # how often slow and idle connections are looked for
 _POLL_S = 0.01  # how often a stopping worker looks whether it may go
 _GOODBYES_MAX = 5  # of one look: terminals that connect again all at once would wait for each other
 _QUIET_S = 0.1  # longer than a request is on its way, shorter than anyone notices
+_CERTIFICATE_HAS_EXPIRED = 10  # of `verify_code`: X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
 _LAST_WORDS_S = 1.0  # for the goodbyes to go out, and for the peer's end of TLS
 
 log = structlog.get_logger("cardserver.listener")
@@ -60,7 +59,7 @@ class Session(Protocol):
         """Requests being worked on."""
 
 
-Admit = Callable[["TerminalLink", str, str, bytes], Awaitable["Session | ResponseCode"]]
+Admit = Callable[["TerminalLink", TerminalCertificate], Awaitable["Session | ResponseCode"]]
 
 
 def terminal_tls_context(section: Listener, path: Callable[[str], Path]) -> ssl.SSLContext:
@@ -114,16 +113,14 @@ class TerminalLink(asyncio.Protocol):
         der = tls.getpeercert(binary_form=True)
         assert der is not None  # CERT_REQUIRED
         try:
-            institution, terminal = identity_of(x509.load_der_x509_certificate(der))
-        except (AuthorityError, ValueError) as error:
+            certificate = terminal_certificate(der)
+        except AuthorityError as error:
             self.close(ResponseCode.TERMINAL_UNKNOWN, f"certificate: {error}")
             return
         self._listener.links.add(self)
         self._listener.metrics.connections.inc()
         self._pause()
-        self._admission = self._listener.tasks.create_task(
-            self._admit(institution, terminal, hashlib.sha256(der).digest())
-        )
+        self._admission = self._listener.tasks.create_task(self._admit(certificate))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes as they come."""
@@ -230,9 +227,9 @@ class TerminalLink(asyncio.Protocol):
 
     # --- private -------------------------------------------------------------------------
 
-    async def _admit(self, institution: str, terminal: str, digest: bytes) -> None:
+    async def _admit(self, certificate: TerminalCertificate) -> None:
         try:
-            admitted = await self._listener.admit(self, institution, terminal, digest)
+            admitted = await self._listener.admit(self, certificate)
         except Exception:  # the boundary: a fault of ours ends this connection and no other
             log.exception("fault at admission", peer=self.peer)
             admitted = ResponseCode.SYSTEM_ERROR
@@ -396,7 +393,7 @@ class TerminalListener:
                 ssl_shutdown_timeout=_LAST_WORDS_S,
             )
         except OSError as error:  # ssl.SSLError and time-outs are such
-            self.metrics.connection_refused("handshake")
+            self.metrics.connection_refused(_why_no_handshake(error))
             log.info("handshake failed", peer=peer, error=str(error))
             accepted.close()
         except asyncio.CancelledError:  # broken off
@@ -416,6 +413,15 @@ class TerminalListener:
                     link.close(ResponseCode.TOO_SLOW, "the frame did not arrive in time")
                 elif now - link.active_at > idle_s and not link.in_flight:
                     link.close(ResponseCode.TOO_SLOW, "nothing was heard for too long")
+
+
+def _why_no_handshake(error: OSError) -> str:
+    """Tell a certificate that has ended from all else: that is for the fund to mend."""
+    is_over = (
+        isinstance(error, ssl.SSLCertVerificationError)
+        and error.verify_code == _CERTIFICATE_HAS_EXPIRED
+    )
+    return "certificate_expired" if is_over else "handshake"
 
 
 async def listening_sockets(host: str, port: int, *, shares_port: bool) -> list[socket.socket]:

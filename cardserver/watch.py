@@ -14,6 +14,7 @@ import structlog
 from cryptography import x509
 
 from cardserver import watch_store
+from cardserver.authority import ENDS_SOON
 from cardserver.centre import Centre, day_at
 from cardserver.config import Config
 from cardserver.observe import catalogue
@@ -72,6 +73,9 @@ class Watch:
         open_counts = await open_by_age(centre.database, now_ms)
         for age in (*AGES_DAYS, OLDER):
             metrics.set(catalogue.DIFFERENCES, open_counts[age], age_label(age))
+        soon_ms = now_ms + ENDS_SOON // dt.timedelta(milliseconds=1)
+        ending = await watch_store.terminals_ending(centre.database, soon_ms)
+        metrics.set(catalogue.TERMINAL_CERTIFICATES, ending)
         month = day_at(centre.config, now_ms) // 100
         months = await centre.database.report(
             lambda connection: watch_store.uncleared_months(connection, before=month)

@@ -12,6 +12,14 @@ _SLOTS = plain(
     postgresql="SELECT owner <> '', lease_until_ms < $1, count(*) FROM writer_slot GROUP BY 1, 2",
     sqlite="SELECT owner <> '', lease_until_ms < ?1, count(*) FROM writer_slot GROUP BY 1, 2",
 )
+_ENDING = plain(
+    "count terminals' certificates that end",
+    postgresql=(
+        "SELECT count(*) FROM terminal"
+        " WHERE state = 1 AND certificate_ends_ms BETWEEN 1 AND CAST($1 AS bigint)"
+    ),
+    sqlite="SELECT count(*) FROM terminal WHERE state = 1 AND certificate_ends_ms BETWEEN 1 AND ?1",
+)
 _REPLICATION = plain(
     "look at replication",
     postgresql=(
@@ -50,6 +58,16 @@ async def look(database: Database, now_ms: int) -> DatabaseState:
         slots["free" if not is_owned else "expired" if is_over else "leased"] += count
     ((standbys, lag_s, size),) = await database.fetch(_REPLICATION())
     return DatabaseState(slots, standbys, float(lag_s), size)
+
+
+async def terminals_ending(database: Database, before_ms: int) -> int:
+    """Count terminals in use whose certificate ends before a time, in ms since 1970.
+
+    Raises:
+        StoreError: The database doesn't answer.
+    """
+    ((count,),) = await database.fetch(_ENDING([(before_ms,)]))
+    return int(count)
 
 
 def uncleared_months(connection: Connection, *, before: int) -> list[int]:

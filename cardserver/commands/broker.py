@@ -19,7 +19,6 @@ from cardserver.telemetry.broker_files import (
     write_broker_files,
 )
 
-AUTHORITY_DIRECTORY = "authority"
 ALWAYS = ("localhost", "127.0.0.1", "::1")
 
 app = typer.Typer(help="The message broker of terminals' states and news. 消息代理")
@@ -57,7 +56,7 @@ def config(
         port=port,
         names=tuple(dict.fromkeys((*(name or ()), *ALWAYS))),
     )
-    own = authority.open_authority(path.parent / AUTHORITY_DIRECTORY)
+    own = authority.open_authority(path.parent / authority.DIRECTORY)
     into = path.parent / DIRECTORY
     try:
         written = write_broker_files(

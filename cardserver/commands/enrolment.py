@@ -17,7 +17,6 @@ from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Institution
 
-AUTHORITY_DIRECTORY = "authority"
 _SUFFIX = ".csr"
 
 
@@ -49,7 +48,7 @@ def enrol_terminals(
 
 
 async def _enrol(config: Config, files: list[Path]) -> int:
-    own = authority.open_authority(config.path(AUTHORITY_DIRECTORY))
+    own = authority.open_authority(config.path(authority.DIRECTORY))
     institutions: dict[str, Institution] = {}
     async with open_database(config) as database:
         registry = Registry(database)
@@ -74,6 +73,7 @@ async def _enrol(config: Config, files: list[Path]) -> int:
                     terminal,
                     authority.fingerprint_of(certificate),
                     acting_user(),
+                    ends_ms=authority.ends_ms_of(certificate),
                 )
                 # Written last: what is there is registered.
                 key_files.replace(

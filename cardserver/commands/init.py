@@ -40,7 +40,6 @@ MADE_UP_REGION = "110199"
 
 SQLITE = "sqlite:///"
 CONFIG_FILE = "cardserver.toml"
-AUTHORITY_DIRECTORY = "authority"
 BROKER_PORT = 8883
 CARD_KEYS_DIRECTORY = "card-keys"
 PASSWORDS_FILE = "operators.txt"
@@ -155,7 +154,7 @@ def _write_files(directory: Path, wish: Wish, final: Path) -> Config:
         final: Where the folder will be in the end.
     """
     now = dt.datetime.now(dt.UTC)
-    authority_directory = directory / AUTHORITY_DIRECTORY
+    authority_directory = directory / authority.DIRECTORY
     authority_directory.mkdir(mode=0o700)
     own = authority.make_authority(authority_directory, name="cardserver", now=now)
     certificate, key = authority.issue_server_certificate(own, hosts=wish.names, now=now)
@@ -210,7 +209,7 @@ host = {_toml(wish.host)}
 port = {wish.port}
 certificate_file = "server.crt"
 key_file = "server.key"
-terminal_ca_file = "{AUTHORITY_DIRECTORY}/{authority.AUTHORITY_CERTIFICATE}"
+terminal_ca_file = "{authority.DIRECTORY}/{authority.AUTHORITY_CERTIFICATE}"
 # connections_max = 10000
 # in_flight_max = 32             # requests at once on one connection
 # drain_time_max_ms = 10000      # how long shutting down waits for requests in flight
@@ -317,7 +316,7 @@ def _tell(directory: Path, config: Config, policies: list[Policy]) -> None:
     )
     made = (
         (CONFIG_FILE, "the configuration: read through it"),
-        (f"{AUTHORITY_DIRECTORY}/", "signs terminals' certificates; every terminal needs its .crt"),
+        (f"{authority.DIRECTORY}/", "signs terminals' certificates; every terminal needs its .crt"),
         ("server.crt, .key", "the centre's own certificate and key"),
         (
             f"{CARD_KEYS_DIRECTORY}/",
@@ -366,7 +365,7 @@ def enrol_terminal(
     为终端签发证书并登记；该终端原有证书随即失效。
     """
     config = load_config(config_file)
-    own = authority.open_authority(config.path(AUTHORITY_DIRECTORY))
+    own = authority.open_authority(config.path(authority.DIRECTORY))
     certificate = authority.issue_terminal_certificate(
         own,
         request.read_bytes(),
@@ -388,6 +387,7 @@ def enrol_terminal(
                     terminal,
                     authority.fingerprint_of(certificate),
                     acting_user(),
+                    ends_ms=authority.ends_ms_of(certificate),
                 )
             except BaseException:
                 with contextlib.suppress(OSError):

@@ -6,11 +6,11 @@ Not here: making a centre and its terminals' certificates (`init.py`).
 import asyncio
 import datetime as dt
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,6 +28,7 @@ from cardserver.commands.registry_person import app as person_app
 from cardserver.commands.registry_person import employer_app, family_app
 from cardserver.commands.registry_show import app as show_app
 from cardserver.commands.registry_subjects import find_institution, find_operator
+from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
 from cardserver.registry.administration_store import AdministrationError, CardChange
@@ -54,6 +55,8 @@ app.add_typer(employer_app, name="employer")
 app.add_typer(institution_app, name="institution")
 app.add_typer(show_app, name="show")
 app.add_typer(history_app, name="history")
+
+_DAY_MS = 86_400_000
 
 Code = Annotated[str, typer.Argument(help="The operator's number at the institution.")]
 InstitutionCode = Annotated[
@@ -221,10 +224,17 @@ def _set_operator(config: Config, institution: str, code: str, by: str, *, is_ac
 
 @terminal_app.command("list")
 @fail_clearly
-def list_terminals(config_file: ConfigFile) -> None:
-    """List every terminal, with its latest sign-on.
+def list_terminals(
+    config_file: ConfigFile,
+    *,
+    ending_within: Annotated[
+        int | None,
+        typer.Option(min=0, help="Only those whose certificate ends within so many days."),
+    ] = None,
+) -> None:
+    """List every terminal, with its latest sign-on and its certificate's last day.
 
-    列出全部终端。
+    列出全部终端、最近签到时间及证书到期日。
     """
     config = load_config(config_file)
 
@@ -232,12 +242,20 @@ def list_terminals(config_file: ConfigFile) -> None:
         async with open_database(config) as database:
             return await administration.list_terminals(database)
 
-    table = Table("institution", "name", "terminal", "state", "signed on", "certificate")
-    for row in asyncio.run(run()):
+    rows = asyncio.run(run())
+    if ending_within is not None:
+        until_ms = time.time() * 1000 + ending_within * _DAY_MS
+        rows = [row for row in rows if 0 < row.certificate_ends_ms < until_ms]
+    table = Table("institution", "name", "terminal", "state", "signed on", "certificate", "ends")
+    for row in rows:
         signed_on = ""
         if row.signed_on_time_ms is not None:
             moment = dt.datetime.fromtimestamp(row.signed_on_time_ms / 1000, config.timezone)
             signed_on = f"{moment:%Y-%m-%d %H:%M:%S}"
+        ends = ""
+        if row.certificate_ends_ms:
+            moment = dt.datetime.fromtimestamp(row.certificate_ends_ms / 1000, config.timezone)
+            ends = f"{moment:%Y-%m-%d}"
         table.add_row(
             row.institution,
             escape(row.institution_name),
@@ -245,8 +263,9 @@ def list_terminals(config_file: ConfigFile) -> None:
             "active" if row.is_active else "disabled",
             signed_on,
             row.certificate_sha256.hex()[:16],
+            ends,
         )
-    Console(highlight=False).print(table)
+    wide_console().print(table)
 
 
 @terminal_app.command("disable")

@@ -10,11 +10,11 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from cardserver.authority import ENDS_SOON
 from cardserver.config import Config
 from cardserver.doctor.findings import Finding, fault, fine, warning
 from cardserver.key_files import KeyFileError, read_secret
 
-ENDS_SOON = dt.timedelta(days=30)
 SESSION_SECRET_SIZE_MIN = 32
 
 

@@ -132,6 +132,11 @@ CERTIFICATE_EXPIRY: Final = _gauge(
     "certificate_expiry_timestamp_seconds", "When a certificate of the centre ends.", "certificate",
     merge=Merge.MIN,
 )  # fmt: skip
+TERMINAL_CERTIFICATES: Final = _gauge(
+    "terminal_certificates_ending",
+    "Terminals in use whose certificate ends within 30 days, or has ended.",
+    merge=Merge.MAX,
+)
 DIFFERENCES: Final = _gauge(
     "reconciliation_differences", "Open differences of reconciliation, by how many days they are.",
     "age", merge=Merge.MAX,

@@ -263,6 +263,7 @@ BOARDS: Final = (
                 "short",
                 ("cardserver_terminals_in_doubt", "in doubt 有未决"),
                 ("cardserver_terminals_outdated_list", "old list 名单过时"),
+                ("cardserver_terminal_certificates_ending", "certificate ends 证书将到期"),
             ),
             _lines(
                 "Revocation list 吊销名单",

@@ -94,14 +94,18 @@ _TERMINAL = select(
 )
 _TERMINAL_STATE = select(tables.terminal, ("state",), by=("terminal_no",), lock=True)
 _ADD_TERMINAL = insert(
-    tables.terminal, ("terminal_no", "institution_no", "code", "certificate_sha256", "state")
+    tables.terminal,
+    ("terminal_no", "institution_no", "code", "certificate_sha256", "state", "certificate_ends_ms"),
 )
-_SET_CERTIFICATE = update(tables.terminal, set=("certificate_sha256",), by=("terminal_no",))
+_SET_CERTIFICATE = update(
+    tables.terminal, set=("certificate_sha256", "certificate_ends_ms"), by=("terminal_no",)
+)
 _SET_TERMINAL_STATE = update(tables.terminal, set=("state",), by=("terminal_no",))
 _LAST_TERMINAL_TEXT = "SELECT max(terminal_no) FROM terminal"
 _LAST_TERMINAL = plain("last terminal", postgresql=_LAST_TERMINAL_TEXT, sqlite=_LAST_TERMINAL_TEXT)
 _TERMINALS_TEXT = (
     "SELECT i.code, i.name, t.terminal_no, t.code, t.certificate_sha256, t.state,"
+    " t.certificate_ends_ms,"
     " (SELECT max(s.begins_time_ms) FROM sign_on s WHERE s.terminal_no = t.terminal_no)"
     " FROM terminal t JOIN institution i ON i.institution_no = t.institution_no"
     " ORDER BY i.code, t.code"
@@ -112,7 +116,12 @@ _PUT_POLICY = put(tables.policy, set=("text", "activated_time_ms"), by=("name", 
 
 @dataclass(frozen=True, slots=True)
 class TerminalRow:
-    """A terminal as an administrator sees it; the time is of its latest sign-on, or None."""
+    """A terminal as an administrator sees it.
+
+    Attributes:
+        certificate_ends_ms: When its certificate ends, in ms since 1970; 0: not known yet.
+        signed_on_time_ms: Its latest sign-on, or None.
+    """
 
     institution: str
     institution_name: str
@@ -120,6 +129,7 @@ class TerminalRow:
     code: str
     certificate_sha256: bytes
     is_active: bool
+    certificate_ends_ms: int
     signed_on_time_ms: int | None
 
 
@@ -274,8 +284,18 @@ async def enrol_terminal(
     code: str,
     certificate_sha256: bytes,
     actor: Actor,
+    *,
+    ends_ms: int,
 ) -> tuple[int, bool]:
     """Register a terminal's new certificate, which replaces the one it may have had.
+
+    Args:
+        database: The centre's.
+        institution: Whose terminal it is.
+        code: Its code there.
+        certificate_sha256: Of the certificate's DER.
+        actor: Who does it.
+        ends_ms: When the certificate ends, in ms since 1970.
 
     Returns:
         The terminal's number, and whether the terminal is new.
@@ -286,7 +306,7 @@ async def enrol_terminal(
         digest = certificate_sha256.hex()
         if rows:
             terminal_no: int = rows[0][2]
-            yield _SET_CERTIFICATE([(certificate_sha256, terminal_no)])
+            yield _SET_CERTIFICATE([(certificate_sha256, ends_ms, terminal_no)])
             yield changed(
                 actor, tables.terminal.name, (terminal_no,),
                 before={"certificate_sha256": rows[0][3]},
@@ -296,7 +316,9 @@ async def enrol_terminal(
             return terminal_no, False
         ((last,),) = yield _LAST_TERMINAL()
         terminal_no = (last or 0) + 1
-        row = (terminal_no, institution.institution_no, code, certificate_sha256, ACTIVE)
+        row = (
+            terminal_no, institution.institution_no, code, certificate_sha256, ACTIVE, ends_ms,
+        )  # fmt: skip
         yield _ADD_TERMINAL([row])
         yield changed(
             actor, tables.terminal.name, (terminal_no,),
@@ -338,9 +360,10 @@ async def list_terminals(database: Database) -> list[TerminalRow]:
             code=code,
             certificate_sha256=bytes(digest),
             is_active=state == ACTIVE,
+            certificate_ends_ms=ends_ms,
             signed_on_time_ms=signed_on_time_ms,
         )
-        for institution, name, terminal_no, code, digest, state, signed_on_time_ms in (
+        for institution, name, terminal_no, code, digest, state, ends_ms, signed_on_time_ms in (
             await database.fetch(_TERMINALS())
         )
     ]

@@ -44,7 +44,9 @@ INSURANCE_COLUMNS = ("insutype", "begins", "ends", "state", "person_type", "regi
 INSTITUTION_COLUMNS = (
     "institution_no", "code", "name", "kind", "level", "state", "contract_begins", "contract_ends",
 )  # fmt: skip
-TERMINAL_COLUMNS = ("terminal_no", "institution_no", "code", "certificate_sha256", "state")
+TERMINAL_COLUMNS = (
+    "terminal_no", "institution_no", "code", "certificate_sha256", "state", "certificate_ends_ms",
+)  # fmt: skip
 OPERATOR_COLUMNS = (
     "operator_no", "institution_no", "code", "name", "role", "password_hash", "state",
     "department",
@@ -76,6 +78,10 @@ _INSTITUTION = select(tables.institution, INSTITUTION_COLUMNS, by=("institution_
 _INSTITUTION_BY_CODE = select(tables.institution, INSTITUTION_COLUMNS, by=("code",))
 _TERMINAL = select(tables.terminal, TERMINAL_COLUMNS, by=("terminal_no",))
 _TERMINAL_BY_CODE = select(tables.terminal, TERMINAL_COLUMNS, by=("institution_no", "code"))
+# For `GroupWriter.append_later`, of a terminal that was enrolled before this was kept.
+NOTE_CERTIFICATE_ENDS = update(
+    tables.terminal, set=("certificate_ends_ms",), by=("terminal_no", "certificate_sha256")
+)
 _OPERATOR_BY_CODE = select(tables.operator, OPERATOR_COLUMNS, by=("institution_no", "code"))
 _OPERATOR = select(tables.operator, OPERATOR_COLUMNS, by=("operator_no",))
 
@@ -83,6 +89,7 @@ _OPERATOR = select(tables.operator, OPERATOR_COLUMNS, by=("operator_no",))
 _SIGN_ON_TEXT = (
     "SELECT s.sign_no, s.batch_no, s.begins_time_ms, s.ends_time_ms, s.wants_stages, i.state,"
     " t.terminal_no, t.institution_no, t.code, t.certificate_sha256, t.state,"
+    " t.certificate_ends_ms,"
     " o.operator_no, o.institution_no, o.code, o.name, o.role, o.password_hash, o.state,"
     " o.department"
     " FROM sign_on s JOIN terminal t ON t.terminal_no = s.terminal_no"
@@ -374,8 +381,10 @@ def _institution(row: Row) -> Institution:
 
 
 def _terminal(row: Row) -> Terminal:
-    terminal_no, institution_no, code, certificate_sha256, state = row
-    return Terminal(terminal_no, institution_no, code, bytes(certificate_sha256), state == ACTIVE)
+    terminal_no, institution_no, code, certificate_sha256, state, ends_ms = row
+    return Terminal(
+        terminal_no, institution_no, code, bytes(certificate_sha256), state == ACTIVE, ends_ms
+    )
 
 
 def _operator(row: Row) -> Operator:

@@ -219,6 +219,8 @@ terminal = Table(
     Column("code", String(20), nullable=False),
     Column("certificate_sha256", LargeBinary(32), nullable=False),  # the present certificate
     Column("state", SmallInteger, nullable=False),  # 1 active, 2 disabled
+    # Of the present certificate; 0 where it was enrolled before this was kept, and not seen since.
+    Column("certificate_ends_ms", BigInteger, nullable=False, server_default="0"),
 )
 Index("terminal_code", terminal.c.institution_no, terminal.c.code, unique=True)
 

@@ -222,13 +222,18 @@ class Institution:
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A terminal and the certificate that it presents now."""
+    """A terminal and the certificate that it presents now.
+
+    Attributes:
+        certificate_ends_ms: When that ends, in ms since 1970; 0: not known yet.
+    """
 
     terminal_no: int
     institution_no: int
     code: str
     certificate_sha256: bytes
     is_active: bool
+    certificate_ends_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,13 @@ def warn_of_listed(reason: int, version: int) -> None:
     )
 
 
+def warn_of_certificate(text_zh: str, text_en: str) -> None:
+    """Tell the cashier that the terminal's certificate ends, or has ended."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"[bold yellow]{text_zh} / {text_en}[/]"
+    )
+
+
 def warn_of_lines(notes: Sequence[Note]) -> None:
     """Tell the cashier what the catalogue held says of a bill's lines, before it is sent."""
     screen = Console(stderr=True, highlight=False, soft_wrap=True)

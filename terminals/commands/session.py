@@ -1,5 +1,6 @@
 """`cardterminal init`, `sign-on`, `sign-off`, `echo`."""
 
+import datetime as dt
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,17 @@ from rich.markup import escape
 from protocol.terminal.codes import Retry
 from protocol.terminal.messages import SignedOn
 from terminals.answer import advice_of
+from terminals.certificate import certificate_ends, words_of_end
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, run
 from terminals.commands.reconcile import reconcile_at_sign_off, render_day, values_of
-from terminals.commands.result import ExitStatus, Result, fault, result_of, show
+from terminals.commands.result import (
+    ExitStatus,
+    Result,
+    fault,
+    result_of,
+    show,
+    warn_of_certificate,
+)
 from terminals.config import CONFIG_FILE_NAME, ConfigError
 from terminals.enrolment import (
     CERTIFICATE_FILE,
@@ -107,6 +116,9 @@ def sign_on(
             password = _password(password_file)
         except OSError as error:
             return fault("口令文件不可用", "the password file cannot be used", str(error))
+        ends = certificate_ends(Path(desk.config.terminal.certificate_file))
+        if words := words_of_end(ends, dt.datetime.now(dt.UTC)):
+            warn_of_certificate(*words)
         answer = await desk.client.sign_on(operator, password)
         body = answer.body
         if not isinstance(body, SignedOn):
@@ -126,6 +138,7 @@ def sign_on(
             "expires_time_ms": body.expires_time_ms,
             "challenges": len(body.challenges),
             "openings": len(body.openings),
+            "certificate_ends": ends.isoformat(),
         }
         return result_of(answer, values, render)
 

@@ -20,6 +20,7 @@ from msgspec import Struct
 from cardserver.authority import (
     TERMINAL_LIFE,
     Authority,
+    ends_ms_of,
     fingerprint_of,
     issue_terminal_certificate,
 )
@@ -85,17 +86,20 @@ class Desk:
 
     # --- terminals -----------------------------------------------------------------------
 
-    async def enrol(self, terminal: str, *, institution: str = HOSPITAL) -> Credentials:
+    async def enrol(
+        self, terminal: str, *, institution: str = HOSPITAL, expires: dt.datetime | None = None
+    ) -> Credentials:
         """Give a terminal a new key and certificate, and have the registry know it."""
         authority = read_authority(self.city.directory / "authority")
-        credentials = self.issue(authority, terminal, institution=institution)
+        credentials = self.issue(authority, terminal, institution=institution, expires=expires)
         certificate = x509.load_pem_x509_certificate(credentials.certificate_file.read_bytes())
         async with open_database(self.config) as database:
             found = await Registry(database).institution_by_code(institution)
             assert found is not None
             await administration.enrol_terminal(
-                database, found, terminal, fingerprint_of(certificate), acting_user()
-            )
+                database, found, terminal, fingerprint_of(certificate), acting_user(),
+                ends_ms=ends_ms_of(certificate),
+            )  # fmt: skip
         return credentials
 
     def issue(

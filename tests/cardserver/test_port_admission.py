@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from prometheus_client.parser import text_string_to_metric_families
 
 from cardserver.authority import make_authority
 from cardserver.authority import open_authority as read_authority
 from cardserver.commands.database import acting_user, open_database
 from cardserver.registry import administration_store as administration
 from cardserver.registry.registry_store import Registry
+from ledger.bulk_store import plain
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Echo, MessageType, SignOff
 from simulators.raw_terminal import Closed, Credentials, RawTerminal, tls_context
@@ -67,12 +70,47 @@ async def test_another_authoritys_certificate_is_refused(desk: Desk, tmp_path: P
         await try_echo(desk, tls_context(desk.city.authority_file, forged), forged)
 
 
-async def test_an_expired_certificate_is_refused(desk: Desk) -> None:
+async def test_an_expired_certificate_is_refused_and_counted_as_such(desk: Desk) -> None:
     authority = read_authority(desk.city.directory / "authority")
     begin = authority.certificate.not_valid_before_utc  # minutes ago
     expired = desk.issue(authority, "DOOR", expires=begin + dt.timedelta(seconds=1))
+    before = await refused_as_expired(desk)
     with pytest.raises(REFUSED):
         await try_echo(desk, tls_context(desk.city.authority_file, expired), expired)
+    assert await refused_as_expired(desk) == before + 1
+
+
+async def refused_as_expired(desk: Desk) -> float:
+    _, text = await desk.page("/metrics")
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get("reason") == "certificate_expired"
+        and sample.name == "cardserver_connections_refused_total"
+    )
+
+
+async def test_when_an_earlier_terminals_certificate_ends_is_seen_as_it_connects(
+    desk: Desk,
+) -> None:
+    credentials = await desk.enrol("EARLIER")
+    certificate = x509.load_pem_x509_certificate(credentials.certificate_file.read_bytes())
+    forget = "UPDATE terminal SET certificate_ends_ms = 0 WHERE code = 'EARLIER'"
+    async with open_database(desk.config) as database:
+        await database.execute(plain(forget, postgresql=forget, sqlite=forget)())
+        await try_echo(desk, tls_context(desk.city.authority_file, credentials), credentials)
+        registry = Registry(database)
+        institution = await registry.institution_by_code(HOSPITAL)
+        assert institution is not None
+        async with asyncio.timeout(10):  # a later group writes it
+            while True:
+                known = await registry.terminal(institution.institution_no, "EARLIER")
+                assert known is not None
+                if known.certificate_ends_ms:
+                    break
+                await asyncio.sleep(0.05)
+    assert known.certificate_ends_ms == certificate.not_valid_after_utc.timestamp() * 1000
 
 
 @pytest.mark.parametrize("alpn", [(), ("http/1.1",), ("cardserver/2", "h2")])

@@ -65,14 +65,17 @@ OPENING = m.OpeningBatch(
 )
 
 
-def make_certificates(directory: Path) -> None:
-    """Write ca.pem, server.pem/.key, terminal.pem/.key."""
+def make_certificates(directory: Path, *, life: dt.timedelta = dt.timedelta(days=400)) -> None:
+    """Write ca.pem, server.pem/.key, terminal.pem/.key; the terminal's has that life left."""
     now = dt.datetime.now(dt.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test fund authority")])
 
     def issue(
-        subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *extensions: x509.ExtensionType,
+        ends: dt.datetime = now + dt.timedelta(days=400),
     ) -> x509.Certificate:
         builder = (
             x509.CertificateBuilder()
@@ -81,7 +84,7 @@ def make_certificates(directory: Path) -> None:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(days=1))
+            .not_valid_after(ends)
         )
         for extension in extensions:
             builder = builder.add_extension(extension, critical=False)
@@ -130,7 +133,8 @@ def make_certificates(directory: Path) -> None:
         ),
     ):
         key = ec.generate_private_key(ec.SECP256R1())
-        write(name, key, issue(subject, key, *extensions))
+        left = life if name == "terminal" else dt.timedelta(days=400)
+        write(name, key, issue(subject, key, *extensions, ends=now + left))
 
 
 def split_of(total_fen: int, sign: int = 1) -> m.Split:

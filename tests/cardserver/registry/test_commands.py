@@ -2,14 +2,17 @@
 
 import asyncio
 import csv
+import datetime as dt
 import signal
 import sqlite3
+import ssl
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography import x509
@@ -235,6 +238,56 @@ def test_a_centre_on_postgresql(
         postgres_cluster.drop_database("centre")
 
 
+# --- the centre's certificate -------------------------------------------------------------------
+
+
+def server_certificate(centre: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((centre / "server.crt").read_bytes())
+
+
+def pair_is_whole(centre: Path) -> bool:
+    """Whether TLS takes certificate and key, and the authority is the certificate's."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(centre / "server.crt", centre / "server.key")
+    own = x509.load_pem_x509_certificate((centre / "authority/authority.crt").read_bytes())
+    server_certificate(centre).verify_directly_issued_by(own)
+    return stat.S_IMODE((centre / "server.key").stat().st_mode) == 0o600
+
+
+def test_the_centres_certificate_is_renewed_for_the_same_names_and_key(tmp_path: Path) -> None:
+    centre = tmp_path / "centre"
+    run("init", centre, "--name", "centre.example")
+    before, key = server_certificate(centre), (centre / "server.key").read_bytes()
+    result = run("certificate", "renew", "--config", centre / "cardserver.toml")
+    after = server_certificate(centre)
+    assert pair_is_whole(centre)
+    assert (centre / "server.key").read_bytes() == key
+    assert after.serial_number != before.serial_number
+    assert authority.hosts_of(after) == authority.hosts_of(before)
+    assert "centre.example, localhost, 127.0.0.1, ::1" in result.output
+    assert f"{after.not_valid_after_utc:%Y-%m-%d}" in result.output
+
+
+def test_a_new_key_and_other_names_are_for_the_asking(centre: Path) -> None:
+    key = (centre / "server.key").read_bytes()
+    config = centre / "cardserver.toml"
+    run("certificate", "renew", "--config", config, "--new-key", "--name", "192.0.2.9")
+    assert pair_is_whole(centre)
+    assert (centre / "server.key").read_bytes() != key
+    assert authority.hosts_of(server_certificate(centre)) == ("192.0.2.9",)
+
+
+def test_what_another_authority_signed_is_not_renewed_here(centre: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    run("init", other)
+    (centre / "server.crt").write_bytes((other / "server.crt").read_bytes())
+    before = (centre / "server.crt").read_bytes()
+    config = centre / "cardserver.toml"
+    result = run("certificate", "renew", "--config", config, status=1)
+    assert "not of this centre's own authority" in result.output
+    assert (centre / "server.crt").read_bytes() == before
+
+
 # --- terminals ----------------------------------------------------------------------------------
 
 
@@ -252,6 +305,27 @@ def test_a_terminal_is_enrolled_with_the_certificate_that_the_registry_knows(
     listed = run("registry", "terminal", "list", "--config", village).output
     assert "T01" in listed
     assert INSTITUTION in listed
+
+
+def test_terminals_whose_certificate_ends_are_listed(village: Path, tmp_path: Path) -> None:
+    request = request_file(tmp_path)
+    for terminal in ("T01", "T02", "T03"):
+        enrol(village, request, tmp_path / f"{terminal}.crt", terminal=terminal)
+    tomorrow_ms = int(time.time() + 86_400) * 1000
+    with sqlite3.connect(village.parent / "cardserver.db") as database:
+        change = "UPDATE terminal SET certificate_ends_ms = ? WHERE code = ?"
+        database.executemany(change, [(tomorrow_ms, "T01"), (0, "T02")])
+    whole = run("registry", "terminal", "list", "--config", village).output
+    assert all(terminal in whole for terminal in ("T01", "T02", "T03"))
+    ending = ["registry", "terminal", "list", "--config", village, "--ending-within"]
+    assert "T01" not in run(*ending, 0).output
+    listed = run(*ending, 30).output
+    assert "T01" in listed
+    assert "T02" not in listed  # not known
+    assert "T03" not in listed
+    assert (
+        f"{dt.datetime.fromtimestamp(tomorrow_ms / 1000, ZoneInfo('Asia/Shanghai')):%F}" in listed
+    )
 
 
 def test_a_second_certificate_replaces_the_first(village: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from cardserver.registry.passwords import (
 )
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Actor, CardState, InsuranceState
+from cardserver.watch_store import terminals_ending
 from ledger.bulk_store import plain
 from ledger.database_store import Database
 
@@ -184,13 +185,13 @@ async def test_a_terminal_and_its_next_certificate(database: Database, registry:
     assert institution is not None
     assert institution.is_active
     one, two = bytes(32), bytes([1]) * 32
-    first = await administration.enrol_terminal(database, institution, "T1", one, ACTOR)
-    other = await administration.enrol_terminal(database, institution, "T2", one, ACTOR)
-    again = await administration.enrol_terminal(database, institution, "T1", two, ACTOR)
+    first = await administration.enrol_terminal(database, institution, "T1", one, ACTOR, ends_ms=5)
+    other = await administration.enrol_terminal(database, institution, "T2", one, ACTOR, ends_ms=5)
+    again = await administration.enrol_terminal(database, institution, "T1", two, ACTOR, ends_ms=7)
     assert (first, other, again) == ((1, True), (2, True), (1, False))
     terminal = await registry.terminal(institution.institution_no, "T1")
     assert terminal is not None
-    assert terminal.certificate_sha256 == two
+    assert (terminal.certificate_sha256, terminal.certificate_ends_ms) == (two, 7)
     assert terminal.is_active
     assert terminal == await registry.terminal_by_no(1)
     await administration.set_terminal_active(database, 1, ACTOR, is_active=False)
@@ -200,7 +201,11 @@ async def test_a_terminal_and_its_next_certificate(database: Database, registry:
     assert await registry.terminal(institution.institution_no, "T9") is None
     assert await registry.institution_by_code("H00000000000") is None
     listed = await administration.list_terminals(database)
-    assert [(row.code, row.is_active) for row in listed] == [("T1", False), ("T2", True)]
+    assert [(row.code, row.is_active, row.certificate_ends_ms) for row in listed] == [
+        ("T1", False, 7), ("T2", True, 5),
+    ]  # fmt: skip
+    # Of those in use: T1 is disabled.
+    assert [await terminals_ending(database, before_ms) for before_ms in (4, 5, 9)] == [0, 1, 1]
     assert [row[0] for row in await audit(database)] == [
         "terminal enrolled", "terminal enrolled", "terminal certificate", "terminal disabled",
     ]  # fmt: skip
@@ -211,7 +216,7 @@ async def test_a_sign_on_tells_the_present_state_of_all_it_rests_on(
 ) -> None:
     institution = await registry.institution_by_code("H11019900001")
     assert institution is not None
-    await administration.enrol_terminal(database, institution, "T1", bytes(32), ACTOR)
+    await administration.enrol_terminal(database, institution, "T1", bytes(32), ACTOR, ends_ms=5)
     assert await open_sign_on(registry) == DAY
     assert await open_sign_on(registry, sign_no="s2") == DAY  # the same working day
     found = await registry.sign_on("s1")
