@@ -92,7 +92,7 @@ def _check_authority(config: Config, check: str, name: str, now: dt.datetime) ->
 
 
 def _read_chain(file: Path, check: str) -> list[x509.Certificate] | Finding:
-    advice = ("请以 cardserver init 或 enrol 重新签发", "have it issued again, or restore the file")
+    advice = ("恢复该文件，或重新签发", "restore the file, or have it issued again")
     try:
         return x509.load_pem_x509_certificates(file.read_bytes())
     except OSError as error:
@@ -110,7 +110,10 @@ def _check_dates(
         return fault(
             check,
             (f"{file} 已于 {ends:%Y-%m-%d} 过期", f"{file} expired on {ends:%Y-%m-%d}"),
-            ("立即更换证书并重启", "replace it now, and restart the centre"),
+            (
+                "立即续签（监听证书：cardserver certificate renew）并重启",
+                "renew it (the listener's: cardserver certificate renew), and restart the centre",
+            ),
         )
     if certificate.not_valid_before_utc > now:
         begins = certificate.not_valid_before_utc
@@ -123,7 +126,10 @@ def _check_dates(
         return warning(
             check,
             (f"{file} 将于 {ends:%Y-%m-%d} 过期", f"{file} expires on {ends:%Y-%m-%d}"),
-            ("尽快续签", "have a new one issued in time"),
+            (
+                "尽快续签（监听证书：cardserver certificate renew）",
+                "renew it in time (the listener's: cardserver certificate renew)",
+            ),
         )
     return fine(check, (f"有效期至 {ends:%Y-%m-%d}", f"valid until {ends:%Y-%m-%d}"))
 
