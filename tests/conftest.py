@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cardserver.cards.file_keystore import FileKeyStore
 from cardserver.cards.keystore import RootKeyName
@@ -20,6 +21,10 @@ from simulators.postgres import PostgreSQLCluster
 from simulators.softhsm import make_token
 from tests.cities import MADE_DATABASE, PERSONS, CopyOnPostgreSQL, copy_city
 from tests.databases import empty
+
+# A busy machine is no fault of the code; pytest's own time-out still ends what hangs.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)

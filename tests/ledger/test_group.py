@@ -357,7 +357,6 @@ def test_decisions_of_several_entries_keep_the_books(
             settings=settings(
                 max_examples=10,
                 stateful_step_count=12,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -38,7 +38,7 @@ def query(name: str, expression: str) -> str:
 
 
 @given(COLUMNS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(("bigint", []))
 @example(("text", [None]))
 @example(("text", ["x" * 2047, "x" * 2048, ""]))

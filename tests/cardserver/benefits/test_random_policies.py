@@ -30,7 +30,7 @@ from tests.cardserver.benefits.random_policies import (
 )
 from tests.cardserver.benefits.simple_division import Divided, Pencil
 
-TESTED = settings(max_examples=250, deadline=None)
+TESTED = settings(max_examples=250)
 
 
 def result_of(policy: Policy, bill: Bill, *, explain: bool = False) -> Adjudication | BillRefusal:

@@ -437,7 +437,7 @@ async def test_every_answer_that_is_changed_is_refused_or_of_no_matter(
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_answers_give_a_result_or_a_refusal(image: EGKImage, data: st.DataObject) -> None:
     card = SimulatedEGK(image)
     answers = list(run_batch(card, egk.OPENING, bytes(range(32))).answers)

@@ -128,9 +128,7 @@ async def check_every_way(database: Database, written: list[list[str]]) -> None:
     assert set(copies[-1]) == {(row.item, row.begins) for row in valid}
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(written=files)
 def test_deltas_from_any_version_give_the_whole_list(
     database_url: str, written: list[list[str]]

@@ -342,7 +342,7 @@ def text_of(rules: list[tuple[dict[str, object], dict[str, object], str]]) -> st
     return text
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(rules=RULES, situation=SITUATIONS)
 def test_both_find_the_same(
     rules: list[tuple[dict[str, object], dict[str, object], str]], situation: Situation
@@ -390,7 +390,7 @@ def test_nothing_that_was_not_asked_for_is_missed() -> None:
     assert found > 500
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rules=RULES, situation=SITUATIONS, data=st.data())
 def test_findings_do_not_depend_on_the_order_of_what_was_read(
     rules: list[tuple[dict[str, object], dict[str, object], str]],

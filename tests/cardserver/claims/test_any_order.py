@@ -394,7 +394,6 @@ def test_in_any_order_all_is_as_the_model_says(
             settings=settings(
                 max_examples=12,
                 stateful_step_count=25,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -305,7 +305,6 @@ def test_the_books_are_as_the_model_says(
             settings=settings(
                 max_examples=12,
                 stateful_step_count=30,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

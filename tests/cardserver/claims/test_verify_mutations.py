@@ -70,9 +70,7 @@ def mutate(path: Path, data: st.DataObject) -> str:
     return f"{how} {table}.{column} of {rowid} by {by}"
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_single_change_is_found(
     sqlite_books: tuple[Path, Numbers], tmp_path: Path, data: st.DataObject

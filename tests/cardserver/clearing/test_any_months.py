@@ -341,7 +341,6 @@ def check_months(kind: str, request: pytest.FixtureRequest, examples: int) -> No
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=30,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -54,7 +54,7 @@ def initiation(instructions: list[Instruction]) -> Initiation:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(amounts, holders, st.text(max_size=300)), min_size=1, max_size=5))
 @example([(1, Holder(name="<&>\"'\u0085\ufffe]]>", account="1", bank="1" * 12), "\x00\ud800 a")])
 def test_whatever_the_names_the_file_is_valid_and_adds_up(
@@ -154,7 +154,7 @@ def test_a_file_that_is_no_report_is_refused_in_a_sentence(content: bytes) -> No
 GOOD = answer(3, REGION, {300_001: "ACSC", 300_002: "RJCT"}, reason="AC04", group="PART")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(GOOD) - 1), st.binary(max_size=4), st.integers(0, 8))
 def test_any_change_of_a_report_gives_a_report_or_a_sentence(at: int, put: bytes, cut: int) -> None:
     try:

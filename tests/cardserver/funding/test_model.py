@@ -163,7 +163,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=12, suppress_health_check=QUIET)
 @example([
     File((("A", 202611, 1, 10_000), ("A", 202611, 2, 4_000))),
     File((("A", 202611, 1, 4_000),)),
@@ -182,7 +182,7 @@ def test_sqlite_is_as_the_model(
         asyncio.run(play(copied_sqlite(Path(folder)), Path(folder), acts))
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=4, suppress_health_check=QUIET)
 @given(acts=st.lists(ACTS, min_size=3, max_size=6))
 def test_postgresql_is_as_the_model(
     emptied_postgresql: Callable[[], str], acts: list[File | Reversal | Allotment]

@@ -23,7 +23,7 @@ def note(recent: Recent, number: int) -> None:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, RECENT_MAX + 500), max_size=4))
 def test_whoever_asks_on_gets_each_request_once_in_order_or_is_told_how_many_are_gone(
     bursts: list[int],

@@ -278,9 +278,7 @@ ONE_NAMED = {"name": "王小明", "sex": "1", "birth_date": "19900101"}
 
 
 @pytest.mark.parametrize("updates", [False, True])
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(some_person, min_size=1, max_size=12))
 @example(
     [

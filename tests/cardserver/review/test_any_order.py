@@ -273,7 +273,6 @@ def fresh(sqlite_template: bytes, tmp_path: Path) -> Callable[[], str]:
 
 @settings(
     max_examples=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(moves=MOVES)

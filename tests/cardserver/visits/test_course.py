@@ -288,7 +288,7 @@ class Visits(RuleBasedStateMachine):
 
 
 TestVisits = Visits.TestCase
-TestVisits.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestVisits.settings = settings(max_examples=150, stateful_step_count=30)
 
 
 @given(

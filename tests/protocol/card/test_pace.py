@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.card.apdu import CommandAPDU
@@ -141,7 +141,6 @@ def test_both_ends_of_a_channel_understand_each_other(
 
 
 @given(st.binary(max_size=80))
-@settings(deadline=None)  # points are multiplied in Python
 def test_garbage_is_refused_by_name(garbage: bytes) -> None:
     messaging = SecureMessaging(SessionKeys(bytes(16), bytes(16)))
     messaging.protect(PLAIN[0])

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.telemetry import topics
@@ -103,28 +103,24 @@ def test_every_topic_is_described() -> None:
         assert set(schema_at(topic)["properties"]) == set(struct.__struct_fields__)
 
 
-@settings(deadline=None)
 @given(states)
 def test_states_come_back_as_they_were_said_and_are_as_described(state: TerminalState) -> None:
     assert decode_state(encode(state)) == state
     check(topics.state_topic(NAME), encode(state))
 
 
-@settings(deadline=None)
 @given(news)
 def test_news_of_lists_comes_back(one: ListNews) -> None:
     assert decode_lists(encode(one)) == one
     check(topics.NEWS_LISTS, encode(one))
 
 
-@settings(deadline=None)
 @given(stops)
 def test_news_of_stops_comes_back(one: StopNews) -> None:
     assert decode_stop(encode(one)) == one
     check(topics.NEWS_STOP, encode(one))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200) | st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: st.dictionaries(

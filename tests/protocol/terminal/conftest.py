@@ -5,14 +5,9 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec import Raw, inspect
 from msgspec.msgpack import Encoder
-
-# A busy machine is no fault of the protocol; pytest's own time-out still ends what hangs.
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
 
 StructStrategy = Callable[[type[msgspec.Struct]], st.SearchStrategy[msgspec.Struct]]
 

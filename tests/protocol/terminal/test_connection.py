@@ -400,4 +400,4 @@ class HonestEnds(RuleBasedStateMachine):
 
 
 TestHonestEnds = HonestEnds.TestCase
-TestHonestEnds.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestHonestEnds.settings = settings(max_examples=200, stateful_step_count=60)

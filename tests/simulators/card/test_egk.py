@@ -178,7 +178,7 @@ def test_steps_of_pace_come_in_order_only(contactless: SimulatedEGK) -> None:
         "108600000000027C000000", "002241A406840109800154", "80CA0100000000",
     )]
 ), max_size=12))  # fmt: skip
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_commands_are_answered(image: EGKImage, commands: list[bytes]) -> None:
     for is_contactless in (False, True):
         card = SimulatedEGK(image, is_contactless=is_contactless)
