@@ -18,7 +18,7 @@ from tests.cardserver.claims.books import Numbers
 IGNORED = {"writer_slot": {"owner", "lease_until_ms"}}
 TABLES = (
     "entry", "posting", "request", "claim", "seal", "writer_slot", "account_balance",
-    "period_total", "accumulator", "opening_accumulator", "balance_snapshot",
+    "period_total", "accumulator", "opening_accumulator", "balance_snapshot", "undoing",
 )  # fmt: skip
 BIG = 2**40
 _numbers = itertools.count(1)
