@@ -7,7 +7,7 @@ a thousand. Not here: the chain of seals (`verify_chain.py`).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Integer, Table, text
 
 from ledger.accounts import Account, Side
 from ledger.entries import SEQUENCE_BITS
@@ -116,6 +116,39 @@ def check_outside(
                     str(values[table.by]), "a number that a seal covers",
                 )  # fmt: skip
                 findings.add([difference])
+    return findings
+
+
+def check_kinds(connection: Connection, tables: Sequence[Table]) -> Findings:
+    """Find what is no whole number in columns of numbers, which SQLite would keep there.
+
+    Nothing else can be trusted, or even compared, until such rows are put right.
+    """
+    findings = Findings()
+    if connection.dialect.name != "sqlite":
+        return findings
+    for table in tables:
+        names = [str(one.name) for one in table.columns if isinstance(one.type, Integer)]
+        strange = " OR ".join(
+            f"""typeof("{name}") NOT IN ('integer'{", 'null'" if table.c[name].nullable else ""})"""
+            for name in names
+        )
+        keys = [str(one.name) for one in table.primary_key.columns]
+        rows = connection.execute(
+            text(
+                f'SELECT * FROM "{table.name}" WHERE {strange} LIMIT {NAMED_MAX}'  # noqa: S608 - ours
+            )
+        )
+        for row in rows:
+            values = row._asdict()
+            findings.add(
+                Difference(
+                    str(table.name), key_of(**{key: values[key] for key in keys}), name,
+                    repr(values[name]), "a whole number",
+                )
+                for name in names
+                if not isinstance(values[name], int | None)
+            )  # fmt: skip
     return findings
 
 

@@ -142,6 +142,7 @@ CHANGES = [
             "seal_no = seal_no + 1",
         )
     ),
+    ("UPDATE request SET body = NULL WHERE entry_no = {settled}", "request month=202611"),
     ("UPDATE request SET month = 202610 WHERE entry_no = {settled}", "request month=202610"),
     ("UPDATE request SET msgid = '9' WHERE entry_no = {settled}", "request month=202611"),
     ("DELETE FROM request WHERE entry_no = {settled}", "request institution_no=1 terminal_no=1"),
