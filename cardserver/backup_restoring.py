@@ -3,10 +3,13 @@
 import asyncio
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from cardserver import backup_sqlite
 from cardserver.backup import BackupError, Manifest, read_manifest
 from cardserver.backup_making import Tell
 from cardserver.backup_postgresql import load
+from cardserver.backup_sqlite import held_alone
 from cardserver.backup_store import (
     Occupancy,
     libpq_environment,
@@ -58,13 +61,21 @@ async def check_target(config: Config, *, replaces: bool) -> Occupancy:
     database = Database.open(config.database_url, config.database_password)
     try:
         found = await database.report(read_occupancy)
+    except DBAPIError as error:
+        if not is_file:
+            raise BackupError(f"this database can't be read: {error.orig}") from error
+        # Damaged: that is what backups are for.
+        found = Occupancy(has_tables=True, has_data=True, served_by=0)
     finally:
         await database.close()
     if found.served_by:
         raise BackupError(
-            f"a centre serves from this database ({found.served_by} writers): stop it first; of one"
-            " that was killed the leases end within a minute"
+            f"a centre serves from this database ({found.served_by} writers or connections): stop"
+            " it first; of one that was killed the leases end within a minute"
         )
+    if is_file:
+        with held_alone(sqlite_path(config.database_url)):
+            pass
     if found.has_data and not replaces:
         raise BackupError(
             "this database has data: nothing was changed; --replace puts the backup in its place"

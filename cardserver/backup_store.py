@@ -11,6 +11,7 @@ from cardserver.migrations.schema import METADATAS, revision_of
 from cardserver.registry.tables import person
 from ledger.digest import Digest
 from ledger.digest_store import read_digest
+from ledger.postgresql_store import APPLICATION_NAME
 from ledger.tables import entry, request, writer_slot
 
 _DATA = (entry, request, person)
@@ -36,7 +37,8 @@ class Occupancy:
     Attributes:
         has_tables: Whether there is a schema at all.
         has_data: Whether there are persons, entries or stored outcomes.
-        served_by: How many writers hold a slot: a centre is running.
+        served_by: How many writers hold a slot or, on PostgreSQL, how many connections of ours
+            there are, as an idle writer's lease runs out: a centre is running.
     """
 
     has_tables: bool
@@ -72,7 +74,16 @@ def read_occupancy(connection: Connection) -> Occupancy:
             writer_slot.c.lease_until_ms > time.time_ns() // 1_000_000, writer_slot.c.owner != ""
         )
     ).fetchall()
-    return Occupancy(has_tables=True, has_data=has_data, served_by=len(held))
+    served_by = len(held)
+    if not served_by and connection.dialect.name == "postgresql":
+        served_by = connection.execute(
+            text(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = :name AND pid <> pg_backend_pid()"
+            ),
+            {"name": APPLICATION_NAME},
+        ).scalar_one()
+    return Occupancy(has_tables=True, has_data=has_data, served_by=served_by)
 
 
 def tables_count() -> int:

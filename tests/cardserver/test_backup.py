@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import sqlite3
 import stat
 from pathlib import Path
 from random import Random
@@ -182,6 +183,71 @@ async def test_a_centre_that_serves_is_not_restored_into(
     done = await run_command(city, "restore", str(out), "--replace")
     assert done.status == 1
     assert "stop it first" in done.errors
+
+
+async def test_an_idle_centre_on_sqlite_is_not_restored_into(
+    city: City, centre: CentreProcess, tmp_path: Path
+) -> None:
+    """Its lease has run out, as nobody settled for half a minute; it goes on all the same."""
+    assert centre.port
+    out = await backed_up(city, tmp_path / "backup")
+    await execute(city, "UPDATE writer_slot SET lease_until_ms = 1 WHERE owner <> ''")
+    done = await run_command(city, "restore", str(out), "--replace")
+    assert done.status == 1
+    assert "is open elsewhere: stop the centre" in done.errors
+    assert list(city.directory.glob("*.replaced-*")) == []
+
+
+@pytest.mark.timeout(240)
+async def test_an_idle_centre_on_postgresql_is_not_restored_into(
+    copy_on_postgresql: CopyOnPostgreSQL, tmp_path: Path
+) -> None:
+    city = copy_on_postgresql(tmp_path, "idle")
+    out = await backed_up(city, tmp_path / "backup")
+    centre = CentreProcess(city.config_file)
+    await centre.start()
+    try:
+        await execute(city, "UPDATE writer_slot SET lease_until_ms = 1 WHERE owner <> ''")
+        done = await run_command(city, "restore", str(out), "--replace")
+        assert done.status == 1
+        assert "stop it first" in done.errors
+    finally:
+        assert await centre.stop() == 0
+    done = await run_command(city, "restore", str(out), "--replace")
+    assert done.status == 0, done.errors
+
+
+async def test_a_damaged_file_is_replaced_where_that_is_asked_for(
+    city: City, tmp_path: Path
+) -> None:
+    out = await backed_up(city, tmp_path / "backup")
+    damaged = b"no database any more" * 1000
+    (city.directory / "cardserver.db").write_bytes(damaged)
+    refused = await run_command(city, "restore", str(out))
+    assert refused.status == 1
+    assert "--replace" in refused.errors
+    assert "Traceback" not in refused.errors
+    done = await run_command(city, "restore", str(out), "--replace")
+    assert done.status == 0, done.output + done.errors
+    (aside,) = city.directory.glob("cardserver.db.replaced-*")
+    assert aside.read_bytes() == damaged
+
+
+async def test_a_log_that_is_left_of_a_database_is_not_played_into_the_restored_one(
+    city: City, tmp_path: Path
+) -> None:
+    out = await backed_up(city, tmp_path / "backup")
+    file = city.directory / "cardserver.db"
+    writing = sqlite3.connect(file, isolation_level=None)
+    writing.execute("PRAGMA journal_mode = WAL")
+    writing.execute("UPDATE person SET name = '改'")
+    log = file.with_name("cardserver.db-wal").read_bytes()
+    writing.close()
+    file.unlink()
+    file.with_name("cardserver.db-wal").write_bytes(log)  # as after a crash
+    done = await run_command(city, "restore", str(out))
+    assert done.status == 0, done.output + done.errors
+    assert await query(city, "SELECT count(*) FROM person WHERE name = '改'") == [(0,)]
 
 
 async def test_a_backup_goes_into_a_new_folder_and_another_database_is_refused(
