@@ -14,7 +14,7 @@ from cardserver.backup_store import (
     read_content,
     read_with_snapshot,
     sqlite_path,
-    tables_count,
+    table_names,
 )
 from cardserver.config import Config
 from ledger.calendar import business_date
@@ -87,7 +87,7 @@ async def _copy_postgresql(
     config: Config, database: Database, part: Path, now_ms: int, tell: Tell
 ) -> Content:
     environment = libpq_environment(config.database_url, config.database_password)
-    tables = tables_count()
+    tables = len(table_names())
 
     def copy(snapshot: str) -> None:
         dump(

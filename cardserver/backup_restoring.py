@@ -15,7 +15,7 @@ from cardserver.backup_store import (
     libpq_environment,
     read_occupancy,
     sqlite_path,
-    tables_count,
+    table_names,
 )
 from cardserver.config import Config
 from cardserver.migrations.schema import is_known, migrate
@@ -105,12 +105,13 @@ async def restore(
     if manifest.dialect == "sqlite":
         return await _restore_file(config, folder, manifest, wish, note, tell)
     environment = libpq_environment(config.database_url, config.database_password)
-    tables = tables_count()
+    tables = table_names()
     await asyncio.to_thread(
         load,
         environment,
         folder / manifest.data_file,
-        on_table=lambda done: tell("restore 恢复", done, tables),
+        tables=tables,
+        on_table=lambda done: tell("restore 恢复", done, len(tables)),
     )
     return await _verify(config.database_url, config.database_password, wish, note, tell)
 

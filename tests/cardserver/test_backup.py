@@ -9,9 +9,12 @@ from random import Random
 
 import pytest
 from msgspec import json
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url, text
 
+from cardserver.backup_postgresql import dump, load
+from cardserver.backup_store import libpq_environment, table_names
 from cardserver.config import load_config
+from cardserver.migrations.schema import is_current, migrate, upgrade
 from ledger.bulk_store import plain
 from ledger.database_store import Database
 from protocol.terminal.messages import StatusState
@@ -215,6 +218,32 @@ async def test_an_idle_centre_on_postgresql_is_not_restored_into(
         assert await centre.stop() == 0
     done = await run_command(city, "restore", str(out), "--replace")
     assert done.status == 0, done.errors
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("revision", ["0012", "0014"])
+async def test_a_backup_of_an_older_schema_goes_into_a_newer_database(
+    postgres_cluster: PostgreSQLCluster, tmp_path: Path, revision: str
+) -> None:
+    """The program was upgraded, something is wrong, and the backup of before is to come back."""
+    older = postgres_cluster.create_database(f"older{revision}")
+    newer = postgres_cluster.create_database(f"newer{revision}")
+    dumped = tmp_path / "ledger.dump"
+
+    def copy(connection: Connection) -> None:
+        snapshot = connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
+        dump(libpq_environment(older, ""), dumped, snapshot=snapshot, on_table=lambda _: None)
+
+    database = Database.open(older)
+    await database.administer(lambda connection: upgrade(connection, revision))
+    await database.report(copy)
+    await database.close()
+    await migrate(newer)
+    load(libpq_environment(newer, ""), dumped, tables=table_names(), on_table=lambda _: None)
+    await migrate(newer)
+    database = Database.open(newer)
+    assert await database.report(is_current)
+    await database.close()
 
 
 async def test_a_damaged_file_is_replaced_where_that_is_asked_for(
