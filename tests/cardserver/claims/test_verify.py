@@ -191,6 +191,8 @@ CHANGES = [
         "UPDATE balance_snapshot_slot SET sequence = 99",
         "balance_snapshot_slot period=202611 slot={slot}",
     ),
+    ("UPDATE period SET is_closed = 0", "period period=202611"),
+    ("DELETE FROM period", "period period=202611"),
     # the chain itself
     (
         "UPDATE seal SET last_sequence = 99 WHERE last_sequence = {settled_sequence}",
