@@ -9,6 +9,7 @@ from sqlalchemy import Connection, exists, inspect, make_url, select, text
 
 from cardserver.migrations.schema import METADATAS, revision_of
 from cardserver.registry.tables import person
+from cardserver.storage.parts_store import DIVIDED
 from ledger.digest import Digest
 from ledger.digest_store import read_digest
 from ledger.postgresql_store import APPLICATION_NAME
@@ -56,6 +57,10 @@ def read_with_snapshot(
     connection: Connection, copy: Callable[[str], None], *, fund: str, day: int, now_ms: int
 ) -> Content:
     """Read the same, and let another program copy what this connection sees (PostgreSQL)."""
+    # Before the snapshot is taken: a part of a month that is replaced after it, as when its replies
+    # expire, would be copied as empty.
+    names = ", ".join(str(table.name) for table in DIVIDED)
+    connection.execute(text(f"LOCK TABLE {names} IN ACCESS SHARE MODE"))
     content = read_content(connection, fund=fund, day=day, now_ms=now_ms)
     copy(connection.execute(text("SELECT pg_export_snapshot()")).scalar_one())
     return content

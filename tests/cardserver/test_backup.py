@@ -4,15 +4,17 @@ import asyncio
 import shutil
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 from random import Random
 
 import pytest
 from msgspec import json
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from cardserver.backup_postgresql import dump, load
-from cardserver.backup_store import libpq_environment, table_names
+from cardserver.backup_store import libpq_environment, read_with_snapshot, table_names
 from cardserver.config import load_config
 from cardserver.migrations.schema import is_current, migrate, upgrade
 from ledger.bulk_store import plain
@@ -244,6 +246,36 @@ async def test_a_backup_of_an_older_schema_goes_into_a_newer_database(
     database = Database.open(newer)
     assert await database.report(is_current)
     await database.close()
+
+
+async def test_no_part_of_a_month_is_replaced_under_a_backup(
+    postgres_cluster: PostgreSQLCluster,
+) -> None:
+    """What replaces it was written after the snapshot, so that the month would be copied empty."""
+    url = postgres_cluster.create_database("backed_up_beside")
+    await migrate(url)
+    went_on: list[bool] = []
+
+    def take_alone(connection: Connection) -> None:
+        connection.execute(text("SET LOCAL lock_timeout = 200"))
+        connection.execute(text("LOCK TABLE request IN ACCESS EXCLUSIVE MODE"))
+
+    def copy(_snapshot: str) -> None:
+        def run() -> None:
+            with pytest.raises(DBAPIError, match="lock timeout"):
+                asyncio.run(Database.open(url).administer(take_alone))
+            went_on.append(True)
+
+        other = threading.Thread(target=run)
+        other.start()
+        other.join()
+
+    database = Database.open(url)
+    await database.report(
+        lambda connection: read_with_snapshot(connection, copy, fund="", day=20261121, now_ms=0)
+    )
+    await database.close()
+    assert went_on
 
 
 async def test_a_damaged_file_is_replaced_where_that_is_asked_for(
