@@ -89,6 +89,11 @@ def begin_folder(folder: Path) -> Path:
     return part
 
 
+def take_configuration(config_file: Path, part: Path) -> None:
+    """Copy the configuration along, down to the disk."""
+    key_files.write_new(part / CONFIGURATION, config_file.read_bytes())
+
+
 def finish_folder(part: Path, folder: Path, manifest: Manifest) -> None:
     """Write the manifest, have all of it down on the disk, and give the folder its name."""
     key_files.write_new(part / MANIFEST, json.format(json.encode(manifest), indent=1) + b"\n")

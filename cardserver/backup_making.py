@@ -14,7 +14,7 @@ from cardserver.backup_store import (
     read_content,
     read_with_snapshot,
     sqlite_path,
-    tables_count,
+    table_names,
 )
 from cardserver.config import Config
 from ledger.calendar import business_date
@@ -37,7 +37,7 @@ async def make_backup(config: Config, config_file: Path, folder: Path, tell: Tel
         database = Database.open(config.database_url, config.database_password)
         copy = _copy_sqlite if database.dialect == "sqlite" else _copy_postgresql
         content = await copy(config, database, part, now_ms, tell)
-        shutil.copyfile(config_file, part / backup.CONFIGURATION)
+        backup.take_configuration(config_file, part)
         name = backup.SQLITE_FILE if database.dialect == "sqlite" else backup.POSTGRESQL_FILE
         files = [
             backup.describe(part / one, lambda done, total: tell("hash 摘要", done, total))
@@ -87,7 +87,7 @@ async def _copy_postgresql(
     config: Config, database: Database, part: Path, now_ms: int, tell: Tell
 ) -> Content:
     environment = libpq_environment(config.database_url, config.database_password)
-    tables = tables_count()
+    tables = len(table_names())
 
     def copy(snapshot: str) -> None:
         dump(

@@ -11,19 +11,21 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from cardserver.backup import BackupError
 
 _TABLE = re.compile(r"(dumping contents of|processing data for) table")
 _LINES_KEPT = 20
-_DROP_DIVIDED = """
-DO $$ DECLARE divided regclass; BEGIN
-    FOR divided IN SELECT oid::regclass FROM pg_class
-        WHERE relkind = 'p' AND relnamespace = current_schema()::regnamespace
-    LOOP EXECUTE format('DROP TABLE %s CASCADE', divided); END LOOP;
+_DROP_TABLES = """
+DO $$ DECLARE dropped regclass; BEGIN
+    FOR dropped IN SELECT oid::regclass FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace
+        AND (relkind = 'p' OR relkind = 'r' AND relname IN ({names}))
+    LOOP EXECUTE format('DROP TABLE %s CASCADE', dropped); END LOOP;
 END $$;
+DROP FUNCTION IF EXISTS audit_is_append_only();
 """
 
 Progress = Callable[[int], None]
@@ -52,17 +54,27 @@ def dump(
         os.close(descriptor)
 
 
-def load(environment: Mapping[str, str], source: Path, *, on_table: Progress) -> None:
+def load(
+    environment: Mapping[str, str], source: Path, *, tables: Collection[str], on_table: Progress
+) -> None:
     """Replace a database's tables by a dump's: all or nothing, in one transaction.
+
+    Args:
+        environment: Says where the database is.
+        source: The dump.
+        tables: All that a centre has, which go also where the dump, an older one, has none of them.
+        on_table: Told how many are done with.
 
     Raises:
         BackupError: A tool is missing or failed; nothing was changed.
     """
-    # `pg_restore` can't drop tables that are kept by month, whose parts' keys hang on the whole's:
-    # so they are dropped first, and `psql` runs it all in one transaction.
+    # `pg_restore` can't drop tables that are kept by month, whose parts' keys hang on the whole's,
+    # nor what the dump doesn't know: so they are dropped first, and `psql` runs it all in one
+    # transaction.
     with tempfile.TemporaryDirectory(prefix="cardserver-restore-") as folder:
         before, script = Path(folder) / "before.sql", Path(folder) / "restore.sql"
-        before.write_text(_DROP_DIVIDED, encoding="utf-8")
+        names = ", ".join(f"'{name}'" for name in sorted(tables))
+        before.write_text(_DROP_TABLES.format(names=names), encoding="utf-8")
         _run(
             "pg_restore",
             ["--clean", "--if-exists", "--no-owner", "--no-privileges", "--verbose",

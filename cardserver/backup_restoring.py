@@ -3,16 +3,19 @@
 import asyncio
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from cardserver import backup_sqlite
 from cardserver.backup import BackupError, Manifest, read_manifest
 from cardserver.backup_making import Tell
 from cardserver.backup_postgresql import load
+from cardserver.backup_sqlite import held_alone
 from cardserver.backup_store import (
     Occupancy,
     libpq_environment,
     read_occupancy,
     sqlite_path,
-    tables_count,
+    table_names,
 )
 from cardserver.config import Config
 from cardserver.migrations.schema import is_known, migrate
@@ -58,13 +61,21 @@ async def check_target(config: Config, *, replaces: bool) -> Occupancy:
     database = Database.open(config.database_url, config.database_password)
     try:
         found = await database.report(read_occupancy)
+    except DBAPIError as error:
+        if not is_file:
+            raise BackupError(f"this database can't be read: {error.orig}") from error
+        # Damaged: that is what backups are for.
+        found = Occupancy(has_tables=True, has_data=True, served_by=0)
     finally:
         await database.close()
     if found.served_by:
         raise BackupError(
-            f"a centre serves from this database ({found.served_by} writers): stop it first; of one"
-            " that was killed the leases end within a minute"
+            f"a centre serves from this database ({found.served_by} writers or connections): stop"
+            " it first; of one that was killed the leases end within a minute"
         )
+    if is_file:
+        with held_alone(sqlite_path(config.database_url)):
+            pass
     if found.has_data and not replaces:
         raise BackupError(
             "this database has data: nothing was changed; --replace puts the backup in its place"
@@ -94,12 +105,13 @@ async def restore(
     if manifest.dialect == "sqlite":
         return await _restore_file(config, folder, manifest, wish, note, tell)
     environment = libpq_environment(config.database_url, config.database_password)
-    tables = tables_count()
+    tables = table_names()
     await asyncio.to_thread(
         load,
         environment,
         folder / manifest.data_file,
-        on_table=lambda done: tell("restore 恢复", done, tables),
+        tables=tables,
+        on_table=lambda done: tell("restore 恢复", done, len(tables)),
     )
     return await _verify(config.database_url, config.database_password, wish, note, tell)
 

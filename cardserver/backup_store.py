@@ -9,8 +9,10 @@ from sqlalchemy import Connection, exists, inspect, make_url, select, text
 
 from cardserver.migrations.schema import METADATAS, revision_of
 from cardserver.registry.tables import person
+from cardserver.storage.parts_store import DIVIDED
 from ledger.digest import Digest
 from ledger.digest_store import read_digest
+from ledger.postgresql_store import APPLICATION_NAME
 from ledger.tables import entry, request, writer_slot
 
 _DATA = (entry, request, person)
@@ -36,7 +38,8 @@ class Occupancy:
     Attributes:
         has_tables: Whether there is a schema at all.
         has_data: Whether there are persons, entries or stored outcomes.
-        served_by: How many writers hold a slot: a centre is running.
+        served_by: How many writers hold a slot or, on PostgreSQL, how many connections of ours
+            there are, as an idle writer's lease runs out: a centre is running.
     """
 
     has_tables: bool
@@ -54,6 +57,10 @@ def read_with_snapshot(
     connection: Connection, copy: Callable[[str], None], *, fund: str, day: int, now_ms: int
 ) -> Content:
     """Read the same, and let another program copy what this connection sees (PostgreSQL)."""
+    # Before the snapshot is taken: a part of a month that is replaced after it, as when its replies
+    # expire, would be copied as empty.
+    names = ", ".join(str(table.name) for table in DIVIDED)
+    connection.execute(text(f"LOCK TABLE {names} IN ACCESS SHARE MODE"))
     content = read_content(connection, fund=fund, day=day, now_ms=now_ms)
     copy(connection.execute(text("SELECT pg_export_snapshot()")).scalar_one())
     return content
@@ -72,12 +79,21 @@ def read_occupancy(connection: Connection) -> Occupancy:
             writer_slot.c.lease_until_ms > time.time_ns() // 1_000_000, writer_slot.c.owner != ""
         )
     ).fetchall()
-    return Occupancy(has_tables=True, has_data=has_data, served_by=len(held))
+    served_by = len(held)
+    if not served_by and connection.dialect.name == "postgresql":
+        served_by = connection.execute(
+            text(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = :name AND pid <> pg_backend_pid()"
+            ),
+            {"name": APPLICATION_NAME},
+        ).scalar_one()
+    return Occupancy(has_tables=True, has_data=has_data, served_by=served_by)
 
 
-def tables_count() -> int:
-    """How many tables a copy has."""
-    return sum(len(metadata.tables) for metadata in METADATAS) + 1  # alembic's own
+def table_names() -> list[str]:
+    """Name the tables of a copy."""
+    return [str(name) for metadata in METADATAS for name in metadata.tables] + ["alembic_version"]
 
 
 def libpq_environment(url: str, password: str) -> Mapping[str, str]:

@@ -23,7 +23,7 @@ from cardserver.claims.verify_claims import (
     originals_of,
 )
 from cardserver.claims.verify_claims import ClaimRow as Claim
-from cardserver.claims.verify_store import Books, check_books, read_claims
+from cardserver.claims.verify_store import Books, check_books, check_numbers, read_claims
 from cardserver.clearing.verify_store import check_clearings
 from cardserver.funding.verify_funding import check_funding
 from cardserver.review.check_store import compare_review
@@ -92,6 +92,10 @@ async def verify(url: str, password: str, wish: Wish, on_progress: Progress) -> 
         database = Database.open(url, password)
         await database.start()
         try:
+            numbers = await database.report(check_numbers)
+            if numbers.count:
+                workbook.close()
+                return Verified(numbers, time.perf_counter() - began, 0)
             books = await database.report(
                 lambda connection: check_books(
                     connection, workbook, wish.digests, from_period=wish.from_period

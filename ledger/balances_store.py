@@ -183,6 +183,7 @@ def check_snapshots(connection: Connection, *, from_period: int = 0) -> Findings
             findings.take(_check_snapshot(connection, base, period))
         base = period
     findings.add(_check_ends(connection))
+    findings.add(_check_closed(connection))
     known = ", ".join(map(str, periods)) or "0"
     strange = connection.execute(
         text(
@@ -201,6 +202,20 @@ def check_snapshots(connection: Connection, *, from_period: int = 0) -> Findings
         for period, account, owner, balance_fen in strange
     )  # fmt: skip
     return findings
+
+
+def _check_closed(connection: Connection) -> Iterator[Difference]:
+    """See that what has a snapshot is closed: nothing else says that it may not be posted to."""
+    rows = connection.execute(
+        text(
+            "SELECT s.period, p.is_closed FROM balance_snapshot_period s"
+            " LEFT JOIN period p ON p.period = s.period"
+            " WHERE p.is_closed IS NULL OR p.is_closed <> 1 ORDER BY s.period"
+        )
+    )
+    for period, is_closed in rows:
+        stored = "no such row" if is_closed is None else str(is_closed)
+        yield Difference("period", key_of(period=period), "is_closed", stored, "1")
 
 
 def _check_ends(connection: Connection) -> Iterator[Difference]:

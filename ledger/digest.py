@@ -21,7 +21,8 @@ class SlotEnd(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         slot: The slot.
-        sequence: The last number that its seal covers.
+        sequence: The last number that its seal covers: before the first entry of a later day, and
+            where there is none the chain's last.
         seal: That seal, in hex.
     """
 

@@ -23,8 +23,8 @@ def read_digest(
     slots: list[SlotEnd] = []
     rows = connection.execute(select(writer_slot.c.slot, writer_slot.c.sequence))
     for slot, sequence in sorted(tuple(row) for row in rows):
-        wanted = _last_of_day(connection, slot, sequence, day) if is_ended else sequence
-        end = _seal_from(connection, slot, wanted) if wanted else None
+        wanted = _until_day(connection, slot, sequence, day) if is_ended else sequence
+        end = _seal_until(connection, slot, wanted)
         if end is not None:
             slots.append(end)
     totals = _totals(connection, day) if is_ended else ()
@@ -72,13 +72,14 @@ def check_digest(connection: Connection, digest: Digest) -> Findings:
     return findings
 
 
-def _last_of_day(connection: Connection, slot: int, last: int, day: int) -> int:
-    """Find the last entry of a slot that is of this day or before; 0 where there is none.
+def _until_day(connection: Connection, slot: int, last: int, day: int) -> int:
+    """Find the last number of a slot before its first entry of a later day.
 
-    A slot's days only grow, so a few dozen look-ups by number find it.
+    A slot's days only grow, so a few dozen look-ups by number find it. What was sealed without an
+    entry since (outcomes, the audit) is held by the digest too: also of a slot without entries.
     """
     base = slot << SEQUENCE_BITS
-    low, high, found = 1, last, 0
+    low, high = 1, last
     while low <= high:
         middle = (low + high) // 2
         row = connection.execute(
@@ -90,16 +91,18 @@ def _last_of_day(connection: Connection, slot: int, last: int, day: int) -> int:
         if row is None or row[1] > day:
             high = middle - 1
         else:
-            found = row[0] - base
-            low = found + 1
-    return found
+            low = row[0] - base + 1
+    later = connection.execute(
+        select(func.min(entry.c.entry_no)).where(entry.c.entry_no.between(base + low, base + last))
+    ).scalar()
+    return last if later is None else int(later) - base - 1
 
 
-def _seal_from(connection: Connection, slot: int, sequence: int) -> SlotEnd | None:
+def _seal_until(connection: Connection, slot: int, sequence: int) -> SlotEnd | None:
     row = connection.execute(
         select(seal.c.last_sequence, seal.c.digest)
-        .where(seal.c.slot == slot, seal.c.last_sequence >= sequence)
-        .order_by(seal.c.last_sequence)
+        .where(seal.c.slot == slot, seal.c.last_sequence <= sequence)
+        .order_by(seal.c.last_sequence.desc())
         .limit(1)
     ).first()
     return None if row is None else SlotEnd(slot, row[0], blob(row[1]).hex())

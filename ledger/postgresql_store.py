@@ -37,10 +37,13 @@ _ATTEMPTS_MAX = 10
 _KEYS_MAX = 4096  # of one shared read
 _NO_SPAN: Span = (0, 0)
 
+APPLICATION_NAME = "cardserver"
+"""By which a centre's connections are known in `pg_stat_activity`."""
+
 # Statements here read by key. A plan made for an empty table must not stay a sequential scan or
 # a hash join when the table has grown, and planning anew each time costs more than it gives.
 _SETTINGS = {
-    "application_name": "cardserver",
+    "application_name": APPLICATION_NAME,
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",

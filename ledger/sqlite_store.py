@@ -53,7 +53,8 @@ class SQLiteStore:
         self._engine: Engine = create_engine(
             f"sqlite:///{self._path}",
             poolclass=NullPool,
-            connect_args={"timeout": _BUSY_TIMEOUT_S},
+            # The driver would begin transactions by itself, and not before the schema is changed.
+            connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None},
         )
 
     async def start(self) -> None:
@@ -95,6 +96,7 @@ class SQLiteStore:
 
         def in_transaction() -> T:
             with self._engine.begin() as connection:
+                connection.exec_driver_sql("BEGIN")
                 return work(connection)
 
         return await self._in_thread(in_transaction)

@@ -22,7 +22,7 @@ from ledger.fund_acts import ACT_MIN, DONE
 from ledger.group import TOMBSTONE_TYPE
 from ledger.sealing import is_expired
 from ledger.verify_chain import LEDGER_TABLES, SealedGroup, SealedTable
-from ledger.verify_findings import Difference, key_of
+from ledger.verify_findings import Difference, blob, key_of
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType
 
@@ -179,7 +179,7 @@ _UNREADABLE = (DecodeError, UnicodeDecodeError)
 def decode_kept(claim: ClaimRow) -> Kept | None:
     """Read what a claim's detail says; None where it can't be read."""
     try:
-        return _KEPT.decode(claim.detail)
+        return _KEPT.decode(blob(claim.detail))
     except _UNREADABLE:
         return None
 
@@ -440,11 +440,12 @@ def _reply_by_claim(
         ("terminal_no", request.terminal_no, claim.terminal_no),
         ("msgid", request.msgid, claim.msgid),
     ]
-    if is_expired(request.body):
+    body = blob(request.body)
+    if is_expired(body):
         return facts  # its hash is sealed
     try:
         if request.type in {MessageType.SETTLE, MessageType.CANCEL}:
-            settled = _SETTLED.decode(request.body)
+            settled = _SETTLED.decode(body)
             facts += [
                 ("body: setl_id", settled.setl_id, str(claim.entry_no)),
                 ("body: psn_no", settled.psn_no, str(claim.person_no)),
@@ -453,7 +454,7 @@ def _reply_by_claim(
                 ("body: cancels", settled.cancels, str(claim.undoes or "")),
             ]
         elif request.type == MessageType.REVERSE:
-            reversed_ = _REVERSED.decode(request.body)
+            reversed_ = _REVERSED.decode(body)
             facts += [
                 ("body: setl_id", reversed_.setl_id, str(claim.undoes or "")),
                 ("body: undo_setl_id", reversed_.undo_setl_id, str(claim.entry_no)),
@@ -462,7 +463,7 @@ def _reply_by_claim(
             rest = kept.get(claim.entry_no + 1)  # what remained is settled next
             if rest is not None and rest.replaces != claim.undoes:
                 rest = None
-            facts += _refunded_facts(_REFUNDED.decode(request.body), request, claim, detail, rest)
+            facts += _refunded_facts(_REFUNDED.decode(body), request, claim, detail, rest)
     except _UNREADABLE:
         facts.append(("body", "not to be read", "the reply that the claim makes"))
     return facts

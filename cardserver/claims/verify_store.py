@@ -10,6 +10,8 @@ from cardserver.claims.accumulators_store import AMOUNTS, KEY
 from cardserver.claims.openings_sum import ACTION, sum_of, together
 from cardserver.claims.verify_accumulators import Workbook
 from cardserver.claims.verify_claims import CLAIM, SEALED_TABLES, ClaimRow
+from cardserver.funding import tables as funding_tables
+from ledger import tables as ledger_tables
 from ledger.balances_store import check_snapshots
 from ledger.bulk_store import select as select_by
 from ledger.database_store import Database
@@ -20,6 +22,7 @@ from ledger.verify_books_store import (
     Head,
     check_balances,
     check_heads,
+    check_kinds,
     check_outside,
     check_totals,
     check_undoing,
@@ -69,6 +72,18 @@ def check_openings(connection: Connection) -> Findings:
         words = f"{stored:064x}", f"{recomputed:064x}"
         findings.add([Difference(str(opening.name), "all rows", what, *words)])
     return findings
+
+
+def check_numbers(connection: Connection) -> Findings:
+    """See that numbers are numbers in every table that is recomputed or sealed."""
+    return check_kinds(
+        connection,
+        [
+            *ledger_tables.metadata.tables.values(),
+            tables.claim, tables.audit, tables.accumulator, tables.opening_accumulator,
+            funding_tables.contribution, funding_tables.funding_entry,
+        ],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,11 +50,11 @@ async def migrate(url: str, password: str = "") -> None:
         await database.close()
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the steps that are missing on this connection."""
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Run the steps that are missing on this connection, up to a revision."""
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def is_current(connection: Connection) -> bool:

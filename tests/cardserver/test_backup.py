@@ -2,15 +2,21 @@
 
 import asyncio
 import shutil
+import sqlite3
 import stat
+import threading
 from pathlib import Path
 from random import Random
 
 import pytest
 from msgspec import json
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
 
+from cardserver.backup_postgresql import dump, load
+from cardserver.backup_store import libpq_environment, read_with_snapshot, table_names
 from cardserver.config import load_config
+from cardserver.migrations.schema import is_current, migrate, upgrade
 from ledger.bulk_store import plain
 from ledger.database_store import Database
 from protocol.terminal.messages import StatusState
@@ -182,6 +188,127 @@ async def test_a_centre_that_serves_is_not_restored_into(
     done = await run_command(city, "restore", str(out), "--replace")
     assert done.status == 1
     assert "stop it first" in done.errors
+
+
+async def test_an_idle_centre_on_sqlite_is_not_restored_into(
+    city: City, centre: CentreProcess, tmp_path: Path
+) -> None:
+    """Its lease has run out, as nobody settled for half a minute; it goes on all the same."""
+    assert centre.port
+    out = await backed_up(city, tmp_path / "backup")
+    await execute(city, "UPDATE writer_slot SET lease_until_ms = 1 WHERE owner <> ''")
+    done = await run_command(city, "restore", str(out), "--replace")
+    assert done.status == 1
+    assert "is open elsewhere: stop the centre" in done.errors
+    assert list(city.directory.glob("*.replaced-*")) == []
+
+
+@pytest.mark.timeout(240)
+async def test_an_idle_centre_on_postgresql_is_not_restored_into(
+    copy_on_postgresql: CopyOnPostgreSQL, tmp_path: Path
+) -> None:
+    city = copy_on_postgresql(tmp_path, "idle")
+    out = await backed_up(city, tmp_path / "backup")
+    centre = CentreProcess(city.config_file)
+    await centre.start()
+    try:
+        await execute(city, "UPDATE writer_slot SET lease_until_ms = 1 WHERE owner <> ''")
+        done = await run_command(city, "restore", str(out), "--replace")
+        assert done.status == 1
+        assert "stop it first" in done.errors
+    finally:
+        assert await centre.stop() == 0
+    done = await run_command(city, "restore", str(out), "--replace")
+    assert done.status == 0, done.errors
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("revision", ["0012", "0014"])
+async def test_a_backup_of_an_older_schema_goes_into_a_newer_database(
+    postgres_cluster: PostgreSQLCluster, tmp_path: Path, revision: str
+) -> None:
+    """The program was upgraded, something is wrong, and the backup of before is to come back."""
+    older = postgres_cluster.create_database(f"older{revision}")
+    newer = postgres_cluster.create_database(f"newer{revision}")
+    dumped = tmp_path / "ledger.dump"
+
+    def copy(connection: Connection) -> None:
+        snapshot = connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
+        dump(libpq_environment(older, ""), dumped, snapshot=snapshot, on_table=lambda _: None)
+
+    database = Database.open(older)
+    await database.administer(lambda connection: upgrade(connection, revision))
+    await database.report(copy)
+    await database.close()
+    await migrate(newer)
+    load(libpq_environment(newer, ""), dumped, tables=table_names(), on_table=lambda _: None)
+    await migrate(newer)
+    database = Database.open(newer)
+    assert await database.report(is_current)
+    await database.close()
+
+
+async def test_no_part_of_a_month_is_replaced_under_a_backup(
+    postgres_cluster: PostgreSQLCluster,
+) -> None:
+    """What replaces it was written after the snapshot, so that the month would be copied empty."""
+    url = postgres_cluster.create_database("backed_up_beside")
+    await migrate(url)
+    went_on: list[bool] = []
+
+    def take_alone(connection: Connection) -> None:
+        connection.execute(text("SET LOCAL lock_timeout = 200"))
+        connection.execute(text("LOCK TABLE request IN ACCESS EXCLUSIVE MODE"))
+
+    def copy(_snapshot: str) -> None:
+        def run() -> None:
+            with pytest.raises(DBAPIError, match="lock timeout"):
+                asyncio.run(Database.open(url).administer(take_alone))
+            went_on.append(True)
+
+        other = threading.Thread(target=run)
+        other.start()
+        other.join()
+
+    database = Database.open(url)
+    await database.report(
+        lambda connection: read_with_snapshot(connection, copy, fund="", day=20261121, now_ms=0)
+    )
+    await database.close()
+    assert went_on
+
+
+async def test_a_damaged_file_is_replaced_where_that_is_asked_for(
+    city: City, tmp_path: Path
+) -> None:
+    out = await backed_up(city, tmp_path / "backup")
+    damaged = b"no database any more" * 1000
+    (city.directory / "cardserver.db").write_bytes(damaged)
+    refused = await run_command(city, "restore", str(out))
+    assert refused.status == 1
+    assert "--replace" in refused.errors
+    assert "Traceback" not in refused.errors
+    done = await run_command(city, "restore", str(out), "--replace")
+    assert done.status == 0, done.output + done.errors
+    (aside,) = city.directory.glob("cardserver.db.replaced-*")
+    assert aside.read_bytes() == damaged
+
+
+async def test_a_log_that_is_left_of_a_database_is_not_played_into_the_restored_one(
+    city: City, tmp_path: Path
+) -> None:
+    out = await backed_up(city, tmp_path / "backup")
+    file = city.directory / "cardserver.db"
+    writing = sqlite3.connect(file, isolation_level=None)
+    writing.execute("PRAGMA journal_mode = WAL")
+    writing.execute("UPDATE person SET name = '改'")
+    log = file.with_name("cardserver.db-wal").read_bytes()
+    writing.close()
+    file.unlink()
+    file.with_name("cardserver.db-wal").write_bytes(log)  # as after a crash
+    done = await run_command(city, "restore", str(out))
+    assert done.status == 0, done.output + done.errors
+    assert await query(city, "SELECT count(*) FROM person WHERE name = '改'") == [(0,)]
 
 
 async def test_a_backup_goes_into_a_new_folder_and_another_database_is_refused(

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, inspect, text
 
 from cardserver.audit_desk import find, verify_audit
 from cardserver.catalogue.catalogue import Catalogue
@@ -22,6 +23,10 @@ from ledger.database_store import Database
 from ledger.ledger_store import RequestKey, read_drafts, read_requests
 from ledger.partitions_store import list_parts, monthly
 from simulators.postgres import PostgreSQLCluster
+
+
+class BrokenOffError(Exception):
+    """As a power cut would."""
 
 
 def differences(connection: Connection) -> list[object]:
@@ -46,6 +51,32 @@ async def test_the_migrated_schema_is_the_one_that_the_code_uses(database: Datab
 async def test_to_migrate_again_changes_nothing(database: Database) -> None:
     await database.administer(upgrade)
     assert await database.administer(differences) == []
+
+
+async def test_an_upgrade_that_is_broken_off_leaves_nothing_and_may_be_done_again(
+    postgres_cluster: PostgreSQLCluster, tmp_path: Path
+) -> None:
+    def broken_off(connection: Connection) -> None:
+        statements = 0
+
+        def count(*_: object) -> None:
+            nonlocal statements
+            statements += 1
+            if statements == 60:
+                raise BrokenOffError
+
+        event.listen(connection, "before_cursor_execute", count)
+        upgrade(connection)
+
+    urls = (f"sqlite:///{tmp_path / 'new.db'}", postgres_cluster.create_database("broken_off"))
+    for url in urls:
+        database = Database.open(url)
+        with pytest.raises(BrokenOffError):
+            await database.administer(broken_off)
+        assert await database.administer(lambda one: inspect(one).get_table_names()) == []
+        await database.administer(upgrade)
+        assert await database.administer(is_current)
+        await database.close()
 
 
 async def test_an_empty_database_is_not_current(postgres_cluster: PostgreSQLCluster) -> None:
