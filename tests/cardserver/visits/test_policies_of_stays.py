@@ -101,6 +101,28 @@ async def test_settled_by_the_year_a_stay_is_billed_in_two(ward: Ward, with_keys
     assert (await used(ward, year=2027))["inpatient"] == (0, 600_000, 510_000, 0, 0)
 
 
+async def test_the_old_year_is_settled_by_the_facts_of_its_last_day(
+    ward: Ward, with_keys: PutRules
+) -> None:
+    """Retired, and the hospital's level changed, on New Year's Day: not for December's lines."""
+    with_keys('stay_across_years = "year_end"')
+    stay = await stay_over_new_year(ward)
+    await end_cover(ward, 20261231)
+    columns = ["person_no", "insutype", "begins", "ends", "state", "person_type", "region"]
+    retired = (PERSON, "310", 20270101, 99991231, 1, "12", "110105")
+    levels = ["institution_no", "begins", "ends", "level", "care"]
+    await ward.database.execute(
+        insert(registry.insurance, columns)([retired]),
+        insert(registry.contract, levels)([(HOSPITAL, 20270101, 99991231, 1, "")]),
+    )
+    old = await ward.settled(stay, D(2027, 1, 1))
+    # 4,000.00 - 1,300.00, of an active employee at level 3: 85 %
+    assert old.split.fund_pay_fen == 229_500
+    new = await ward.settled(stay)
+    # 6,000.00 of a retired person at level 1: 100 % - 60 % x 10 %
+    assert new.split.fund_pay_fen == 564_000
+
+
 async def test_where_the_policy_says_so_the_new_year_bears_it_again(
     ward: Ward, with_keys: PutRules
 ) -> None:
