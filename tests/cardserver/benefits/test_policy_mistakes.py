@@ -379,6 +379,18 @@ def test_a_claim_names_the_version_that_decided_it(beijing_text: str) -> None:
     assert book.by_identity("beijing-employees@2024-01-01#000000000000") is None
 
 
+def test_digits_are_ascii(outpatient_text: Callable[..., str]) -> None:
+    text = outpatient_text(RULES)
+    for before, after, path in (
+        ("130100", "１３０１００", "$.regions[0]"),
+        ('"80%"', '"８０%"', "$.outpatient.bands[0].ratios[0].ratio"),
+    ):
+        assert before in text
+        with pytest.raises(PolicyError) as caught:
+            load_policy(text.replace(before, after))
+        assert caught.value.mistakes[0].path == path
+
+
 def test_a_version_ends_with_what_it_alone_had_rules_for(
     version: Callable[..., Policy], beijing_text: str
 ) -> None:
