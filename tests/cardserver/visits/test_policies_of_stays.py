@@ -70,6 +70,25 @@ async def test_by_the_day_of_discharge_a_stay_is_of_the_new_year(
     assert await used(ward, year=2027) == {"inpatient": (130_000, 1_000_000, 739_500, 0, 1)}
 
 
+@pytest.mark.parametrize("is_in_parts", [False, True])
+async def test_parts_of_a_stay_bear_what_it_bears_at_once(ward: Ward, *, is_in_parts: bool) -> None:
+    """Settled in the new year after that year's first stay, it is the year's second throughout."""
+    ward.go_to(2026, 12, 30)
+    stay = await ward.admitted(D(2026, 12, 30))
+    ward.go_to(2027, 1, 3)
+    await ward.charged(stay, (D(2027, 1, 1), 100_000), (D(2027, 1, 2), 100_000))
+    assert (await ward.discharge(stay, D(2027, 1, 3))).code == ResponseCode.APPROVED
+    ward.go_to(2027, 1, 6)
+    other = await ward.admitted(D(2027, 1, 4))
+    await ward.charged(other, (D(2027, 1, 5), 200_000))
+    await ward.discharge(other, D(2027, 1, 6))
+    assert (await ward.settled(other)).split.deductible_fen == 130_000
+    parts = [D(2027, 1, 1), None] if is_in_parts else [None]
+    deductibles = [(await ward.settled(stay, day)).split.deductible_fen for day in parts]
+    assert sum(deductibles) == 65_000
+    assert (await used(ward, year=2027))["inpatient"][0::4] == (195_000, 2)
+
+
 async def test_an_interim_at_the_years_end_bears_the_deductible_once(
     ward: Ward, with_keys: PutRules
 ) -> None:
