@@ -150,6 +150,13 @@ def _under_policy(
     code = refusal_of_care(policy, scheme, let.place)
     if code is not None:
         return Refusal(code)
+    has_days = bill.admitted is not None or bill.discharged is not None
+    if visited is None and has_days and not policy.has_stays(scheme):
+        return Refusal(
+            ResponseCode.BILL_INVALID,
+            "门诊和购药没有住院日期：不填入院、出院日期",
+            "outpatient care is no stay: it has no first and last day",
+        )
     if visited is not None and visited.is_stay:
         by_day = policy.is_entitled_by_day(scheme)
         if not by_day and isinstance(let.of_first_day, ResponseCode):

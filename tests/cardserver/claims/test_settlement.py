@@ -19,7 +19,7 @@ from cardserver.registry import tables as registry
 from ledger.accounts import Account
 from ledger.bulk_store import delete, insert, plain, update
 from ledger.database_store import Database
-from ledger.decisions import NotTaken
+from ledger.decisions import Answer, NotTaken
 from ledger.ledger_store import balances
 from ledger.trial_balance_store import trial_balance
 from ledger.writer import find_outcome
@@ -486,6 +486,19 @@ async def test_what_a_terminal_may_say_is_always_stored(counter: Counter) -> Non
     assert settled.code == ResponseCode.APPROVED
     cancelled = await counter.cancel(str(settled.entry_no), reason="错\0了" + "长" * 1_000)
     assert cancelled.code == ResponseCode.APPROVED
+
+
+async def test_outpatient_care_is_of_the_day_whatever_the_bill_says(counter: Counter) -> None:
+    """Only a stay has days of its own: last year's deductible is not for this year's purchase."""
+    for dates in (
+        {"discharged": dt.date(2025, 12, 31)},
+        {"admitted": dt.date(2026, 11, 20)},
+        {"admitted": dt.date(2026, 11, 20), "discharged": dt.date(2026, 11, 21)},
+    ):
+        found = await counter.preview(bill(("A1", 300_000), **dates))
+        assert isinstance(found, Answer), found
+        assert found.code == ResponseCode.BILL_INVALID
+        assert "is no stay" in found.detail_en
 
 
 @pytest.mark.parametrize("is_later_first", [False, True])
