@@ -294,6 +294,33 @@ async def test_who_comes_from_away_is_paid_for_as_filed(ward: Ward, with_keys: P
     assert settled.split.fund_pay_fen == 170_000
 
 
+@pytest.mark.parametrize(
+    ("region", "institution", "fund_fen"),
+    [
+        ("500229", "H50010300001", 170_000),  # a county and a district of Chongqing
+        ("110000", "H11010100001", 170_000),  # insured with the whole municipality
+        ("500229", "H51010400001", 100_000),
+        ("130100", "H13010200001", 170_000),  # elsewhere the prefecture counts
+        ("130100", "H13020200001", 100_000),
+    ],
+)
+async def test_a_municipality_is_one_place(
+    ward: Ward, region: str, institution: str, fund_fen: int
+) -> None:
+    regions = ('regions = ["110000"] ', 'regions = ["110000", "130000", "500000"] ')
+    ward.rules = Rules(
+        PolicyBook([load_policy(BEIJING.replace(*REFERRED).replace(*regions))]), CATALOGUE
+    )
+    move = update(registry.insurance, set=("region",), by=("person_no",))
+    place = update(registry.institution, set=("code",), by=("institution_no",))
+    await ward.database.execute(move([(region, PERSON)]), place([(institution, HOSPITAL)]))
+    stay = await ward.admitted(D(2026, 11, 1))
+    await ward.charged(stay, (D(2026, 11, 2), 330_000))
+    shown = await ward.preview(await ward.bill(stay))
+    assert isinstance(shown, messages.Previewed), shown
+    assert shown.split.fund_pay_fen == fund_fen
+
+
 async def file_for(
     ward: Ward, kind: FilingKind, code: str, place: int, *, begins: int = 20260101,
     ends: int = 99991231,
