@@ -82,7 +82,7 @@ class Track:
                 layers[row] = added(layers.get(row, NOTHING_USED), amounts)
                 continue
             own = added(own, amounts)
-            if year < event.detail.year:
+            if year != event.detail.year:
                 earlier = added(earlier, amounts)
         return Stay(stay.admission, own, tuple(Moved(*item) for item in layers.items()), earlier)
 

@@ -154,6 +154,11 @@ async def test_where_the_policy_says_so_the_new_year_bears_it_again(
     new = await ward.settled(stay)
     assert old.split.deductible_fen == 130_000
     assert new.split.deductible_fen == 130_000
+    # Settled again, the old year bears its own: what the new one bore is the new one's.
+    await ward.cancel(old.setl_id)
+    again = await ward.settled(stay, D(2026, 12, 31))
+    assert again.split.deductible_fen == 130_000
+    assert again.split.fund_pay_fen == old.split.fund_pay_fen
 
 
 # --- cover --------------------------------------------------------------------------------
