@@ -8,14 +8,15 @@ import datetime as dt
 import json
 import re
 import tomllib
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
 from cardserver.benefits.mistakes import mistake_of
 from cardserver.benefits.policy import Policy
-from cardserver.benefits.policy_document import KINDS, Kind, Referral
+from cardserver.benefits.policy_document import KINDS, Kind, Referral, SupplementField
 from cardserver.benefits.values import (
     NOTHING_USED,
     Accumulated,
@@ -31,6 +32,8 @@ _CLASSES = {"1": 1, "2": 2, "3": 3, "01": 1, "02": 2, "03": 3}
 _FLAGS = {True: True, False: False, "1": True, "0": False}
 _HALF_E8 = 10**8 // 2
 _E4_MAX = 10_000
+# Rows that policies have by themselves: a person may hold some that this policy does not look at.
+_ROWS_OF_ALL = frozenset({"outpatient", "inpatient", *get_args(SupplementField)})
 
 
 class BillFileError(Exception):
@@ -159,6 +162,9 @@ def load_bill(text: str, form: Literal["json", "toml"], policy: Policy) -> BillF
         raise BillFileError(f"{mistake.path}: {mistake.sentence}") from error
     date = document.care_date
     own_row = policy.care_of(document.med_type, document.dise_codg)
+    _check_rows("$.accumulated", document.accumulated, policy)
+    if document.stay is not None:
+        _check_rows("$.stay.moved", document.stay.moved, policy)
     case = Case(
         insutype=document.insutype,
         med_type=document.med_type,
@@ -207,6 +213,15 @@ def _stay(stay: _Stay, *, own_row: str | None) -> Stay:
     own = rows.pop(own_row or "", NOTHING_USED)
     earlier = NOTHING_USED if stay.earlier_years is None else _accumulated(stay.earlier_years)
     return Stay(stay.admission, own, tuple(Moved(*item) for item in rows.items()), earlier)
+
+
+def _check_rows(path: str, given: Iterable[str], policy: Policy) -> None:
+    """Refuse a row that neither the policy nor any other has: misspelt, it counts for nothing."""
+    known = {row for plans in policy.plans.values() for row in plans.rows}
+    for row in given:
+        if row not in known and row not in _ROWS_OF_ALL:
+            these = ", ".join(sorted(known))
+            raise BillFileError(f"{path}.{row}: no such row; the policy has {these}")
 
 
 def _accumulated(used: _Used) -> Accumulated:

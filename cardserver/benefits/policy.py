@@ -112,7 +112,9 @@ class PolicyBook:
         )
         if mistakes:
             raise PolicyError(mistakes)
-        self._found: dict[tuple[str, str, str], tuple[Policy, ...]] = {}
+        # With the day on which the next version begins, whatever that has rules for.
+        held = [(policy, self._superseded(policy)) for policy in self._policies]
+        self._found: dict[tuple[str, str, str], tuple[tuple[Policy, int], ...]] = {}
         self._asking = frozenset(
             (insutype, med_type)
             for policy in self._policies
@@ -130,8 +132,8 @@ class PolicyBook:
         }
         for insutype, region, med_type in keys:
             self._found[insutype, region, med_type] = tuple(
-                policy
-                for policy in self._policies
+                (policy, superseded)
+                for policy, superseded in held
                 if insutype in policy.document.insutypes
                 and region in policy.document.regions
                 and med_type in policy.med_types
@@ -152,9 +154,9 @@ class PolicyBook:
     def find(self, insutype: str, region: str, med_type: str, care_date: int) -> Policy | None:
         """Find the policy of the place itself, or else of its city, its province, the country."""
         for place in (region, region[:4] + "00", region[:2] + "0000", "000000"):
-            for policy in self._found.get((insutype, place, med_type), ()):
+            for policy, superseded in self._found.get((insutype, place, med_type), ()):
                 if policy.begins <= care_date:
-                    if care_date <= policy.ends:
+                    if care_date <= policy.ends and care_date < superseded:
                         return policy
                     break
         return None

@@ -14,7 +14,7 @@ from cardserver.benefits.policy_rows import list_mistakes, mistakes_of_tables, r
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _NAME_SIZE_MAX = 40
-_REGION = re.compile(r"\d{6}")
+_REGION = re.compile(r"\d{6}", re.ASCII)
 _MED_TYPE = re.compile(r"[0-9A-Z]{2,6}")
 _CODE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/-]{0,29}")  # of a disease: dise_codg, at most 30
 _SCHEME = re.compile(r"[a-z][a-z0-9_]{0,15}")  # the column of the accumulators holds 16

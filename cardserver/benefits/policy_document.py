@@ -29,8 +29,8 @@ SupplementField = Literal[
     "hifob_pay", "cvlserv_pay", "hifes_pay", "hifmi_pay", "maf_pay", "oth_pay"
 ]
 
-_YUAN = re.compile(r"(\d{1,9})(?:\.(\d{1,2}))?")
-_PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,2}))?%")
+_YUAN = re.compile(r"(\d{1,9})(?:\.(\d{1,2}))?", re.ASCII)
+_PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,2}))?%", re.ASCII)
 _RATIO_E4_MAX = 10_000
 
 

@@ -123,11 +123,12 @@ class Stay(Struct, frozen=True):
     """An inpatient stay that goes on; `stay_of` makes one of what its settlements moved.
 
     Attributes:
-        admission: The stay's number in the year in which it began.
+        admission: The stay's number in the year of its first settlement.
         moved: What its earlier settlements, and those of the stays that it continues by transfer,
             moved of the care's own row, in whatever year.
         layers: What they moved of the layers' rows.
-        earlier_years: What of `moved` was moved in years before the bill's own.
+        earlier_years: What of `moved` was moved in other years than the bill's own: in those
+            before, and in a later one where an earlier year is settled again.
     """
 
     admission: int
@@ -313,10 +314,10 @@ def stay_of(
     """Make a stay of what each of its settlements moved, undone ones and their undoing included.
 
     Args:
-        admission: The stay's number in the year in which it began.
+        admission: The stay's number in the year of its first settlement.
         settlements: Their `Adjudication.moved`, those of the stays that it continues included.
-        earlier: The same of those settlements that moved earlier years' accumulators than the
-            bill will; they are not among `settlements`.
+        earlier: The same of those settlements that moved other years' accumulators than the bill
+            will; they are not among `settlements`.
     """
     before = NOTHING_USED
     layers: dict[str, Accumulated] = {}

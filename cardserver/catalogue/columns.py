@@ -388,11 +388,11 @@ def _check_item(row: CatalogueRow) -> None:
     for level in (2, 3):
         lower, higher = row.limit_at(level - 1), row.limit_at(level)
         if higher is not None and (lower is None or lower > higher):
-            said = "none" if lower is None else f"{lower / MICROYUAN:g}"
+            said = "none" if lower is None else f"{lower / MICROYUAN:.15g}"
             raise RuleError(
                 f"price_limit_{level - 1}_microyuan",
                 f"the limit rises where the level falls: level {level - 1} {said}, level {level}"
-                f" {higher / MICROYUAN:g} yuan",
+                f" {higher / MICROYUAN:.15g} yuan",
             )
     if row.age_below and row.age_below <= row.age_from:
         raise RuleError("age_below", "no age is from age_from on and below this")

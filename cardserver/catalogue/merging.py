@@ -178,7 +178,7 @@ def refuse_jumps(row: CatalogueRow, former: CatalogueRow | None) -> tuple[str, s
         own = f"price_limit_{level}_microyuan"
         column = own if getattr(row, own) is not None else "price_limit_microyuan"
         return column, (
-            f"the limit goes from {old / 1_000_000:g} to {new / 1_000_000:g} yuan: is it in"
+            f"the limit goes from {old / 1_000_000:.15g} to {new / 1_000_000:.15g} yuan: is it in"
             " another unit? --accept-jumps takes it"
         )
     return None

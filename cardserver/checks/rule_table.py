@@ -99,7 +99,7 @@ def _finds(rule: AnyRule) -> str:  # noqa: C901 - a table
             limit = (
                 f"目录日用量×{rule.catalogue_days} catalogue's daily x {rule.catalogue_days}"
                 if rule.most is None
-                else f"{rule.most / 10_000:g}"
+                else f"{rule.most / 10_000:.15g}"
             )
             per = "每项 each item" if rule.per == "item" else "合计 together"
             text = f"{_items(rule.items)}，{per}，{_days(rule.days)} > {limit}"

@@ -58,14 +58,26 @@ class AdmissibleBill(Struct, frozen=True):
     filed: Filed
 
 
-class _Let(NamedTuple):
-    """A bill that is let in but for its policy."""
+class _Asked(NamedTuple):
+    """A bill of a known person at a known place, on a day whose rules are to apply.
+
+    Attributes:
+        place: As it is now; what holds on the day is `place.on`.
+    """
 
     bill: Bill
     care_date: int
+    visit: VisitBill | Refusal | None
+    place: Place
+    person_no: int
+    person: PersonState
+
+
+class _Let(NamedTuple):
+    """A bill that is let in but for its policy; the place is as on the day of care."""
+
     visit: VisitBill | None
     place: Place
-    person: PersonState
     insurance: Insurance
     of_first_day: Insurance | ResponseCode
 
@@ -90,8 +102,21 @@ def admissible_bill(
         return Refusal(code)
     assert place is not None
     assert person is not None
-    place = place.on(care_date)
-    insurances = book.insurances.get(presented.person_no, [])
+    return _on_day(
+        view, rules, _Asked(bill, care_date, visited, place, presented.person_no, person)
+    )
+
+
+def care_date_of(bill: Bill, today: int) -> int:
+    """Return the day whose rules apply to a bill with lines: a stay's last day, else today."""
+    return today if bill.discharged is None else _day(bill.discharged)
+
+
+def _on_day(view: ClaimsView, rules: Rules, asked: _Asked) -> AdmissibleBill | Refusal:
+    """Let a bill in by what holds on its day of care."""
+    bill, care_date, visited = asked.bill, asked.care_date, asked.visit
+    place = asked.place.on(care_date)
+    insurances = view.book.insurances.get(asked.person_no, [])
     insurance = coverage(insurances, bill.insutype, care_date)
     of_first_day = insurance
     if isinstance(visited, VisitBill) and visited.is_stay:
@@ -105,21 +130,16 @@ def admissible_bill(
         return Refusal(code)
     if isinstance(visited, Refusal):
         return visited
-    if _has_wrong_dates(bill, today):
+    if _has_wrong_dates(bill, view.when.business_date):
         return Refusal(ResponseCode.BILL_INVALID)
-    return _under_policy(
-        view, rules, _Let(bill, care_date, visited, place, person, insurance, of_first_day)
-    )
+    return _under_policy(view, rules, asked, _Let(visited, place, insurance, of_first_day))
 
 
-def care_date_of(bill: Bill, today: int) -> int:
-    """Return the day whose rules apply to a bill with lines: a stay's last day, else today."""
-    return today if bill.discharged is None else _day(bill.discharged)
-
-
-def _under_policy(view: ClaimsView, rules: Rules, let: _Let) -> AdmissibleBill | Refusal:
+def _under_policy(
+    view: ClaimsView, rules: Rules, asked: _Asked, let: _Let
+) -> AdmissibleBill | Refusal:
     """Find the policy, and let it say the rest."""
-    bill, care_date, visited = let.bill, let.care_date, let.visit
+    bill, care_date, visited = asked.bill, asked.care_date, let.visit
     region = let.insurance.region
     filings = view.book.filings.get(let.insurance.person_no)
     filed = filed_for(filings, bill, let.place, region=region, care_date=care_date)
@@ -130,6 +150,13 @@ def _under_policy(view: ClaimsView, rules: Rules, let: _Let) -> AdmissibleBill |
     code = refusal_of_care(policy, scheme, let.place)
     if code is not None:
         return Refusal(code)
+    has_days = bill.admitted is not None or bill.discharged is not None
+    if visited is None and has_days and not policy.has_stays(scheme):
+        return Refusal(
+            ResponseCode.BILL_INVALID,
+            "门诊和购药没有住院日期：不填入院、出院日期",
+            "outpatient care is no stay: it has no first and last day",
+        )
     if visited is not None and visited.is_stay:
         by_day = policy.is_entitled_by_day(scheme)
         if not by_day and isinstance(let.of_first_day, ResponseCode):
@@ -138,16 +165,16 @@ def _under_policy(view: ClaimsView, rules: Rules, let: _Let) -> AdmissibleBill |
             one = visited.of_one_year()
             if isinstance(one, Refusal):
                 return one
-            if one.care_date != care_date:  # another day's policy may be another
-                return _under_policy(view, rules, let._replace(visit=one, care_date=one.care_date))
+            if one.care_date != care_date:  # another day has other facts, and may have other rules
+                return _on_day(view, rules, asked._replace(visit=one, care_date=one.care_date))
     return AdmissibleBill(
         bill=bill,
         care_date=care_date,
         visit=visited,
         place=let.place,
-        person=let.person,
+        person=asked.person,
         insurance=let.insurance,
-        insurances=view.book.insurances.get(let.insurance.person_no, []),
+        insurances=view.book.insurances.get(asked.person_no, []),
         policy=policy,
         scheme=scheme,
         filed=filed,

@@ -481,11 +481,10 @@ def _read_accumulators(
     """Read the accumulators that visits and claims ask for, beside those that are known."""
     wanted: set[tuple[int, int]] = set()
     for need in needs:
-        # A stay is settled in the year of its last day, and counted in the one of its first.
+        # A visit may be settled by the rules of a day in an earlier year than today.
         visit = book.visits.visits.get(need.visit_no) if need.years else None
         if visit is not None:
-            first = min(stay.begins for stay, _ in book.visits.chain(visit))
-            years = range(first // 10_000, max(need.years) + 1)
+            years = range(visit.begins // 10_000, max(need.years) + 1)
             wanted.update((visit.person_no, year) for year in years)
     wanted |= {(claim.presented.person_no, claim.detail.year) for claim in book.claims.values()}
     if wanted - known:

@@ -60,19 +60,25 @@ def refusal_of_person(person: PersonState | None, care_date: int) -> ResponseCod
 def coverage(
     insurances: Iterable[Insurance], insutype: str, care_date: int
 ) -> Insurance | ResponseCode:
-    """Find the insurance that is in force on the day of care, or say why there is none."""
+    """Find the insurance that is in force on the day of care, or say why there is none.
+
+    Of several in force the one that began last decides, in whatever order they come: where a
+    person retires, the earlier one is often left without an end.
+    """
+    found: Insurance | None = None
     refusal = ResponseCode.COVERAGE_NOT_FOUND
     for insurance in insurances:
         if insurance.insutype != insutype:
             continue
         if insurance.begins <= care_date <= insurance.ends:
             if insurance.state == InsuranceState.IN_FORCE:
-                return insurance
-            if insurance.state == InsuranceState.PAUSED:
+                if found is None or insurance.begins > found.begins:
+                    found = insurance
+            elif insurance.state == InsuranceState.PAUSED:
                 refusal = ResponseCode.COVERAGE_PAUSED
         if refusal is ResponseCode.COVERAGE_NOT_FOUND:
             refusal = ResponseCode.COVERAGE_NOT_IN_FORCE
-    return refusal
+    return refusal if found is None else found
 
 
 def refusal_of_contract(place: Place, med_type: str, care_date: int) -> ResponseCode | None:

@@ -11,7 +11,10 @@ from cardserver.claims.values import Place
 from cardserver.registry.values import Filing, FilingKind
 from protocol.terminal.messages import Bill
 
-_PREFECTURE = 4  # digits of a GB/T 2260 code that name the prefecture, or the whole municipality
+_PREFECTURE = 4  # digits of a GB/T 2260 code that name the prefecture
+# Beijing, Tianjin, Shanghai, Chongqing: their districts (..01) and counties (..02) are one place.
+_MUNICIPALITIES = frozenset({"11", "12", "31", "50"})
+_PROVINCE = 2
 
 
 class Filed(Struct, frozen=True):
@@ -61,6 +64,7 @@ def _referral(bill: Bill, place: Place, region: str, *, is_referred: bool) -> st
     """Tell how the patient came here; an institution's code names its place (H, GB/T 2260)."""
     if is_referred:
         return "referred"
-    if place.code[1 : 1 + _PREFECTURE] == region[:_PREFECTURE]:
+    size = _PROVINCE if region[:_PROVINCE] in _MUNICIPALITIES else _PREFECTURE
+    if place.code[1 : 1 + size] == region[:size]:
         return "local"
     return "emergency" if bill.emergency else "unreferred"

@@ -313,6 +313,7 @@ def _remaining(
     )
     used = _used_without(view, claim, policy)
     payer_person_no, purses = _purses_without(view, claim)
+    stay = _stay_of(detail, policy)
     adjudication = adjudicate(
         policy,
         detail.facts.case,
@@ -321,7 +322,7 @@ def _remaining(
         purses,
         explain=False,
         total_fen=net_bill.total_fen,
-        stay=detail.facts.stay,
+        stay=stay,
     )
     if isinstance(adjudication, benefits.BillRefusal):
         return Answer(
@@ -331,10 +332,20 @@ def _remaining(
         )
     rows = tuple(benefits.Moved(*row) for row in used.items())
     uncovered = uncovered_of([decided for _, decided in kept], adjudication.line_splits)
-    facts = Facts(detail.facts.case, rows, purses, detail.facts.stay, uncovered)
+    facts = Facts(detail.facts.case, rows, purses, stay, uncovered)
     if not adjudication.split.mutual_aid_fen:
         payer_person_no = 0
     return Remaining(net_bill, adjudication, facts, payer_person_no)
+
+
+def _stay_of(detail: ClaimDetail, policy: Policy) -> benefits.Stay | None:
+    """Return the stay as it was then, with its number: stays settled since don't change that."""
+    facts = detail.facts
+    assert facts is not None
+    if facts.stay is not None or not policy.has_stays(detail.scheme):
+        return facts.stay
+    before = {row.scheme: row.amounts.admissions for row in facts.used}
+    return benefits.Stay(before.get(detail.scheme, 0) + 1, benefits.NOTHING_USED)
 
 
 def _used_without(

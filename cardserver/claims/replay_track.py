@@ -69,9 +69,9 @@ class Track:
         """Return a stay that goes on, as these rules have made it."""
         if stay is None:
             return None
-        replaced = self._settled.get(event.detail.replaces)
-        if replaced is not None:  # what remains after a refund goes on where the original did
-            return replaced.stay
+        if event.detail.replaces:  # what remains after a refund goes on where the original did
+            replaced = self._settled.get(event.detail.replaces)
+            return stay if replaced is None or replaced.stay is None else replaced.stay
         apart = self._stays.get(event.stay_no)
         if apart is None:
             return stay
@@ -82,7 +82,7 @@ class Track:
                 layers[row] = added(layers.get(row, NOTHING_USED), amounts)
                 continue
             own = added(own, amounts)
-            if year < event.detail.year:
+            if year != event.detail.year:
                 earlier = added(earlier, amounts)
         return Stay(stay.admission, own, tuple(Moved(*item) for item in layers.items()), earlier)
 

@@ -20,7 +20,6 @@ from cardserver.claims.uncovered_lines import uncovered_of
 from cardserver.claims.values import (
     AccumulatorKey,
     Attempt,
-    Book,
     Claim,
     ClaimDetail,
     ClaimsAnswer,
@@ -39,9 +38,7 @@ from cardserver.claims.values import (
 from cardserver.outcomes import code_of_bill
 from cardserver.registry.values import Insurance
 from cardserver.visits.billing import VisitBill, stay_so_far
-from cardserver.visits.course import Course
 from cardserver.visits.refusal import Refusal
-from cardserver.visits.values import Visit
 from cardserver.visits.visit_book import Noted
 from ledger.decisions import Answer, Post, Posted, Work
 from protocol.terminal import messages
@@ -60,7 +57,7 @@ class Adjudicated(Struct, frozen=True):
     Attributes:
         bill: As settled; a visit's with its lines.
         visit: The visit that it settles.
-        admission: The stay's number in the year in which it began; 0 without a stay.
+        admission: The stay's number in the year of its first settlement; 0 without a stay.
     """
 
     bill: Bill
@@ -204,13 +201,14 @@ def adjudicate_bill(
     stay, admission = None, 0
     if visited is not None and visited.is_stay:
         chain = [
-            one
-            for one in book.visits.chain(visited.visit)
-            if one[0].visit_no == visited.visit.visit_no
-            or policy.is_one_stay_after_transfer(scheme)
+            course
+            for visit, course in book.visits.chain(visited.visit)
+            if visit.visit_no == visited.visit.visit_no or policy.is_one_stay_after_transfer(scheme)
         ]
-        stay = stay_so_far((course for _, course in chain), year=care_date // 10_000)
-        admission = stay.admission if stay else _admission(book, chain, scheme)
+        stay = stay_so_far(chain, year=care_date // 10_000)
+        # As `adjudicate` numbers a stay of which nothing is settled.
+        before = used.get(scheme, benefits.NOTHING_USED)
+        admission = stay.admission if stay else before.admissions + 1
     by_day = policy.is_entitled_by_day(scheme)
     lines = _lines(
         bill,
@@ -392,13 +390,6 @@ def aid_of(view: ClaimsView, person_no: int) -> tuple[int, int]:
     ):
         return 0, 0
     return payer.person_no, view.personal_balance(payer.person_no)
-
-
-def _admission(book: Book, chain: Sequence[tuple[Visit, Course]], scheme: str) -> int:
-    """Return a stay's number in the year in which it began, while nothing of it is settled."""
-    first = min((visit for visit, _ in chain), key=lambda visit: visit.begins)
-    key = AccumulatorKey(first.person_no, first.begins // 10_000, first.insutype, scheme)
-    return book.accumulators.get(key, benefits.NOTHING_USED).admissions + 1
 
 
 def _lines(

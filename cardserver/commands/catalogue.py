@@ -33,7 +33,7 @@ from cardserver.commands.wide_console import wide_console
 from cardserver.config import load_config
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.registry_store import Registry
-from ledger.calendar import SystemClock, business_date
+from ledger.calendar import SystemClock, business_date, text_of
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ def show_map(
     history, versions = asyncio.run(run())
     if not history:
         raise AdministrationError(f"{institution} has no code {local_item}")
-    _print_history(history, versions, as_json=as_json)
+    _print_history(history, versions, config.timezone, as_json=as_json)
 
 
 @app.command("show")
@@ -215,7 +215,7 @@ def show(
             f"{day}: {CLASSES[one.item_class]}, self-pay {one.self_pay_ratio_e4 / 100:g} %,"
             f" limit by level: {limits}"
         )
-    _print_history(list(history), versions, as_json=False)
+    _print_history(list(history), versions, config.timezone, as_json=False)
 
 
 @app.command("versions")
@@ -243,7 +243,8 @@ def show_versions(
     table = Table("version", "made", "by", "of", "added", "changed")
     for one in versions:
         table.add_row(
-            str(one.version), _time(one.made_time_ms), one.actor, escape(one.source),
+            str(one.version), text_of(one.made_time_ms, config.timezone), one.actor,
+            escape(one.source),
             f"{one.added:,}", f"{one.changed:,}",
         )  # fmt: skip
     wide_console().print(table)
@@ -340,7 +341,11 @@ def _history_values(
 
 
 def _print_history(
-    history: list[tuple[int, T]], versions: list[ListVersion], *, as_json: bool
+    history: list[tuple[int, T]],
+    versions: list[ListVersion],
+    timezone: dt.tzinfo,
+    *,
+    as_json: bool,
 ) -> None:
     values = _history_values(history, versions)
     if as_json:
@@ -356,20 +361,18 @@ def _print_history(
             if name != "item" and getattr(row, name) not in {None, "", 0}
         )
         table.add_row(
-            str(one["version"]), _time(one["made_time_ms"]), str(one["actor"]),
+            str(one["version"]), _time(one["made_time_ms"], timezone), str(one["actor"]),
             escape(str(one["source"])), escape(said),
         )  # fmt: skip
     wide_console().print(table)
 
 
-def _time(time_ms: object) -> str:
-    if not isinstance(time_ms, int) or not time_ms:
-        return ""
-    return f"{dt.datetime.fromtimestamp(time_ms / 1000).astimezone():%Y-%m-%d %H:%M:%S}"
+def _time(time_ms: object, timezone: dt.tzinfo) -> str:
+    return text_of(time_ms, timezone) if isinstance(time_ms, int) and time_ms else ""
 
 
 def _yuan(price_microyuan: int | None) -> str:
-    return "-" if price_microyuan is None else f"{price_microyuan / MICROYUAN:g}"
+    return "-" if price_microyuan is None else f"{price_microyuan / MICROYUAN:.15g}"
 
 
 def _day(text: str) -> int:

@@ -304,6 +304,15 @@ def _in_force(config: Config) -> list[RulesVersion]:
 
 
 def _read_positions(file: Path) -> dict[str, Position]:
+    try:
+        return _positions_of(file)
+    except UnicodeDecodeError as error:
+        raise AdministrationError(f"{file}: not UTF-8: {error.reason}") from error
+    except csv.Error as error:
+        raise AdministrationError(f"{file}: not CSV: {error}") from error
+
+
+def _positions_of(file: Path) -> dict[str, Position]:
     positions: dict[str, Position] = {}
     with file.open(encoding="utf-8-sig", newline="") as opened:
         rows = csv.reader(opened, strict=True)

@@ -116,8 +116,6 @@ def _load(file: Path) -> Policy | tuple[Mistake, ...]:
     """Load a policy file, or say what is wrong in it."""
     try:
         return load_policy(read_policy(file))
-    except UnicodeDecodeError as error:
-        return (Mistake("$", f"this is not UTF-8: {error.reason} at byte {error.start}"),)
     except PolicyError as error:
         return error.mistakes
 
@@ -127,9 +125,16 @@ def _found(mistakes: tuple[Mistake, ...]) -> tuple[MistakeFound, ...]:
 
 
 def read_policy(file: Path) -> str:
-    """Read a policy file's text, or end the command with status 2."""
+    """Read a policy file's text, or end the command with status 2.
+
+    Raises:
+        PolicyError: It is not UTF-8.
+    """
     try:
         return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        sentence = f"this is not UTF-8: {error.reason} at byte {error.start}"
+        raise PolicyError((Mistake("$", sentence),)) from error
     except OSError as error:
         typer.echo(f"cardserver: {file}: {error.strerror}", err=True)
         raise typer.Exit(_UNREADABLE) from error
@@ -219,7 +224,7 @@ def activate_policy(
     启用待遇政策文件。
     """
     config = load_config(config_file)
-    text = file.read_text(encoding="utf-8")
+    text = read_policy(file)
     new = load_policy(text)
     mistakes = _together([new], _in_force(config))
     if mistakes:

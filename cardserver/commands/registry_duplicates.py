@@ -9,9 +9,11 @@ from rich.table import Table
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
+from cardserver.commands.registry_subjects import ROWS_MAX
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.duplicates_store import look_for_pairs, open_pairs, tell_apart
+from cardserver.registry.import_files import NUMBER_MAX
 from cardserver.registry.masking import masked_name, masked_number
 from cardserver.registry.merge_store import Merged, merge_persons
 from cardserver.registry.registry_store import Registry
@@ -22,15 +24,25 @@ app = typer.Typer(
     help="Persons who may be in the registry twice, for someone to decide. 疑似重复人员"
 )
 
-Kept = Annotated[int, typer.Argument(help="The number (psn_no) of the record that is kept.")]
-Gone = Annotated[int, typer.Argument(help="The number of the other one, which leads to it then.")]
+Kept = Annotated[
+    int,
+    typer.Argument(min=1, max=NUMBER_MAX, help="The number (psn_no) of the record that is kept."),
+]
+Gone = Annotated[
+    int,
+    typer.Argument(
+        min=1, max=NUMBER_MAX, help="The number of the other one, which leads to it then."
+    ),
+]
 
 
 @app.command("list")
 @fail_clearly
 def list_pairs(
     config_file: ConfigFile,
-    rows_max: Annotated[int, typer.Option("--rows", min=1, help="How many to list.")] = 100,
+    rows_max: Annotated[
+        int, typer.Option("--rows", min=1, max=ROWS_MAX, help="How many to list.")
+    ] = 100,
     *,
     look: Annotated[
         bool, typer.Option("--look", help="Look through the registry anew first.")
@@ -89,8 +101,10 @@ def same(config_file: ConfigFile, kept: Kept, gone: Gone, by: By = "") -> None:
 @fail_clearly
 def different(
     config_file: ConfigFile,
-    one: Annotated[int, typer.Argument(help="One person's number (psn_no).")],
-    other: Annotated[int, typer.Argument(help="The other's.")],
+    one: Annotated[
+        int, typer.Argument(min=1, max=NUMBER_MAX, help="One person's number (psn_no).")
+    ],
+    other: Annotated[int, typer.Argument(min=1, max=NUMBER_MAX, help="The other's.")],
     by: By = "",
 ) -> None:
     """Decide that two persons are two; they are not listed again.

@@ -14,6 +14,7 @@ from rich.table import Table
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.registry_subjects import (
+    ROWS_MAX,
     InstitutionCode,
     PersonText,
     find_card,
@@ -35,6 +36,7 @@ from cardserver.registry.history_view_store import (
     last_imports,
     origin_of,
 )
+from cardserver.registry.import_files import SMALL_NUMBER_MAX
 from cardserver.registry.masking import masked_number, masked_value
 from cardserver.registry.registry_store import Registry
 from ledger.calendar import text_of
@@ -132,8 +134,15 @@ def of_operator(
 @fail_clearly
 def imports(
     config_file: ConfigFile,
-    number: Annotated[int, typer.Argument(help="Of one import, its files; 0 the last ones.")] = 0,
-    rows_max: Annotated[int, typer.Option("--rows", min=1, help="How many to list.")] = 20,
+    number: Annotated[
+        int,
+        typer.Argument(
+            min=0, max=SMALL_NUMBER_MAX, help="Of one import, its files; 0 the last ones."
+        ),
+    ] = 0,
+    rows_max: Annotated[
+        int, typer.Option("--rows", min=1, max=ROWS_MAX, help="How many to list.")
+    ] = 20,
 ) -> None:
     """List imports, or one import's files with their digests and what became of their rows.
 

@@ -9,9 +9,15 @@ import typer
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
-from cardserver.commands.registry_subjects import Day, PersonText, day_number, find_person
+from cardserver.commands.registry_subjects import (
+    Day,
+    PersonText,
+    day_number,
+    find_person,
+    value_of,
+)
 from cardserver.config import load_config
-from cardserver.registry.administration_store import AdministrationError
+from cardserver.registry.import_files import INSURANCES
 from cardserver.registry.insurance_store import add_insurance, change_insurance
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.roles import Role
@@ -20,7 +26,6 @@ from cardserver.registry.values import FOREVER, Insurance, InsuranceState
 app = typer.Typer(help="Insurances of persons; `registry show person` lists them. 参保登记")
 
 Type = Annotated[str, typer.Argument(metavar="INSUTYPE", help="310, 320, 330, 340, 390, 510.")]
-TYPE_SIZES = range(3, 7)
 
 
 class State(StrEnum):
@@ -51,8 +56,11 @@ def add(  # noqa: PLR0913 - one parameter an option
     新增参保。
     """
     config = load_config(config_file)
-    if not (insutype.isdecimal() and len(insutype) in TYPE_SIZES and person_type.isdecimal()):
-        raise AdministrationError("insutype and person type are digits, such as 310 and 11")
+    region = region or config.fund.region
+    for column, text in (
+        ("insutype", insutype), ("person_type", person_type), ("region", region),
+    ):  # fmt: skip
+        value_of(INSURANCES, column, text)
     first = day_number(begins, config)
     last = day_number(ends, config) if ends else FOREVER
 
@@ -67,7 +75,7 @@ def add(  # noqa: PLR0913 - one parameter an option
                 last,
                 InsuranceState.IN_FORCE,
                 person_type,
-                region or config.fund.region,
+                region,
             )
             await add_insurance(database, new, actor)
             return new

@@ -11,7 +11,13 @@ from rich.table import Table
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
-from cardserver.commands.registry_subjects import PersonText, day_number, find_person
+from cardserver.commands.registry_subjects import (
+    ROWS_MAX,
+    PersonText,
+    day_number,
+    find_person,
+    value_of,
+)
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.administration_store import AdministrationError
@@ -24,6 +30,7 @@ from cardserver.registry.family_store import (
     leave_family,
 )
 from cardserver.registry.identity_number import normalised
+from cardserver.registry.import_files import PERSONS, SMALL_NUMBER_MAX
 from cardserver.registry.masking import masked_name
 from cardserver.registry.person_store import add_document, set_person
 from cardserver.registry.registry_store import Registry
@@ -63,13 +70,14 @@ def change(  # noqa: PLR0913 - one parameter an option
     person: PersonText,
     *,
     name: Annotated[str, typer.Option(help="Another name.")] = "",
-    sex: Annotated[int, typer.Option(help="1 male, 2 female, 9 not stated.")] = 0,
+    sex: Annotated[str, typer.Option(help="1 male, 2 female, 9 not stated.")] = "",
     born: Annotated[str, typer.Option(metavar="DATE", help="Another birth date.")] = "",
     deceased: Annotated[
         str, typer.Option(metavar="DATE", help="The day on which the person died.")
     ] = "",
     employer: Annotated[
-        int | None, typer.Option(help="Number of the employer; 0 none.", min=0)
+        int | None,
+        typer.Option(help="Number of the employer; 0 none.", min=0, max=SMALL_NUMBER_MAX),
     ] = None,
     by: By = "",
 ) -> None:
@@ -79,10 +87,9 @@ def change(  # noqa: PLR0913 - one parameter an option
     """
     config = load_config(config_file)
     changes: dict[str, object] = {}
-    if name:
-        changes["name"] = name
-    if sex:
-        changes["sex"] = sex
+    for column, text in (("name", name), ("sex", sex)):
+        if text:
+            changes[column] = value_of(PERSONS, column, text)
     if born:
         changes["birth_date"] = day_number(born, config)
     if deceased:
@@ -231,7 +238,9 @@ def leave(config_file: ConfigFile, person: PersonText, by: By = "") -> None:
 def list_employers(
     config_file: ConfigFile,
     like: Annotated[str, typer.Option("--like", help="Part of code or name.")] = "",
-    rows_max: Annotated[int, typer.Option("--rows", min=1, help="How many to list.")] = 50,
+    rows_max: Annotated[
+        int, typer.Option("--rows", min=1, max=ROWS_MAX, help="How many to list.")
+    ] = 50,
 ) -> None:
     """List employers, and how many persons each has.
 

@@ -7,6 +7,7 @@ import typer
 
 from cardserver.config import Config
 from cardserver.registry.administration_store import FUND, AdministrationError
+from cardserver.registry.import_files import NUMBER_MAX, FileSpec
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Card, Institution, Operator, Person
 from ledger.calendar import SystemClock, business_date
@@ -20,6 +21,7 @@ Day = Annotated[
     str, typer.Option("--from", metavar="DATE", help="First day, 2026-07-01; without it, today.")
 ]
 
+ROWS_MAX = 1_000_000  # of a list; more is a slip of the pen
 _ID_NUMBER_SIZES = (15, 18)
 
 
@@ -32,7 +34,8 @@ async def find_person(registry: Registry, text: str) -> Person:
     person = None
     if text.isascii() and text.isdecimal() and len(text) not in _ID_NUMBER_SIZES:
         number = int(text)
-        person = await registry.person(await registry.kept_number(number))
+        if number <= NUMBER_MAX:
+            person = await registry.person(await registry.kept_number(number))
     person = person or await registry.person_by_id_number(text)
     if person is None:
         raise AdministrationError("no person has this number")
@@ -76,6 +79,19 @@ async def find_institution(registry: Registry, code: str) -> Institution:
     if institution is None:
         raise AdministrationError(f"no institution has the code {code}")
     return institution
+
+
+def value_of(file: FileSpec, column: str, text: str) -> object:
+    """Read a value as an imported file would have it.
+
+    Raises:
+        AdministrationError: The file may not say that either.
+    """
+    try:
+        value: object = file.columns[column](text)
+    except ValueError as error:
+        raise AdministrationError(f"{column}: {error}") from error
+    return value
 
 
 def day_number(text: str, config: Config) -> int:

@@ -31,6 +31,7 @@ DATE_SIZE = len("YYYYMMDD")
 DIGITS_MAX = 16
 DOCUMENT_SIZE_MAX = identity_number.SIZE
 NUMBER_MAX = 2**53  # as JSON and spreadsheets can still hold exactly
+SMALL_NUMBER_MAX = 2**31 - 1  # of institutions, operators, employers, imports
 AMOUNT_FEN_MAX = 10**12
 RATIO_E4_MAX = 10_000
 PASSWORD_HASH_SIZE_MAX = 200
@@ -267,9 +268,9 @@ def _password_hash(text: str) -> str:
 
 
 _number = _integer(1, NUMBER_MAX)
-_small_number = _integer(1, 2**31 - 1)
+_small_number = _integer(1, SMALL_NUMBER_MAX)
 _number_or_none = _integer(0, NUMBER_MAX)
-_small_number_or_none = _integer(0, 2**31 - 1)
+_small_number_or_none = _integer(0, SMALL_NUMBER_MAX)
 _region = _code(r"[0-9]{6}", "six digits")
 _insutype = _code(r"[0-9]{3,6}", "three to six digits")
 

@@ -179,8 +179,8 @@ def _check_may_go(gone: int) -> Script[None]:
     claims = yield _CLAIMS([(gone,)])
     if claims:
         raise AdministrationError(
-            f"person {gone} has settlements ({len(claims)}), which stay under that number: keep"
-            " this record, or have them cancelled first"
+            f"person {gone} has settlements ({len(claims)}), which stay under that number,"
+            " cancelled ones too: keep this record"
         )
     if (yield _VISITS([(gone,)])):
         raise AdministrationError(f"person {gone} has visits, which stay under that number")

@@ -46,6 +46,9 @@ async def set_person(
         fault = identity_number.fault_of(values[NUMBER], IDType(values[ID_TYPE]))
         if fault is not None:
             raise AdministrationError(f"the number: {fault}")
+        died, born = values[COLUMNS.index("deceased_date")], values[COLUMNS.index("birth_date")]
+        if died is not None and died < born:
+            raise AdministrationError(f"the person would have died before being born: {born}")
         yield from _check_holder(person_no, values[NUMBER], values[ID_TYPE])
         employer_no, family_no = changes.get("employer_no"), changes.get("family_no")
         if employer_no and not (yield _EMPLOYER([(employer_no,)])):

@@ -126,8 +126,9 @@ def stay_so_far(stays: Iterable[Course], *, year: int) -> Stay | None:
         return None
     return stay_of(
         settled[0].admission,
-        (one.moved for one in settled if one.year >= year),
-        earlier=(one.moved for one in settled if one.year < year),
+        (one.moved for one in settled if one.year == year),
+        # Also what a later year moved, where an earlier one is settled again.
+        earlier=(one.moved for one in settled if one.year != year),
     )
 
 

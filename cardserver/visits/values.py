@@ -88,7 +88,7 @@ class Settled(Struct, frozen=True, array_like=True, tag_field="kind", tag=3):
         claim_no: The settlement.
         until: The last day whose lines it took.
         total_fen: Its bill's total.
-        admission: The stay's number in the year in which it began; 0 for an outpatient visit.
+        admission: The stay's number in the year of its first settlement; 0 for an outpatient visit.
         year: Of the accumulators that it moved.
         amounts: What it added to the accumulators: scheme, then an `Accumulated`'s amounts.
     """

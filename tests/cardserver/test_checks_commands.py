@@ -104,6 +104,22 @@ def test_what_contradicts_rules_in_force_is_refused(config: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("institution,latitude,longitude\n机构,39.9,116.4\n".encode("gb18030"), "not UTF-8"),
+        (b'institution,latitude,longitude\n"H1,39.9,116.4\n', "not CSV"),
+    ],
+)
+def test_places_that_are_no_csv_in_utf_8_are_refused_in_a_sentence(
+    config: Path, tmp_path: Path, content: bytes, words: str
+) -> None:
+    file = tmp_path / "places.csv"
+    file.write_bytes(content)
+    result = run("places", file, "--config", config, status=1)
+    assert result.stderr.startswith(f"cardserver: {file}: {words}: ")
+
+
+@pytest.mark.parametrize(
     ("rows", "words"),
     [
         ("institution,lat,long\n", "header"),

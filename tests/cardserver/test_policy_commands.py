@@ -116,9 +116,15 @@ def test_a_draft_is_checked_beside_what_is_in_force(write: Write, config: Path) 
     run("check", later, "--config", config)
 
 
-def test_what_is_no_text_or_no_file_is_said_so(tmp_path: Path) -> None:
+def test_what_is_no_text_or_no_file_is_said_so(tmp_path: Path, config: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     assert "not UTF-8" in run("check", tmp_path / "binary.toml", status=1).output
+    for asked in (
+        ("show", tmp_path / "binary.toml"),
+        ("diff", BEIJING, tmp_path / "binary.toml"),
+        ("activate", tmp_path / "binary.toml", "--config", config),
+    ):
+        assert run(*asked, status=1).stderr.startswith("cardserver: $: this is not UTF-8: ")
     run("check", tmp_path / "absent.toml", status=2)
     run("show", tmp_path / "absent.toml", status=2)
 

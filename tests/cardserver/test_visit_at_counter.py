@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.terminal.codes import ResponseCode
-from simulators.centre_process import CentreProcess, Commanded, command
+from simulators.centre_process import CentreProcess, City, Commanded, command
 from simulators.raw_terminal import Credentials
 from terminals.state import KeptCard, load_state, save_state
 from tests import in_process
@@ -130,9 +130,15 @@ def class_a(desk: Desk) -> list[dict[str, str]]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Desk]:
-    """A centre of this test's own on either database."""
-    city = city_on(request.param, request, tmp_path, f"visits{time.time_ns()}")
+def own_city(request: pytest.FixtureRequest, tmp_path: Path) -> City:
+    """A city of this test's own on either database; it is made before any loop runs."""
+    return city_on(request.param, request, tmp_path, f"visits{time.time_ns()}")
+
+
+@pytest.fixture
+async def place(own_city: City) -> AsyncIterator[Desk]:
+    """The centre of that city."""
+    city = own_city
     with city.config_file.open("a", encoding="utf-8") as file:
         file.write(EXCEPTION)
     process = CentreProcess(city.config_file)
@@ -142,7 +148,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("place", ON_POSTGRESQL, indirect=True)
+@pytest.mark.parametrize("own_city", ON_POSTGRESQL, indirect=True)
 async def test_a_stay_from_admission_to_its_receipt(place: Desk, tmp_path: Path) -> None:
     here = await till_of(place, await place.enrol("WARD1"), tmp_path / "here")
     there = await till_of(
@@ -225,7 +231,7 @@ async def books_agree(place: Desk) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("place", ON_SQLITE, indirect=True)
+@pytest.mark.parametrize("own_city", ON_SQLITE, indirect=True)
 async def test_an_outpatient_visit_with_a_card(place: Desk, tmp_path: Path) -> None:
     credentials = await place.enrol("WARD1")
     till = await till_of(place, credentials, tmp_path / "here")
@@ -272,7 +278,7 @@ async def test_an_outpatient_visit_with_a_card(place: Desk, tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("place", ON_SQLITE, indirect=True)
+@pytest.mark.parametrize("own_city", ON_SQLITE, indirect=True)
 async def test_killed_in_between_nothing_is_lost_or_doubled(place: Desk, tmp_path: Path) -> None:
     """Commands under way when the centre dies are given again until they are through."""
     random = Random(20261121)

@@ -301,6 +301,11 @@ def test_a_long_bill_is_told_by_class(beijing: Policy) -> None:
         ({"balc": 0.001}, "$.balc: '0.001' is not an amount in yuan"),
         ({"acct_used_flag": "yes"}, "$.acct_used_flag"),
         ({"accumulated": {"outpatient": {"hifp": 1}}}, "hifp: no such key"),
+        (
+            {"accumulated": {"outpatiet": {"hifp_pay": 1}}},
+            "$.accumulated.outpatiet: no such row",
+        ),
+        ({"stay": {"admission": 1, "moved": {"ward": {}}}}, "$.stay.moved.ward: no such row"),
         ({"lines": [{"med_list_codg": "A"}]}, "$.lines[0].pric: this key is missing"),
         ({"lines": [BILL["lines"][0] | {"chrgitm_lv": 4}]}, "$.lines[0].chrgitm_lv"),
         ({"lines": [BILL["lines"][0] | {"selfpay_prop": 1.5}]}, "above one"),

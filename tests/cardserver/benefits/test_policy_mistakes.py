@@ -377,3 +377,38 @@ def test_a_claim_names_the_version_that_decided_it(beijing_text: str) -> None:
     assert book.by_identity(old.identity) is old
     assert book.by_identity(new.identity) is new
     assert book.by_identity("beijing-employees@2024-01-01#000000000000") is None
+
+
+def test_digits_are_ascii(outpatient_text: Callable[..., str]) -> None:
+    text = outpatient_text(RULES)
+    for before, after, path in (
+        ("130100", "１３０１００", "$.regions[0]"),
+        ('"80%"', '"８０%"', "$.outpatient.bands[0].ratios[0].ratio"),
+    ):
+        assert before in text
+        with pytest.raises(PolicyError) as caught:
+            load_policy(text.replace(before, after))
+        assert caught.value.mistakes[0].path == path
+
+
+def test_a_version_ends_with_what_it_alone_had_rules_for(
+    version: Callable[..., Policy], beijing_text: str
+) -> None:
+    """What the next version leaves out, a place or a medical type, is covered no longer."""
+    both = version("2020-01-01", region='130100", "130200')
+    book = PolicyBook([both, version("2023-07-01")])
+    assert book.find("310", "130200", "11", 20230630) is both
+    assert book.find("310", "130200", "11", 20230701) is None
+    outpatient = load_policy(beijing_text)
+    pharmacies_left_out = load_policy(
+        beijing_text.replace('med_types = ["11", "41"]', 'med_types = ["11"]').replace(
+            "begins = 2023-01-01", "begins = 2025-01-01"
+        )
+    )
+    book = PolicyBook([outpatient, pharmacies_left_out])
+    assert book.find("310", "110000", "41", 20241231) is outpatient
+    assert book.find("310", "110000", "41", 20250101) is None
+    # The province's rules hold again where the city's version no longer has any.
+    province = version("2020-01-01", name="province", region="130000")
+    book = PolicyBook([province, both, version("2023-07-01")])
+    assert book.find("310", "130200", "11", 20230701) is province

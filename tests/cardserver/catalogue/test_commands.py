@@ -3,6 +3,7 @@
 import csv
 import getpass
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,24 @@ def test_a_spreadsheet_in_and_everything_out_again(run: Run, tmp_path: Path) -> 
     first, second = rows_of(tmp_path / "out.csv")
     assert (first["item"], first["price_limit_3_microyuan"]) == ("XA01BA001", "15000000")
     assert (second["self_pay_ratio_e4"], second["daily_quantity_max_e4"]) == ("1000", "30000")
+
+
+def test_what_is_shown_is_exact_and_in_the_funds_time(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the zone of the computer: on an evening's import in UTC it is the next day."""
+    file = tmp_path / "a.csv"
+    file.write_text(HEADER + "XA01,药,甲,,2026-01-01,1234567.89,,\n", encoding="utf-8")
+    monkeypatch.setattr(time, "time_ns", lambda: 1_798_732_800_000_000_000)  # 31 Dec 2026, 16:00
+    run("import", str(file))
+    shown = run("show", "XA01").stdout
+    assert "20270101: 甲 A" in shown
+    assert "药店 pharmacy 1234567.89, 1 1234567.89" in shown
+    assert "2027-01-01 00:00:00" in shown
+    assert "2027-01-01 00:00:00" in run("versions").stdout
+    file.write_text(HEADER + "XA01,药,甲,,2026-01-02,12345.6789,,\n", encoding="utf-8")
+    refused = run("import", str(file), status=1)
+    assert "from 1234567.89 to 12345.6789 yuan" in refused.stderr
 
 
 def test_files_that_are_none(run: Run, tmp_path: Path) -> None:

@@ -202,7 +202,8 @@ class Counter:
         body = messages.Settle(bill, *shown)
         presented = Presented(person, person * 10 if card is None else card, 2)
         attempt = self.attempt(MessageType.SETTLE, body, msgid, place)
-        return await self.submit(settle_work(attempt, body, presented, self.rules, today=TODAY))
+        today = business_date(self.clock.ms, SHANGHAI)
+        return await self.submit(settle_work(attempt, body, presented, self.rules, today=today))
 
     async def cancel(
         self, setl_id: str, *, msgid: str = "", place: int = HOSPITAL, reason: str = "开错了"

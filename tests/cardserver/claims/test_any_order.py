@@ -210,6 +210,9 @@ class Fund(RuleBasedStateMachine):
     )  # fmt: skip
 
     async def ask(self, claim: Claim) -> Outcome:
+        # Outpatient care is of the day on which it is settled.
+        day = dt.datetime(claim.key[2], 3, 1, 10, tzinfo=SHANGHAI)
+        self.counter.clock.ms = int(day.timestamp() * 1000)
         return await self.counter.settle(
             bill_of(claim), claim.key[0], shown=claim.shown, msgid=claim.msgid
         )
@@ -343,7 +346,7 @@ class Fund(RuleBasedStateMachine):
 
 
 def bill_of(claim: Claim) -> messages.Bill:
-    _, insutype, year = claim.key
+    _, insutype, _ = claim.key
     return messages.Bill(
         insutype=insutype,
         med_type="11",
@@ -354,7 +357,6 @@ def bill_of(claim: Claim) -> messages.Bill:
             messages.Line("A1", "甲类药", fen * 10_000, count * ONE_E4, fen * count)
             for fen, count in claim.lines
         ),
-        discharged=dt.date(year, 3, 1),
     )
 
 

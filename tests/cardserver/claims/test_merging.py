@@ -48,5 +48,10 @@ async def test_a_record_with_settlements_is_kept_or_left(counter: Counter) -> No
     with pytest.raises(AdministrationError, match="has settlements"):
         await merge_persons(database, kept=PERSON, gone=RETIRED, actor=ACTOR, timezone=SHANGHAI)
     assert await balances(database, [PERSON, RETIRED]) == before
+    # Cancelled, they still stand under that number: no sentence may promise otherwise.
+    settled = await counter.settle(bill(("A1", 10_000)), RETIRED)
+    await counter.cancel(str(settled.entry_no))
+    with pytest.raises(AdministrationError, match="cancelled ones too: keep this record"):
+        await merge_persons(database, kept=PERSON, gone=RETIRED, actor=ACTOR, timezone=SHANGHAI)
     with pytest.raises(AdministrationError, match="pays for a family"):
         await merge_persons(database, kept=RETIRED, gone=PERSON, actor=ACTOR, timezone=SHANGHAI)

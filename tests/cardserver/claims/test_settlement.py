@@ -17,9 +17,9 @@ from cardserver.claims.settlement import settle_work, split_message
 from cardserver.claims.values import Presented, request_key
 from cardserver.registry import tables as registry
 from ledger.accounts import Account
-from ledger.bulk_store import plain, update
+from ledger.bulk_store import delete, insert, plain, update
 from ledger.database_store import Database
-from ledger.decisions import NotTaken
+from ledger.decisions import Answer, NotTaken
 from ledger.ledger_store import balances
 from ledger.trial_balance_store import trial_balance
 from ledger.writer import find_outcome
@@ -486,3 +486,42 @@ async def test_what_a_terminal_may_say_is_always_stored(counter: Counter) -> Non
     assert settled.code == ResponseCode.APPROVED
     cancelled = await counter.cancel(str(settled.entry_no), reason="错\0了" + "长" * 1_000)
     assert cancelled.code == ResponseCode.APPROVED
+
+
+async def test_outpatient_care_is_of_the_day_whatever_the_bill_says(counter: Counter) -> None:
+    """Only a stay has days of its own: last year's deductible is not for this year's purchase."""
+    for dates in (
+        {"discharged": dt.date(2025, 12, 31)},
+        {"admitted": dt.date(2026, 11, 20)},
+        {"admitted": dt.date(2026, 11, 20), "discharged": dt.date(2026, 11, 21)},
+    ):
+        found = await counter.preview(bill(("A1", 300_000), **dates))
+        assert isinstance(found, Answer), found
+        assert found.code == ResponseCode.BILL_INVALID
+        assert "is no stay" in found.detail_en
+
+
+@pytest.mark.parametrize("is_later_first", [False, True])
+async def test_of_two_insurances_in_force_the_one_that_began_last_decides(
+    counter: Counter, *, is_later_first: bool
+) -> None:
+    """An earlier one is often left without an end when the person retires."""
+    columns = ("begins", "ends", "state", "person_type", "region", "person_no", "insutype")
+    rows = [
+        (20200101, 99991231, 1, "11", "110105", PAUSED, "310"),
+        (20260101, 99991231, 1, "12", "110105", PAUSED, "310"),
+    ]
+    gone = delete(registry.insurance, by=("person_no",))
+    add = insert(registry.insurance, columns)
+    await counter.database.execute(
+        gone([(PAUSED,)]), *(add([row]) for row in (reversed(rows) if is_later_first else rows))
+    )
+    shown = await counter.preview(bill(("A1", 300_000)), PAUSED)
+    assert isinstance(shown, messages.Previewed)
+    assert shown.split.deductible_fen == 130_000  # a retired person's
+    # One that is paused decides only where none is in force.
+    paused = update(registry.insurance, set=("state",), by=("person_no", "begins"))
+    await counter.database.execute(paused([(2, PAUSED, 20260101)]))
+    shown = await counter.preview(bill(("A1", 300_000)), PAUSED)
+    assert isinstance(shown, messages.Previewed)
+    assert shown.split.deductible_fen == 180_000

@@ -228,6 +228,37 @@ def test_a_person_who_died_can_use_no_card_from_then_on(
     ).output  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--sex", "5"], "sex: expected one of 1, 2, 9"),
+        (["--name", "长" * 51], "name: expected 1 to 50 printable characters"),
+        (["--deceased", "1890-01-01"], "died before being born"),
+        (["--born", "2026-02-30"], "2026-02-30 is not a date"),
+    ],
+)
+def test_a_person_can_not_be_changed_to_what_no_file_may_say(
+    run: Run, folder: Path, words: list[str], expected: str
+) -> None:
+    who = unique_name(folder)["person_no"]
+    assert expected in run("person", "change", who, *words, status=1).output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["merge", "9" * 26, "1"],
+        ["duplicates", "different", "1", "9" * 26],
+        ["duplicates", "list", "--rows", "9" * 26],
+        ["history", "imports", "9" * 26],
+        ["person", "change", "1", "--employer", "9" * 26],
+        ["employer", "list", "--rows", "9" * 26],
+    ],
+)
+def test_a_number_that_no_column_holds_is_a_mistake_of_typing(run: Run, words: list[str]) -> None:
+    assert "less than or equal to" in " ".join(run(*words, status=2).output.split())
+
+
 def test_what_is_shown_is_masked_unless_the_whole_is_asked_for_and_noted(
     run: Run, folder: Path
 ) -> None:
@@ -359,7 +390,11 @@ def test_an_insurance_is_added_paused_put_in_force_and_ended(run: Run, folder: P
     assert "390 in_force 20260101-20260630" in run("show", "person", who).output
     for words, expected in (
         (["end", who, "390", "--on", "2026-07-01"], "no insurance 390 on 20260701"),
-        (["add", who, "abc", "--person-type", "14"], "are digits"),
+        (["add", who, "abc", "--person-type", "14"], "insutype: expected three to six digits"),
+        (["add", who, "３９０", "--person-type", "14"], "insutype: expected"),
+        (["add", who, "340", "--person-type", "140000000"], "person_type: expected two to six"),
+        (["add", who, "340", "--person-type", "14", "--region", "1"], "region: expected six"),
+        (["add", "9" * 26, "340", "--person-type", "14"], "no person has this number"),
         (["add", "5", "390", "--person-type", "14"], "no person has this number"),
     ):
         assert expected in run("insurance", *words, status=1).output

@@ -70,6 +70,25 @@ async def test_by_the_day_of_discharge_a_stay_is_of_the_new_year(
     assert await used(ward, year=2027) == {"inpatient": (130_000, 1_000_000, 739_500, 0, 1)}
 
 
+@pytest.mark.parametrize("is_in_parts", [False, True])
+async def test_parts_of_a_stay_bear_what_it_bears_at_once(ward: Ward, *, is_in_parts: bool) -> None:
+    """Settled in the new year after that year's first stay, it is the year's second throughout."""
+    ward.go_to(2026, 12, 30)
+    stay = await ward.admitted(D(2026, 12, 30))
+    ward.go_to(2027, 1, 3)
+    await ward.charged(stay, (D(2027, 1, 1), 100_000), (D(2027, 1, 2), 100_000))
+    assert (await ward.discharge(stay, D(2027, 1, 3))).code == ResponseCode.APPROVED
+    ward.go_to(2027, 1, 6)
+    other = await ward.admitted(D(2027, 1, 4))
+    await ward.charged(other, (D(2027, 1, 5), 200_000))
+    await ward.discharge(other, D(2027, 1, 6))
+    assert (await ward.settled(other)).split.deductible_fen == 130_000
+    parts = [D(2027, 1, 1), None] if is_in_parts else [None]
+    deductibles = [(await ward.settled(stay, day)).split.deductible_fen for day in parts]
+    assert sum(deductibles) == 65_000
+    assert (await used(ward, year=2027))["inpatient"][0::4] == (195_000, 2)
+
+
 async def test_an_interim_at_the_years_end_bears_the_deductible_once(
     ward: Ward, with_keys: PutRules
 ) -> None:
@@ -101,6 +120,28 @@ async def test_settled_by_the_year_a_stay_is_billed_in_two(ward: Ward, with_keys
     assert (await used(ward, year=2027))["inpatient"] == (0, 600_000, 510_000, 0, 0)
 
 
+async def test_the_old_year_is_settled_by_the_facts_of_its_last_day(
+    ward: Ward, with_keys: PutRules
+) -> None:
+    """Retired, and the hospital's level changed, on New Year's Day: not for December's lines."""
+    with_keys('stay_across_years = "year_end"')
+    stay = await stay_over_new_year(ward)
+    await end_cover(ward, 20261231)
+    columns = ["person_no", "insutype", "begins", "ends", "state", "person_type", "region"]
+    retired = (PERSON, "310", 20270101, 99991231, 1, "12", "110105")
+    levels = ["institution_no", "begins", "ends", "level", "care"]
+    await ward.database.execute(
+        insert(registry.insurance, columns)([retired]),
+        insert(registry.contract, levels)([(HOSPITAL, 20270101, 99991231, 1, "")]),
+    )
+    old = await ward.settled(stay, D(2027, 1, 1))
+    # 4,000.00 - 1,300.00, of an active employee at level 3: 85 %
+    assert old.split.fund_pay_fen == 229_500
+    new = await ward.settled(stay)
+    # 6,000.00 of a retired person at level 1: 100 % - 60 % x 10 %
+    assert new.split.fund_pay_fen == 564_000
+
+
 async def test_where_the_policy_says_so_the_new_year_bears_it_again(
     ward: Ward, with_keys: PutRules
 ) -> None:
@@ -113,6 +154,11 @@ async def test_where_the_policy_says_so_the_new_year_bears_it_again(
     new = await ward.settled(stay)
     assert old.split.deductible_fen == 130_000
     assert new.split.deductible_fen == 130_000
+    # Settled again, the old year bears its own: what the new one bore is the new one's.
+    await ward.cancel(old.setl_id)
+    again = await ward.settled(stay, D(2026, 12, 31))
+    assert again.split.deductible_fen == 130_000
+    assert again.split.fund_pay_fen == old.split.fund_pay_fen
 
 
 # --- cover --------------------------------------------------------------------------------
@@ -251,6 +297,33 @@ async def test_who_comes_from_away_is_paid_for_as_filed(ward: Ward, with_keys: P
     assert await fund(bill) == 170_000
     settled = SETTLED.decode((await ward.settle_visit(stay)).body)
     assert settled.split.fund_pay_fen == 170_000
+
+
+@pytest.mark.parametrize(
+    ("region", "institution", "fund_fen"),
+    [
+        ("500229", "H50010300001", 170_000),  # a county and a district of Chongqing
+        ("110000", "H11010100001", 170_000),  # insured with the whole municipality
+        ("500229", "H51010400001", 100_000),
+        ("130100", "H13010200001", 170_000),  # elsewhere the prefecture counts
+        ("130100", "H13020200001", 100_000),
+    ],
+)
+async def test_a_municipality_is_one_place(
+    ward: Ward, region: str, institution: str, fund_fen: int
+) -> None:
+    regions = ('regions = ["110000"] ', 'regions = ["110000", "130000", "500000"] ')
+    ward.rules = Rules(
+        PolicyBook([load_policy(BEIJING.replace(*REFERRED).replace(*regions))]), CATALOGUE
+    )
+    move = update(registry.insurance, set=("region",), by=("person_no",))
+    place = update(registry.institution, set=("code",), by=("institution_no",))
+    await ward.database.execute(move([(region, PERSON)]), place([(institution, HOSPITAL)]))
+    stay = await ward.admitted(D(2026, 11, 1))
+    await ward.charged(stay, (D(2026, 11, 2), 330_000))
+    shown = await ward.preview(await ward.bill(stay))
+    assert isinstance(shown, messages.Previewed), shown
+    assert shown.split.fund_pay_fen == fund_fen
 
 
 async def file_for(

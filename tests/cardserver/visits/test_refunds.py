@@ -6,9 +6,9 @@ from cardserver.claims.accumulators_store import visit_counts
 from ledger.trial_balance_store import trial_balance
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.messages import VisitLineState, VisitState
+from protocol.terminal.messages import ExplainResult, VisitLineState, VisitState
 from tests.cardserver.claims.fund import PERSON, bill
-from tests.cardserver.claims.refunds import ONE_E4, decoded, refund
+from tests.cardserver.claims.refunds import ONE_E4, decoded, refund, told
 from tests.cardserver.visits.test_visits import used
 from tests.cardserver.visits.ward import Ward
 
@@ -115,3 +115,25 @@ async def test_a_stay_settled_in_parts_and_refunded_counts_once(ward: Ward) -> N
     counts = await ward.database.fetch_script(visit_counts(PERSON, 2026))
     assert counts == {("310", "11"): 2, ("310", "21"): 1}
     assert await ward.database.fetch_script(visit_counts(PERSON, 2025)) == {}
+
+
+async def test_what_remains_of_a_stay_keeps_the_stays_number(ward: Ward) -> None:
+    """A later stay of the year bears 650; what remains of the first still bears 1,300."""
+    visit, setl_id = await stay(ward)
+    ward.go_to(2026, 12, 5)
+    second = await ward.admitted(D(2026, 12, 1))
+    await ward.charged(second, (D(2026, 12, 2), 100_000))
+    await ward.discharge(second, D(2026, 12, 5))
+    assert (await ward.settled(second)).split.deductible_fen == 65_000
+    refunded = decoded(await refund(ward, setl_id, [(2, ONE_E4)]))
+    assert refunded.remaining is not None
+    assert refunded.remaining.deductible_fen == 130_000
+    assert refunded.given_back.fund_pay_fen == 170_000  # 85 % of 2,000.00 at level 3
+    again = decoded(await refund(ward, refunded.setl_id, [(1, ONE_E4 // 2)]))
+    assert again.given_back.deductible_fen == 0
+    assert (await used(ward))["inpatient"][0::4] == (195_000, 2)
+    assert (await ward.visit(visit)).state is VisitState.CLOSED
+    for one in (refunded.setl_id, again.setl_id):
+        explained = await told(ward, one)
+        assert isinstance(explained, messages.Explained)
+        assert explained.result is ExplainResult.EXPLAINED
