@@ -74,7 +74,7 @@ def post(  # noqa: PLR0913 - a command's options
         typer.Option(
             "--again",
             help="Try the rows of a file that was posted to its end once more: what was rejected"
-            " may be right by now; what was posted is not posted again.",
+            " may be right by now; what was posted, or changed by a later file, is left.",
         ),
     ] = False,
     as_json: AsJSON = False,
