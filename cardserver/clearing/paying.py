@@ -297,9 +297,14 @@ async def take_report(
     confirmed = returned = repeated = under_way = 0
     for index, payment in enumerate(payments):
         on_progress(index, len(payments))
+        is_named = payment.payment_no in named
         said, reason = named.get(payment.payment_no, (report.of_all, report.reason_of_all))
         if said is None or said is Said.UNDER_WAY:
             under_way += said is not None
+            continue
+        doubt = _doubt(payment, said, is_named=is_named)
+        if doubt:
+            refused.append(f"{end_to_end_id(payment.payment_no)}: {doubt}")
             continue
         is_known = payment.state is (
             PaymentState.CONFIRMED if said is Said.PAID else PaymentState.RETURNED
@@ -319,6 +324,15 @@ async def take_report(
             returned += 1
     on_progress(len(payments), len(payments))
     return Taken(report, confirmed, returned, repeated, under_way, tuple(refused))
+
+
+def _doubt(payment: Payment, said: Said, *, is_named: bool) -> str:
+    """Say why a refusal is not believed: to owe again what was paid would be to pay it twice."""
+    if said is Said.DUPLICATE:
+        return "the bank had it before, and does not say what became of that: ask it"
+    if said is Said.RETURNED and payment.state is PaymentState.CONFIRMED and not is_named:
+        return "it was confirmed, and the whole file is refused now without naming it: ask the bank"
+    return ""
 
 
 def _named(

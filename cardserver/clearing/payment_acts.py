@@ -79,7 +79,7 @@ def report_act(payment: Payment, month: int, said: Said, reason: str) -> Act[_Re
         said: PAID or RETURNED.
         reason: Why it was returned.
     """
-    assert said is not Said.UNDER_WAY
+    assert said in {Said.PAID, Said.RETURNED}
     step = Step.CONFIRM if said is Said.PAID else Step.RETURN
     number = payment.payment_no
 

@@ -157,6 +157,48 @@ async def test_what_was_returned_is_not_confirmed_by_a_late_report(fund: Fund) -
     assert await fund.held_fen(Account.FISCAL_DEPOSIT) == 0
 
 
+async def test_the_status_of_the_payment_information_is_of_all_that_are_not_named(
+    fund: Fund,
+) -> None:
+    await cleared_october(fund)
+    run = (await pay_signed(fund)).run.run_no
+    named = (await payments(fund, run))[0].payment_no
+    content = answer(run, REGION, {named: "ACSC"}, block_status="RJCT", group="PART")
+    taken = await take(fund, content)
+    assert (taken.confirmed, taken.returned, taken.refused) == (1, 2, ())
+
+
+@pytest.mark.parametrize("reason", ["DU01", "AM05"])
+async def test_a_file_that_the_bank_had_before_is_not_owed_again(fund: Fund, reason: str) -> None:
+    await cleared_october(fund)
+    run = (await pay_signed(fund)).run.run_no
+    first, second, *_ = await payments(fund, run)
+    await take(fund, answer(run, REGION, {first.payment_no: "ACSC"}))
+    taken = await take(fund, answer(run, REGION, {}, group="RJCT", reason=reason))
+    assert (taken.confirmed, taken.returned, len(taken.refused)) == (0, 0, 3)
+    one = await take(fund, answer(run, REGION, {second.payment_no: "RJCT"}, reason=reason))
+    assert (one.returned, len(one.refused)) == (0, 1)
+    states = [one.state for one in await payments(fund, run)]
+    assert states == [PaymentState.CONFIRMED, PaymentState.INSTRUCTED, PaymentState.INSTRUCTED]
+    with pytest.raises(PaymentError, match="nothing to pay"):
+        await pay(fund)
+
+
+async def test_a_refusal_of_the_whole_file_does_not_take_back_what_was_confirmed(
+    fund: Fund,
+) -> None:
+    await cleared_october(fund)
+    run = (await pay_signed(fund)).run.run_no
+    first = (await payments(fund, run))[0].payment_no
+    await take(fund, answer(run, REGION, {first: "ACSC"}))
+    taken = await take(fund, answer(run, REGION, {}, group="RJCT", reason="NARR"))
+    assert (taken.returned, [line.split(":")[0] for line in taken.refused]) == (
+        2, [end_to_end_id(first)],
+    )  # fmt: skip
+    named = await take(fund, answer(run, REGION, {first: "RJCT"}, reason="AC04"))
+    assert (named.returned, named.refused) == (1, ())
+
+
 async def test_an_amount_or_a_reference_that_is_not_ours_is_refused_and_told(fund: Fund) -> None:
     await cleared_october(fund)
     made = await pay_signed(fund)
