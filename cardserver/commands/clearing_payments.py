@@ -116,7 +116,7 @@ def make(
     """
     config = load_config(config_file)
 
-    async def work() -> tuple[PaymentRun, Gathered | None]:
+    async def work() -> tuple[PaymentRun, Gathered | None, dict[int, tuple[str, str]]]:
         async with open_desk(config, by, password_file) as desk, desk.acts() as acts:
             wish = RunWish(
                 execution_date=day_of(on) if on else desk.today,
@@ -127,14 +127,17 @@ def make(
             )
             made = await make_run(desk.database, acts, wish, desk.actor)
             summary.write_bytes(await _summary(config, desk.database, made.run))
-            return made.run, made.gathered
+            known = await desk.database.report(institutions)
+            return made.run, made.gathered, known
 
-    run, gathered = asyncio.run(work())
+    run, gathered, known = asyncio.run(work())
     if gathered is None:
         typer.echo(f"run {run.run_no} had been begun, and is made now 续作此前批次")
     else:
         for number, fen in gathered.without_account.items():
-            typer.echo(f"institution {number}: {yuan(fen)} wait for an account 无账户", err=True)
+            typer.echo(
+                f"{known[number][0]}: {yuan(fen)} wait for an account in the terms 无账户", err=True
+            )
     typer.echo(
         f"run 批次 {run.run_no}: {run.count} transfers 笔, {yuan(run.total_fen)} 元,"
         f" sha256 {run.sha256.hex()}"

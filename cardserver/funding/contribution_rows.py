@@ -164,7 +164,10 @@ def read_rows(rows: Iterable[SheetRow], where: str) -> Iterator[Read]:
     if not places.keys() & {"psn_no", "id_number"}:
         missing.append("psn_no or id_number")
     if missing:
-        wanted = "; ".join(f"{name} ({_COLUMNS.get(name, ('', ''))[-1]})" for name in missing)
+        wanted = "; ".join(
+            f"{name} ({' 或 '.join(_COLUMNS[one][-1] for one in name.split(' or '))})"
+            for name in missing
+        )
         raise ImportFileError(f"{where}: the header lacks {wanted}")
     for row in rows:
         yield _read(row, places, len(header.cells))
