@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from cardserver.clearing.errors import ClearingError
 from cardserver.clearing.pain001 import Initiation, Instruction, initiation_file
 from cardserver.clearing.pain002 import BankReport, Said, read_report
-from cardserver.clearing.payment_acts import instruct_act, release_act, report_act
-from cardserver.clearing.payments import Gathered, PaymentState, end_to_end_id, gather
+from cardserver.clearing.payment_acts import instruct_act, release_act, report_act, withdraw_act
+from cardserver.clearing.payments import (
+    Gathered,
+    PaymentState,
+    end_to_end_id,
+    gather,
+    payment_number,
+)
 from cardserver.clearing.payments_store import (
     NewRun,
     Payable,
@@ -34,6 +40,7 @@ from cardserver.clearing.payments_store import (
     terms_of_run,
 )
 from cardserver.clearing.terms import Terms, terms_of_month
+from cardserver.registry.history_store import audit
 from cardserver.registry.values import Actor
 from ledger.database_store import Database
 from ledger.fund_acts import FundActs
@@ -226,8 +233,50 @@ async def sign(database: Database, run_no: int, typed: str, actor: Actor) -> Sig
             " of it from the summary"
         )
     signature = Signature(run_no, actor.operator_no, run.sha256, actor.now_ms)
-    await add_signature(database, signature, actor)
+    first = payment_number(run_no=run_no, index=1)
+    if not await add_signature(database, signature, actor, first_payment_no=first):
+        raise PaymentError(
+            f"payment run {run_no} was withdrawn or reported on: nobody signs it now"
+        )
     return await signing_of(database, run)
+
+
+async def withdraw_run(
+    database: Database, acts: FundActs, run_no: int, reason: str, actor: Actor
+) -> int:
+    """Take a run back that is not signed: what it would have paid is owed again.
+
+    Broken off, it is gone on with by the next call.
+
+    Returns:
+        How many payments were taken back now.
+
+    Raises:
+        PaymentError: No reason is given, or the run is signed or not made yet.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise PaymentError("say why the run is withdrawn")
+    run = await run_of_number(database, run_no)
+    signing = await signing_of(database, run)
+    if not run.sha256 or signing.is_signed:
+        is_not = "is signed: only the bank can return it" if run.sha256 else "is not made yet"
+        raise PaymentError(f"payment run {run_no} {is_not}")
+    note = audit(actor, "payment run withdrawn", str(run_no), reason)
+    withdrawn = 0
+    # The first one decides: from then on nobody can sign.
+    for index, payment in enumerate(
+        await database.report(lambda one: read_payments(one, run_no=run_no))
+    ):
+        if payment.state is PaymentState.RETURNED:
+            continue
+        also = [note] if not index else []
+        act = withdraw_act(payment, run, signing.wanted, f"撤回 withdrawn: {reason}", also)
+        outcome = await acts.post(act)
+        if outcome.is_refused:
+            raise PaymentError(f"{end_to_end_id(payment.payment_no)}: {outcome.body.decode()}")
+        withdrawn += not outcome.is_duplicate
+    return withdrawn
 
 
 async def signed_file(database: Database, run_no: int) -> bytes:

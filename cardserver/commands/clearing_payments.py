@@ -21,6 +21,7 @@ from cardserver.clearing.paying import (
     signed_file,
     signing_of,
     take_report,
+    withdraw_run,
 )
 from cardserver.clearing.payments import Gathered, end_to_end_id, message_id
 from cardserver.clearing.payments_store import (
@@ -191,6 +192,31 @@ def sign_run(
 
     signing = asyncio.run(work())
     typer.echo(f"run {run_no}: signed by 已签 {len(signing.signatures)} of {signing.wanted}")
+
+
+@app.command("withdraw")
+@fail_clearly
+def withdraw(
+    config_file: ConfigFile,
+    run_no: RunNumber,
+    *,
+    reason: Annotated[str, typer.Option(help="Why; for the audit.")],
+    by: OfficerOption,
+    password_file: PasswordFile = None,
+) -> None:
+    """Take a run back that is not signed: what it would have paid is owed again.
+
+    The next `make` pays it, by the accounts of the terms that hold then.
+
+    撤回尚未签批的付款批次。
+    """
+    config = load_config(config_file)
+
+    async def work() -> int:
+        async with open_desk(config, by, password_file) as desk, desk.acts() as acts:
+            return await withdraw_run(desk.database, acts, run_no, reason, desk.actor)
+
+    typer.echo(f"run 批次 {run_no}: {asyncio.run(work())} withdrawn 已撤回")
 
 
 @app.command("file")

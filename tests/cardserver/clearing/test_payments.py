@@ -1,5 +1,6 @@
 """Payment runs: every fen once, signed before it leaves, confirmed or returned by file."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from cardserver.clearing.paying import (
     sign,
     signed_file,
     take_report,
+    withdraw_run,
 )
 from cardserver.clearing.payments import PaymentState, end_to_end_id, message_id
 from cardserver.clearing.payments_store import Payment, read_payments
@@ -235,6 +237,45 @@ async def test_a_file_leaves_only_signed_by_as_many_as_must(fund: Fund) -> None:
         await take(fund, answer(run_no, REGION, {}, group="ACSC"))
     assert (await sign(fund.database, run_no, digits, SECOND)).is_signed
     assert await signed_file(fund.database, run_no) == made.content
+
+
+async def test_a_run_that_nobody_should_sign_is_withdrawn_and_paid_anew(fund: Fund) -> None:
+    await cleared_october(fund)
+    made = await pay(fund)
+    digits, total_fen = made.run.sha256.hex(), made.run.total_fen
+    with pytest.raises(PaymentError, match="say why"):
+        await withdraw_run(fund.database, fund.acts, 1, " ", OFFICER)
+    assert await withdraw_run(fund.database, fund.acts, 1, "wrong account", OFFICER) == 3
+    assert await withdraw_run(fund.database, fund.acts, 1, "wrong account", OFFICER) == 0
+    assert {(one.state, one.reason) for one in await payments(fund, 1)} == {
+        (PaymentState.RETURNED, "撤回 withdrawn: wrong account")
+    }
+    with pytest.raises(PaymentError, match="was withdrawn"):
+        await sign(fund.database, 1, digits, SIGNATORY)
+    with pytest.raises(PaymentError, match="signed by 0 of 1"):
+        await signed_file(fund.database, 1)
+    again = await pay_signed(fund)
+    assert (again.run.run_no, again.run.total_fen) == (2, total_fen)
+    with pytest.raises(PaymentError, match="is signed"):
+        await withdraw_run(fund.database, fund.acts, 2, "too late", OFFICER)
+    taken = await take(fund, answer(2, REGION, {}, group="ACSC"))
+    assert taken.confirmed == 3
+    assert await fund.held_fen(Account.PAYMENTS_UNDER_WAY) == 0
+    assert await sign(fund.database, 2, again.run.sha256.hex(), SIGNATORY)
+
+
+async def test_who_signs_while_a_run_is_withdrawn_comes_before_or_too_late(fund: Fund) -> None:
+    await cleared_october(fund)
+    digits = (await pay(fund)).run.sha256.hex()
+    withdrawing, signing = await asyncio.gather(
+        withdraw_run(fund.database, fund.acts, 1, "wrong account", OFFICER),
+        sign(fund.database, 1, digits, SIGNATORY),
+        return_exceptions=True,
+    )
+    assert isinstance(withdrawing, PaymentError) != isinstance(signing, PaymentError)
+    states = {one.state for one in await payments(fund, 1)}
+    is_signed = not isinstance(signing, PaymentError)
+    assert states == {PaymentState.INSTRUCTED if is_signed else PaymentState.RETURNED}
 
 
 async def test_nothing_is_paid_without_an_account_or_while_held(fund: Fund) -> None:
