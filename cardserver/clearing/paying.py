@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from cardserver.clearing.errors import ClearingError
 from cardserver.clearing.pain001 import Initiation, Instruction, initiation_file
 from cardserver.clearing.pain002 import BankReport, Said, read_report
-from cardserver.clearing.payment_acts import instruct_act, release_act, report_act, withdraw_act
+from cardserver.clearing.payment_acts import (
+    instruct_act,
+    noted,
+    release_act,
+    report_act,
+    withdraw_act,
+)
 from cardserver.clearing.payments import (
     Gathered,
     PaymentState,
@@ -270,9 +276,8 @@ async def withdraw_run(
     ):
         if payment.state is PaymentState.RETURNED:
             continue
-        also = [note] if not index else []
-        act = withdraw_act(payment, run, signing.wanted, f"撤回 withdrawn: {reason}", also)
-        outcome = await acts.post(act)
+        act = withdraw_act(payment, run, signing.wanted, f"撤回 withdrawn: {reason}")
+        outcome = await acts.post(act if index else noted(act, note))
         if outcome.is_refused:
             raise PaymentError(f"{end_to_end_id(payment.payment_no)}: {outcome.body.decode()}")
         withdrawn += not outcome.is_duplicate
@@ -330,6 +335,7 @@ async def take_report(
     acts: FundActs,
     content: bytes,
     region: str,
+    actor: Actor,
     on_progress: Callable[[int, int], None],
 ) -> Taken:
     """Take a bank's report in: confirm and return what it names.
@@ -361,9 +367,13 @@ async def take_report(
         if is_known:
             repeated += 1
             continue
-        outcome = await acts.post(report_act(payment, run.execution_date // 100, said, reason))
+        reference = end_to_end_id(payment.payment_no)
+        action = "payment confirmed" if said is Said.PAID else "payment returned"
+        note = audit(actor, action, reference, f"{report.message} {reason}".strip())
+        act = report_act(payment, run.execution_date // 100, said, reason)
+        outcome = await acts.post(noted(act, note))
         if outcome.is_refused:
-            refused.append(f"{end_to_end_id(payment.payment_no)}: {outcome.body.decode()}")
+            refused.append(f"{reference}: {outcome.body.decode()}")
         elif outcome.is_duplicate:
             # Another taker was faster, or it was confirmed and has been returned since.
             repeated += 1
@@ -409,7 +419,13 @@ def _named(
 
 
 async def release_deposits(
-    database: Database, acts: FundActs, institution_no: int, *, until: int, today: int
+    database: Database,
+    acts: FundActs,
+    institution_no: int,
+    actor: Actor,
+    *,
+    until: int,
+    today: int,
 ) -> int:
     """Make an institution's deposits payable; return what they come to, in fen.
 
@@ -421,7 +437,11 @@ async def release_deposits(
     )
     if not deposits:
         raise PaymentError("there is no deposit to release")
-    outcome = await acts.post(release_act(institution_no, deposits, today // 100))
+    released_fen = sum(one.withheld_fen for one in deposits)
+    detail = f"institution {institution_no} until {until}: {released_fen} fen"
+    note = audit(actor, "deposit released", str(institution_no), detail)
+    act = release_act(institution_no, deposits, today // 100)
+    outcome = await acts.post(noted(act, note))
     if outcome.is_refused:
         raise PaymentError(outcome.body.decode())
-    return sum(one.withheld_fen for one in deposits)
+    return released_fen

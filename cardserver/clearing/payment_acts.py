@@ -13,6 +13,7 @@ here: which transfers there are (`payments.py`), how a file is made and read.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, unique
+from typing import TypeVar
 
 from cardserver.clearing.pain002 import Said
 from cardserver.clearing.payments import PaymentState
@@ -34,6 +35,8 @@ from ledger.entries import Draft, EntryKind, Posting
 from ledger.fund_acts import Act, Acted, ActKey, ActPosted, ActType, ActView, Refused
 from ledger.scripts import Script
 
+T = TypeVar("T")
+
 _DEPOSIT = int(Account.FISCAL_DEPOSIT)
 _UNDER_WAY = int(Account.PAYMENTS_UNDER_WAY)
 _PAYABLE = int(Account.INSTITUTION_PAYABLE)
@@ -53,6 +56,18 @@ class Step(IntEnum):
 class _Read:
     payment: Payment | None
     funds_fen: Mapping[int, int]
+
+
+def noted(act: Act[T], note: Query) -> Act[T]:
+    """Return an act that, where it is done, writes a row more: who did it."""
+
+    def decide(view: ActView, found: T) -> Acted | Refused:
+        done = act.decide(view, found)
+        if isinstance(done, Refused):
+            return done
+        return replace(done, write=lambda posted: [*done.write(posted), note])
+
+    return replace(act, decide=decide)
 
 
 def instruct_act(payment: Payment, month: int) -> Act[None]:
@@ -105,9 +120,7 @@ class _ReadUnsigned:
     signatures_count: int
 
 
-def withdraw_act(
-    payment: Payment, run: PaymentRun, wanted: int, reason: str, also: Sequence[Query]
-) -> Act[_ReadUnsigned]:
+def withdraw_act(payment: Payment, run: PaymentRun, wanted: int, reason: str) -> Act[_ReadUnsigned]:
     """Return the act that makes a payment of a run owed again; refused once the run is signed.
 
     Args:
@@ -115,7 +128,6 @@ def withdraw_act(
         run: Whose payment it is.
         wanted: How many signatures make it signed.
         reason: Why.
-        also: Written with it.
     """
     number = payment.payment_no
 
@@ -128,10 +140,7 @@ def withdraw_act(
     def decide(_: ActView, was_read: _ReadUnsigned) -> Acted | Refused:
         if was_read.signatures_count >= wanted:
             return Refused(b"it is signed: only the bank can return it")
-        done = _return(was_read.found, reason)
-        if isinstance(done, Refused):
-            return done
-        return replace(done, write=lambda posted: [*done.write(posted), *also])
+        return _return(was_read.found, reason)
 
     key = _key(payment, run.execution_date // 100, Step.WITHDRAW)
     return Act(key, str(number).encode(), (), read, decide, subject=number)

@@ -268,6 +268,7 @@ def confirm(
                     acts,
                     file.read_bytes(),
                     config.fund.region,
+                    desk.actor,
                     lambda done, total: bar.update(task, completed=done, total=total),
                 )
 
@@ -374,7 +375,7 @@ def release_deposit(
         async with open_desk(config, by, password_file) as desk, desk.acts() as acts:
             found = await institution_of(desk.database, institution)
             return await release_deposits(
-                desk.database, acts, found.institution_no, until=month, today=desk.today
+                desk.database, acts, found.institution_no, desk.actor, until=month, today=desk.today
             )
 
     typer.echo(f"{institution}: {yuan(asyncio.run(work()))} released 已退还")

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from cardserver.audit_desk import find
+from cardserver.claims.audit_search_store import AuditQuery
 from cardserver.clearing.clearing_store import begin_hold, read_holds, release_holds
 from cardserver.clearing.pain002 import ReportError
 from cardserver.clearing.paying import (
@@ -68,7 +70,7 @@ async def payments(fund: Fund, run_no: int | None = None) -> list[Payment]:
 
 
 async def take(fund: Fund, content: bytes) -> Taken:
-    return await take_report(fund.database, fund.acts, content, REGION, lambda _, __: None)
+    return await take_report(fund.database, fund.acts, content, REGION, OFFICER, lambda _, __: None)
 
 
 async def test_each_institution_gets_one_transfer_of_all_its_clearings(fund: Fund) -> None:
@@ -278,6 +280,24 @@ async def test_who_signs_while_a_run_is_withdrawn_comes_before_or_too_late(fund:
     assert states == {PaymentState.INSTRUCTED if is_signed else PaymentState.RETURNED}
 
 
+async def test_who_took_a_report_in_or_released_a_deposit_is_in_the_audit(fund: Fund) -> None:
+    await cleared_october(fund)
+    run = (await pay_signed(fund)).run.run_no
+    first, second, _ = [one.payment_no for one in await payments(fund, run)]
+    report = answer(run, REGION, {first: "ACSC", second: "RJCT"}, reason="AC04")
+    for _ in range(2):  # the second time nothing is done, and nothing noted
+        await take(fund, report)
+    await release_deposits(
+        fund.database, fund.acts, PHARMACY, OFFICER, until=202610, today=fund.clock.day
+    )
+    rows = await find(fund.database, AuditQuery(operator_no=OFFICER.operator_no))
+    acted = {"payment confirmed", "payment returned", "deposit released"}
+    assert [(row.action, row.subject) for row in rows if row.action in acted] == [
+        ("payment confirmed", end_to_end_id(first)), ("payment returned", end_to_end_id(second)),
+        ("deposit released", str(PHARMACY)),
+    ]  # fmt: skip
+
+
 async def test_nothing_is_paid_without_an_account_or_while_held(fund: Fund) -> None:
     await cleared_october(fund)
     await begin_hold(fund.database, HOSPITAL, 0, "a complaint", OFFICER)
@@ -294,13 +314,13 @@ async def test_a_released_deposit_is_paid_by_the_next_run_once(fund: Fund) -> No
     await cleared_october(fund)
     await pay(fund)
     released = await release_deposits(
-        fund.database, fund.acts, HOSPITAL, until=202610, today=fund.clock.day
+        fund.database, fund.acts, HOSPITAL, OFFICER, until=202610, today=fund.clock.day
     )
     assert released == 3_500 + 25_000
     assert await fund.held_fen(Account.INSTITUTION_PAYABLE) == released
     with pytest.raises(PaymentError, match="no deposit"):
         await release_deposits(
-            fund.database, fund.acts, HOSPITAL, until=202610, today=fund.clock.day
+            fund.database, fund.acts, HOSPITAL, OFFICER, until=202610, today=fund.clock.day
         )
     made = await pay_signed(fund)
     assert made.run.total_fen == released
