@@ -306,7 +306,7 @@ async def _claim(
     found = await look_up(
         database,
         employers={row.employer for row in rows},
-        documents={row.id_number for row in rows if not row.psn_no},
+        documents={row.id_number for row in rows if row.id_number},
         numbers={row.psn_no for row in rows if row.psn_no},
     )
     claims: list[_Claimed] = []
@@ -324,11 +324,13 @@ def _claim_row(row: ContributionRow, found: Lookups, rules: FundingRules) -> _Cl
     employer_no = found.employers.get(row.employer)
     if employer_no is None:
         return Rejected(row.line, "employer", Fault.EMPLOYER)
-    person_no = found.persons.get(row.id_number, 0) if row.id_number else row.psn_no
-    person_no = found.kept.get(person_no, person_no)
+    by_document = found.persons.get(row.id_number, 0)
+    person_no = found.kept.get(row.psn_no, row.psn_no) or by_document
     state = found.states.get(person_no)
     if state is None:
-        return Rejected(row.line, "id_number" if row.id_number else "psn_no", Fault.PERSON)
+        return Rejected(row.line, "psn_no" if row.psn_no else "id_number", Fault.PERSON)
+    if by_document and by_document != person_no:
+        return Rejected(row.line, "id_number", Fault.OTHERS_ID)
     birth_date, deceased_date = state
     first_day, last_day = row.month * 100 + 1, row.month * 100 + 31
     if deceased_date is not None and deceased_date < first_day:
@@ -504,7 +506,7 @@ def _once_each(rows: Iterable[Read]) -> Iterator[Read]:
     seen: set[int] = set()  # 64 bits of a key are enough to tell half a million apart
     for row in rows:
         if isinstance(row, ContributionRow):
-            key = hash((row.employer, row.month, row.psn_no, row.id_number, row.insutype))
+            key = hash((row.employer, row.month, row.psn_no or row.id_number, row.insutype))
             if key in seen:
                 yield Rejected(row.line, "", Fault.REPEATED)
                 continue

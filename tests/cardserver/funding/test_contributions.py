@@ -203,6 +203,24 @@ async def test_a_person_who_was_merged_is_corrected_and_not_paid_twice(
     await fund.assert_sound()
 
 
+async def test_a_number_and_a_document_of_two_persons_are_rejected(
+    fund: Fund, tmp_path: Path
+) -> None:
+    its_own, others = person_row(ACTIVE)[1], person_row(OTHER)[1]
+    posted = await fund.post(
+        write(
+            tmp_path / "a.csv",
+            [
+                row(ACTIVE, id_number=its_own),
+                row(RETIRED, id_number=others, employer_amount=0, personal_amount=0),
+                row(OTHER, id_number="E00000001"),  # of a foreigner: not looked up here
+            ],
+        )
+    )
+    assert posted.counts.posted == 2
+    assert await faults(fund, posted.file.file_no) == [(3, "id_number", "others_id")]
+
+
 async def test_a_spreadsheet_with_chinese_titles_and_identity_numbers(
     fund: Fund, tmp_path: Path
 ) -> None:
