@@ -38,6 +38,8 @@ class Said(Enum):
 
     PAID = "paid"
     RETURNED = "returned"
+    DUPLICATE = "refused as a duplicate"
+    """The bank had it before; what became of that one is not said."""
     UNDER_WAY = "under way"
 
 
@@ -52,6 +54,9 @@ _SAID = {
     "ACWP": Said.UNDER_WAY, "PART": Said.UNDER_WAY, "PATC": Said.UNDER_WAY,
     "ACFC": Said.UNDER_WAY, "BLCK": Said.UNDER_WAY,
 }  # fmt: skip
+
+_DUPLICATES = frozenset({"AM05", "DU01", "DU02", "DU03", "DU04", "DU05"})
+"""ExternalStatusReason1Code: the message, the payments or one of them came before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,8 @@ class BankReport:
     Attributes:
         message: What the bank calls it.
         run_no: Of the run that it is about.
-        of_all: What is said of every payment of the run that isn't named; None: nothing.
+        of_all: What is said of every payment of the run that isn't named, by the status of the
+            payment information or, without one, of the group; None: nothing.
         reason_of_all: Why.
         reported: Of single payments.
     """
@@ -116,16 +122,16 @@ def read_report(content: bytes, region: str) -> BankReport:
     run_no = run_of(named, region)
     if run_no is None:
         raise ReportError(f"the file reports on {named!r}, which is no payment run of this fund")
-    reported = tuple(_reported(report, namespace))
+    of_all, reason_of_all = _of_all(report, original, namespace)
+    reported = tuple(_reported(report, namespace, of_all))
     references = [one.reference for one in reported]
     if len(set(references)) != len(references):
         raise ReportError("the file reports twice on one payment")
-    of_all = _text(original, f"{namespace}GrpSts")
     return BankReport(
         message=_text(report, f"{namespace}GrpHdr/{namespace}MsgId"),
         run_no=run_no,
-        of_all=_said(of_all) if of_all else None,
-        reason_of_all=_reason(original, namespace),
+        of_all=of_all,
+        reason_of_all=reason_of_all,
         reported=reported,
     )
 
@@ -168,28 +174,58 @@ def _namespace(root: etree._Element) -> str:
     return f"{{{name.namespace}}}"
 
 
-def _reported(report: etree._Element, namespace: str) -> Iterator[Reported]:
+def _of_all(
+    report: etree._Element, original: etree._Element, namespace: str
+) -> tuple[Said | None, str]:
+    """Read what is said of all of a run: its file is one group with one payment information."""
+    named = _text(original, f"{namespace}OrgnlMsgId")
+    parent, code = original, _text(original, f"{namespace}GrpSts")
+    blocks = [
+        (block, status)
+        for block in report.iterfind(f"{namespace}OrgnlPmtInfAndSts")
+        if (status := _text(block, f"{namespace}PmtInfSts"))
+    ]
+    if len(blocks) > 1:
+        raise ReportError("the file reports twice on the same payment information")
+    for block, status in blocks:
+        of = _text(block, f"{namespace}OrgnlPmtInfId")
+        if of != named:  # a run's payment information has the name of its message
+            raise ReportError(f"the file reports on {of!r}, which is not the run's")
+        parent, code = block, status
+    return (_said(code, parent, namespace) if code else None), _reason(parent, namespace)
+
+
+def _reported(report: etree._Element, namespace: str, of_all: Said | None) -> Iterator[Reported]:
     count = 0
     for block in report.iterfind(f"{namespace}OrgnlPmtInfAndSts"):
         for one in block.iterfind(f"{namespace}TxInfAndSts"):
             count += 1
             if count > REPORTED_MAX:
                 raise ReportError(f"the file reports on more than {REPORTED_MAX} payments")
-            reference = _text(one, f"{namespace}OrgnlEndToEndId")
+            # Banks that do not repeat the one repeat the other; a payment's are the same.
+            reference = _text(one, f"{namespace}OrgnlEndToEndId") or _text(
+                one, f"{namespace}OrgnlInstrId"
+            )
+            code = _text(one, f"{namespace}TxSts")
             yield Reported(
                 payment_no=payment_of(reference),
                 reference=reference,
-                said=_said(_text(one, f"{namespace}TxSts")),
+                said=of_all if of_all and not code else _said(code, one, namespace),
                 amount_fen=_amount(one, namespace),
                 reason=_reason(one, namespace),
             )
 
 
-def _said(code: str) -> Said:
+def _said(code: str, parent: etree._Element, namespace: str) -> Said:
     said = _SAID.get(code)
     if said is None:
         raise ReportError(f"the file says {code!r} of a payment, which is no status known here")
-    return said
+    reasons = {
+        _text(reason, f"{namespace}Rsn/{namespace}Cd")
+        for reason in parent.iterfind(f"{namespace}StsRsnInf")
+    }
+    is_duplicate = said is Said.RETURNED and not reasons.isdisjoint(_DUPLICATES)
+    return Said.DUPLICATE if is_duplicate else said
 
 
 def _amount(one: etree._Element, namespace: str) -> int | None:

@@ -13,8 +13,20 @@ from dataclasses import dataclass
 from cardserver.clearing.errors import ClearingError
 from cardserver.clearing.pain001 import Initiation, Instruction, initiation_file
 from cardserver.clearing.pain002 import BankReport, Said, read_report
-from cardserver.clearing.payment_acts import instruct_act, release_act, report_act
-from cardserver.clearing.payments import Gathered, PaymentState, end_to_end_id, gather
+from cardserver.clearing.payment_acts import (
+    instruct_act,
+    noted,
+    release_act,
+    report_act,
+    withdraw_act,
+)
+from cardserver.clearing.payments import (
+    Gathered,
+    PaymentState,
+    end_to_end_id,
+    gather,
+    payment_number,
+)
 from cardserver.clearing.payments_store import (
     NewRun,
     Payable,
@@ -34,6 +46,7 @@ from cardserver.clearing.payments_store import (
     terms_of_run,
 )
 from cardserver.clearing.terms import Terms, terms_of_month
+from cardserver.registry.history_store import audit
 from cardserver.registry.values import Actor
 from ledger.database_store import Database
 from ledger.fund_acts import FundActs
@@ -226,8 +239,49 @@ async def sign(database: Database, run_no: int, typed: str, actor: Actor) -> Sig
             " of it from the summary"
         )
     signature = Signature(run_no, actor.operator_no, run.sha256, actor.now_ms)
-    await add_signature(database, signature, actor)
+    first = payment_number(run_no=run_no, index=1)
+    if not await add_signature(database, signature, actor, first_payment_no=first):
+        raise PaymentError(
+            f"payment run {run_no} was withdrawn or reported on: nobody signs it now"
+        )
     return await signing_of(database, run)
+
+
+async def withdraw_run(
+    database: Database, acts: FundActs, run_no: int, reason: str, actor: Actor
+) -> int:
+    """Take a run back that is not signed: what it would have paid is owed again.
+
+    Broken off, it is gone on with by the next call.
+
+    Returns:
+        How many payments were taken back now.
+
+    Raises:
+        PaymentError: No reason is given, or the run is signed or not made yet.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise PaymentError("say why the run is withdrawn")
+    run = await run_of_number(database, run_no)
+    signing = await signing_of(database, run)
+    if not run.sha256 or signing.is_signed:
+        is_not = "is signed: only the bank can return it" if run.sha256 else "is not made yet"
+        raise PaymentError(f"payment run {run_no} {is_not}")
+    note = audit(actor, "payment run withdrawn", str(run_no), reason)
+    withdrawn = 0
+    # The first one decides: from then on nobody can sign.
+    for index, payment in enumerate(
+        await database.report(lambda one: read_payments(one, run_no=run_no))
+    ):
+        if payment.state is PaymentState.RETURNED:
+            continue
+        act = withdraw_act(payment, run, signing.wanted, f"撤回 withdrawn: {reason}")
+        outcome = await acts.post(act if index else noted(act, note))
+        if outcome.is_refused:
+            raise PaymentError(f"{end_to_end_id(payment.payment_no)}: {outcome.body.decode()}")
+        withdrawn += not outcome.is_duplicate
+    return withdrawn
 
 
 async def signed_file(database: Database, run_no: int) -> bytes:
@@ -281,6 +335,7 @@ async def take_report(
     acts: FundActs,
     content: bytes,
     region: str,
+    actor: Actor,
     on_progress: Callable[[int, int], None],
 ) -> Taken:
     """Take a bank's report in: confirm and return what it names.
@@ -297,9 +352,14 @@ async def take_report(
     confirmed = returned = repeated = under_way = 0
     for index, payment in enumerate(payments):
         on_progress(index, len(payments))
+        is_named = payment.payment_no in named
         said, reason = named.get(payment.payment_no, (report.of_all, report.reason_of_all))
         if said is None or said is Said.UNDER_WAY:
             under_way += said is not None
+            continue
+        doubt = _doubt(payment, said, is_named=is_named)
+        if doubt:
+            refused.append(f"{end_to_end_id(payment.payment_no)}: {doubt}")
             continue
         is_known = payment.state is (
             PaymentState.CONFIRMED if said is Said.PAID else PaymentState.RETURNED
@@ -307,9 +367,13 @@ async def take_report(
         if is_known:
             repeated += 1
             continue
-        outcome = await acts.post(report_act(payment, run.execution_date // 100, said, reason))
+        reference = end_to_end_id(payment.payment_no)
+        action = "payment confirmed" if said is Said.PAID else "payment returned"
+        note = audit(actor, action, reference, f"{report.message} {reason}".strip())
+        act = report_act(payment, run.execution_date // 100, said, reason)
+        outcome = await acts.post(noted(act, note))
         if outcome.is_refused:
-            refused.append(f"{end_to_end_id(payment.payment_no)}: {outcome.body.decode()}")
+            refused.append(f"{reference}: {outcome.body.decode()}")
         elif outcome.is_duplicate:
             # Another taker was faster, or it was confirmed and has been returned since.
             repeated += 1
@@ -319,6 +383,15 @@ async def take_report(
             returned += 1
     on_progress(len(payments), len(payments))
     return Taken(report, confirmed, returned, repeated, under_way, tuple(refused))
+
+
+def _doubt(payment: Payment, said: Said, *, is_named: bool) -> str:
+    """Say why a refusal is not believed: to owe again what was paid would be to pay it twice."""
+    if said is Said.DUPLICATE:
+        return "the bank had it before, and does not say what became of that: ask it"
+    if said is Said.RETURNED and payment.state is PaymentState.CONFIRMED and not is_named:
+        return "it was confirmed, and the whole file is refused now without naming it: ask the bank"
+    return ""
 
 
 def _named(
@@ -346,7 +419,13 @@ def _named(
 
 
 async def release_deposits(
-    database: Database, acts: FundActs, institution_no: int, *, until: int, today: int
+    database: Database,
+    acts: FundActs,
+    institution_no: int,
+    actor: Actor,
+    *,
+    until: int,
+    today: int,
 ) -> int:
     """Make an institution's deposits payable; return what they come to, in fen.
 
@@ -358,7 +437,11 @@ async def release_deposits(
     )
     if not deposits:
         raise PaymentError("there is no deposit to release")
-    outcome = await acts.post(release_act(institution_no, deposits, today // 100))
+    released_fen = sum(one.withheld_fen for one in deposits)
+    detail = f"institution {institution_no} until {until}: {released_fen} fen"
+    note = audit(actor, "deposit released", str(institution_no), detail)
+    act = release_act(institution_no, deposits, today // 100)
+    outcome = await acts.post(noted(act, note))
     if outcome.is_refused:
         raise PaymentError(outcome.body.decode())
-    return sum(one.withheld_fen for one in deposits)
+    return released_fen

@@ -2,6 +2,7 @@
 
     instructed   payable    -> under way   of what is owed: paid again, or a released deposit; a
                                            clearing's part is under way since the clearing
+    withdrawn    under way  -> payable     of a run that was not signed; the next run pays it
     confirmed    under way  -> deposits    of each insurance at the treasury
     returned     under way  -> payable     once confirmed: deposits -> payable; the next run pays it
 
@@ -10,19 +11,22 @@ here: which transfers there are (`payments.py`), how a file is made and read.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, unique
+from typing import TypeVar
 
 from cardserver.clearing.pain002 import Said
 from cardserver.clearing.payments import PaymentState
 from cardserver.clearing.payments_store import (
     FIND_FUNDS,
     FIND_RELEASED,
+    FIND_SIGNATURES,
     INSERT_RELEASES,
     LOCK_PAYMENTS,
     SET_STATE,
     Deposit,
     Payment,
+    PaymentRun,
     payment_of_row,
 )
 from ledger.accounts import Account
@@ -30,6 +34,8 @@ from ledger.bulk_store import Query
 from ledger.entries import Draft, EntryKind, Posting
 from ledger.fund_acts import Act, Acted, ActKey, ActPosted, ActType, ActView, Refused
 from ledger.scripts import Script
+
+T = TypeVar("T")
 
 _DEPOSIT = int(Account.FISCAL_DEPOSIT)
 _UNDER_WAY = int(Account.PAYMENTS_UNDER_WAY)
@@ -43,12 +49,25 @@ class Step(IntEnum):
     INSTRUCT = 1
     CONFIRM = 2
     RETURN = 3
+    WITHDRAW = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
     payment: Payment | None
     funds_fen: Mapping[int, int]
+
+
+def noted(act: Act[T], note: Query) -> Act[T]:
+    """Return an act that, where it is done, writes a row more: who did it."""
+
+    def decide(view: ActView, found: T) -> Acted | Refused:
+        done = act.decide(view, found)
+        if isinstance(done, Refused):
+            return done
+        return replace(done, write=lambda posted: [*done.write(posted), note])
+
+    return replace(act, decide=decide)
 
 
 def instruct_act(payment: Payment, month: int) -> Act[None]:
@@ -79,7 +98,7 @@ def report_act(payment: Payment, month: int, said: Said, reason: str) -> Act[_Re
         said: PAID or RETURNED.
         reason: Why it was returned.
     """
-    assert said is not Said.UNDER_WAY
+    assert said in {Said.PAID, Said.RETURNED}
     step = Step.CONFIRM if said is Said.PAID else Step.RETURN
     number = payment.payment_no
 
@@ -93,6 +112,38 @@ def report_act(payment: Payment, month: int, said: Said, reason: str) -> Act[_Re
         return _confirm(found) if step is Step.CONFIRM else _return(found, reason)
 
     return Act(_key(payment, month, step), str(number).encode(), (), read, decide, subject=number)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadUnsigned:
+    found: _Read
+    signatures_count: int
+
+
+def withdraw_act(payment: Payment, run: PaymentRun, wanted: int, reason: str) -> Act[_ReadUnsigned]:
+    """Return the act that makes a payment of a run owed again; refused once the run is signed.
+
+    Args:
+        payment: As stored; it is read again under its lock, which whoever signs takes too.
+        run: Whose payment it is.
+        wanted: How many signatures make it signed.
+        reason: Why.
+    """
+    number = payment.payment_no
+
+    def read() -> Script[_ReadUnsigned]:
+        rows = yield LOCK_PAYMENTS([(number,)])
+        signed = yield FIND_SIGNATURES([(run.run_no,)])
+        count = sum(bytes(row[2]) == run.sha256 for row in signed)
+        return _ReadUnsigned(_Read(payment_of_row(rows[0]) if rows else None, {}), count)
+
+    def decide(_: ActView, was_read: _ReadUnsigned) -> Acted | Refused:
+        if was_read.signatures_count >= wanted:
+            return Refused(b"it is signed: only the bank can return it")
+        return _return(was_read.found, reason)
+
+    key = _key(payment, run.execution_date // 100, Step.WITHDRAW)
+    return Act(key, str(number).encode(), (), read, decide, subject=number)
 
 
 def _confirm(found: _Read) -> Acted | Refused:

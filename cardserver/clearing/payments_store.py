@@ -38,12 +38,12 @@ _KEEP_FILE = update(tables.payment_run, set=("sha256", "file"), by=("run_no", "s
 _INSERT_SIGNATURE = insert(
     tables.payment_signature,
     ("run_no", "operator_no", "sha256", "signed_time_ms"),
-    ignore_existing=True,
 )
 INSERT_RELEASES = insert(
     tables.deposit_release, ("clearing_no", "entry_no", "institution_no", "amount_fen")
 )
 LOCK_PAYMENTS = select(tables.payment, _PAYMENT[1:], by=("payment_no",), lock=True)
+FIND_SIGNATURES = select(tables.payment_signature, ("operator_no", "sha256"), by=("run_no",))
 FIND_FUNDS = select(tables.payment_fund, ("insutype", "amount_fen"), by=("payment_no",))
 FIND_RELEASED = select(tables.deposit_release, ("entry_no",), by=("clearing_no",))
 SET_STATE = update(
@@ -297,16 +297,30 @@ async def keep_file(database: Database, run_no: int, content: bytes, sha256: byt
     await database.execute(_KEEP_FILE([(sha256, content, run_no, b"")]))
 
 
-async def add_signature(database: Database, signature: Signature, actor: Actor) -> bool:
-    """Keep a signature; tell whether it is a new one."""
+async def add_signature(
+    database: Database, signature: Signature, actor: Actor, *, first_payment_no: int
+) -> bool:
+    """Keep a signature, unless the run was withdrawn; tell whether it is kept.
+
+    Args:
+        database: Started.
+        signature: Kept once; again it changes nothing.
+        actor: Who signs.
+        first_payment_no: Of the run; who withdraws the run takes it back before all others.
+    """
 
     def script() -> Script[bool]:
-        added = yield _INSERT_SIGNATURE(
+        (first,) = yield LOCK_PAYMENTS([(first_payment_no,)])
+        signed = yield FIND_SIGNATURES([(signature.run_no,)])
+        if any(row[1] == signature.operator_no for row in signed):
+            return True
+        if payment_of_row(first).state is not PaymentState.INSTRUCTED:
+            return False
+        yield _INSERT_SIGNATURE(
             [(signature.run_no, signature.operator_no, signature.sha256, signature.signed_time_ms)]
         )
-        if added:
-            yield audit(actor, "payment signed", str(signature.run_no), signature.sha256.hex())
-        return bool(added)
+        yield audit(actor, "payment signed", str(signature.run_no), signature.sha256.hex())
+        return True
 
     return await database.transact(script)
 

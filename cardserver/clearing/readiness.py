@@ -7,6 +7,7 @@ function of the database and the month that returns a sentence for each thing th
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from cardserver.clearing.clearing_store import institution_codes
 from cardserver.clearing.errors import ClearingError
 from cardserver.reconciliation.readiness_store import unresolved
 from cardserver.review.readiness_store import undecided
@@ -45,8 +46,10 @@ class NotReadyError(ClearingError):
 
 async def _review(database: Database, month: int) -> list[str]:
     found: list[str] = []
+    codes = await database.report(institution_codes)
     for one in await undecided(database, month):
-        of = f"institution {one.institution_no}, type {one.clearing_type}: " * bool(one.cases)
+        code = codes.get(one.institution_no, "")
+        of = f"{code}, type 类别 {one.clearing_type}: " * bool(one.cases)
         found.append(
             f"{of}{one.why.text_en} {one.why.text_zh}" + f" ({one.cases})" * bool(one.cases)
         )

@@ -133,7 +133,7 @@ def statement_pdf(place: Place, clearings: Sequence[StoredClearing], days: Seque
 
 
 def _turned(rows: Sequence[tuple[str, ...]]) -> Grid:
-    """Turn clearings on their side: a line a figure, a column a clearing type, and their sum."""
+    """Turn clearings on their side: a line a figure, a column a clearing type."""
     header = ("", *(row[0] for row in rows))
     lines = [
         (label, *(row[index] for row in rows))

@@ -13,11 +13,13 @@ from cardserver.commands.funding_run import (
     OfficerOption,
     PasswordFile,
     do_run,
+    month_of_now,
     print_shown,
     show_runs,
 )
 from cardserver.config import load_config
 from cardserver.funding.allotment import allotment_purpose
+from cardserver.registry.administration_store import AdministrationError
 from ledger.entries import EntryKind
 
 app = typer.Typer(
@@ -41,12 +43,18 @@ def run_allotment(
 ) -> None:
     """Give each account what the month's rules say; done again, nothing is posted.
 
+    A month that has not begun can be rehearsed, not posted.
+
     It goes beside settlements, in steps of at most 1,000 persons. Broken off, it goes on with the
     next call.
 
     按当月规则向个人账户划拨；可重复执行，不会重复入账。
     """
     config = load_config(config_file)
+    if not dry_run and _checked(month) > month_of_now(config):
+        raise AdministrationError(
+            f"{month} has not begun: --dry-run says what it would give, and nothing is posted yet"
+        )
     shown = do_run(
         config,
         "allotment",

@@ -44,7 +44,7 @@ from cardserver.commands.clearing_statements import write_statements
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.progress import progress_bar
-from cardserver.commands.wide_console import wide_console
+from cardserver.commands.wide_console import print_whole, wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.administration_store import AdministrationError
 from ledger.calendar import text_of
@@ -248,7 +248,7 @@ def _print(rows: Sequence[tuple[Clearing, str]], codes: dict[int, str]) -> None:
         )
     table.add_section()
     table.add_row("合计 total", "", *map(yuan, sums), "")
-    wide_console().print(table)
+    print_whole(table)
 
 
 # --- holds --------------------------------------------------------------------------------------

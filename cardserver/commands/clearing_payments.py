@@ -21,6 +21,7 @@ from cardserver.clearing.paying import (
     signed_file,
     signing_of,
     take_report,
+    withdraw_run,
 )
 from cardserver.clearing.payments import Gathered, end_to_end_id, message_id
 from cardserver.clearing.payments_store import (
@@ -116,7 +117,7 @@ def make(
     """
     config = load_config(config_file)
 
-    async def work() -> tuple[PaymentRun, Gathered | None]:
+    async def work() -> tuple[PaymentRun, Gathered | None, dict[int, tuple[str, str]]]:
         async with open_desk(config, by, password_file) as desk, desk.acts() as acts:
             wish = RunWish(
                 execution_date=day_of(on) if on else desk.today,
@@ -127,14 +128,17 @@ def make(
             )
             made = await make_run(desk.database, acts, wish, desk.actor)
             summary.write_bytes(await _summary(config, desk.database, made.run))
-            return made.run, made.gathered
+            known = await desk.database.report(institutions)
+            return made.run, made.gathered, known
 
-    run, gathered = asyncio.run(work())
+    run, gathered, known = asyncio.run(work())
     if gathered is None:
         typer.echo(f"run {run.run_no} had been begun, and is made now 续作此前批次")
     else:
         for number, fen in gathered.without_account.items():
-            typer.echo(f"institution {number}: {yuan(fen)} wait for an account 无账户", err=True)
+            typer.echo(
+                f"{known[number][0]}: {yuan(fen)} wait for an account in the terms 无账户", err=True
+            )
     typer.echo(
         f"run 批次 {run.run_no}: {run.count} transfers 笔, {yuan(run.total_fen)} 元,"
         f" sha256 {run.sha256.hex()}"
@@ -190,6 +194,31 @@ def sign_run(
     typer.echo(f"run {run_no}: signed by 已签 {len(signing.signatures)} of {signing.wanted}")
 
 
+@app.command("withdraw")
+@fail_clearly
+def withdraw(
+    config_file: ConfigFile,
+    run_no: RunNumber,
+    *,
+    reason: Annotated[str, typer.Option(help="Why; for the audit.")],
+    by: OfficerOption,
+    password_file: PasswordFile = None,
+) -> None:
+    """Take a run back that is not signed: what it would have paid is owed again.
+
+    The next `make` pays it, by the accounts of the terms that hold then.
+
+    撤回尚未签批的付款批次。
+    """
+    config = load_config(config_file)
+
+    async def work() -> int:
+        async with open_desk(config, by, password_file) as desk, desk.acts() as acts:
+            return await withdraw_run(desk.database, acts, run_no, reason, desk.actor)
+
+    typer.echo(f"run 批次 {run_no}: {asyncio.run(work())} withdrawn 已撤回")
+
+
 @app.command("file")
 @fail_clearly
 def hand_out(
@@ -239,6 +268,7 @@ def confirm(
                     acts,
                     file.read_bytes(),
                     config.fund.region,
+                    desk.actor,
                     lambda done, total: bar.update(task, completed=done, total=total),
                 )
 
@@ -345,7 +375,7 @@ def release_deposit(
         async with open_desk(config, by, password_file) as desk, desk.acts() as acts:
             found = await institution_of(desk.database, institution)
             return await release_deposits(
-                desk.database, acts, found.institution_no, until=month, today=desk.today
+                desk.database, acts, found.institution_no, desk.actor, until=month, today=desk.today
             )
 
     typer.echo(f"{institution}: {yuan(asyncio.run(work()))} released 已退还")

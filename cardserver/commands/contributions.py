@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from cardserver.commands.funding_run import (
     AsJSON,
     OfficerOption,
     PasswordFile,
+    month_of_now,
     officer,
     with_progress,
     yuan,
@@ -38,7 +38,7 @@ from cardserver.funding.rules_store import rules_in_force
 from cardserver.funding.runs import Progress
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Actor
-from ledger.calendar import business_date, text_of
+from ledger.calendar import text_of
 from ledger.database_store import Database
 from ledger.fund_acts import FundActs
 
@@ -74,7 +74,7 @@ def post(  # noqa: PLR0913 - a command's options
         typer.Option(
             "--again",
             help="Try the rows of a file that was posted to its end once more: what was rejected"
-            " may be right by now; what was posted is not posted again.",
+            " may be right by now; what was posted, or changed by a later file, is left.",
         ),
     ] = False,
     as_json: AsJSON = False,
@@ -99,7 +99,7 @@ def post(  # noqa: PLR0913 - a command's options
     async def work(database: Database, acts: FundActs, actor: Actor, show: Progress) -> Posted:
         return await post_file(
             database, acts, await rules_in_force(database), wish, actor,
-            month=_month(config), on_progress=lambda done: show(done, max(total, done)),
+            month=month_of_now(config), on_progress=lambda done: show(done, max(total, done)),
         )  # fmt: skip
 
     _finish(config, _do(config, by, password_file, work), as_json=as_json)
@@ -129,7 +129,7 @@ def reverse(
     async def work(database: Database, acts: FundActs, actor: Actor, show: Progress) -> Posted:
         return await reverse_file(
             database, acts, file_no, actor, employer=employer, reason=reason,
-            month=_month(config), on_progress=lambda done: show(done, done),
+            month=month_of_now(config), on_progress=lambda done: show(done, done),
         )  # fmt: skip
 
     _finish(config, _do(config, by, password_file, work), as_json=as_json)
@@ -257,7 +257,3 @@ def _finish(config: Config, posted: Posted, *, as_json: bool) -> None:
             typer.echo(f"cardserver contributions rejected {file_no} names the rejected rows")
     if counts.rejected:
         raise typer.Exit(1)
-
-
-def _month(config: Config) -> int:
-    return business_date(time.time_ns() // 1_000_000, config.timezone) // 100

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -23,7 +24,7 @@ from cardserver.funding.runs_store import RuleSum, Run, count_steps, find_runs, 
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.roles import Role
 from cardserver.registry.values import Actor
-from ledger.calendar import text_of
+from ledger.calendar import business_date, text_of
 from ledger.database_store import Database
 
 T = TypeVar("T")
@@ -66,6 +67,11 @@ class RunShown(Struct, frozen=True):
     persons_count: int
     amount_fen: int
     steps_done: int = 0
+
+
+def month_of_now(config: Config) -> int:
+    """Return the month that runs, YYYYMM, by the fund's clock."""
+    return business_date(time.time_ns() // 1_000_000, config.timezone) // 100
 
 
 async def officer(registry: Registry, by: str, password_file: Path | None) -> Actor:

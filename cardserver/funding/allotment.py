@@ -7,7 +7,13 @@ how a run goes on (`runs.py`), what a rule gives (`division.py`).
 from collections.abc import Mapping, Sequence
 
 from cardserver.funding.division import age_on, allotment_rule, allotted
-from cardserver.funding.gifts_store import Contributed, PersonOfMonth, persons_of_month, read_given
+from cardserver.funding.gifts_store import (
+    Contributed,
+    PersonOfMonth,
+    persons_of_month,
+    read_given,
+    read_given_merged,
+)
 from cardserver.funding.rules import FundingRules, RulesVersion
 from cardserver.funding.rules_document import AllotmentRule
 from cardserver.funding.runs import Gift, Prepared, Purpose
@@ -43,10 +49,10 @@ def allotment_purpose(database: Database, rules: FundingRules, month: int) -> Pu
         gifts = _gifts(version, month, persons, contributed)
 
         def read() -> Script[Sequence[Gift]]:
-            if attempt == 1:
-                yield from ()
-                return gifts
-            given = yield from read_given(EntryKind.ALLOTMENT, month, attempt, first, last)
+            merged = yield from read_given_merged(EntryKind.ALLOTMENT, month, first, last)
+            given = {kept for kept, _ in merged}
+            if attempt > 1:
+                given |= yield from read_given(EntryKind.ALLOTMENT, month, attempt, first, last)
             return [gift for gift in gifts if gift.person_no not in given]
 
         return Prepared(tuple([gift.person_no for gift in gifts]), read)

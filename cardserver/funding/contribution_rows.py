@@ -63,6 +63,7 @@ class Fault(Enum):
     CELLS = "cells", "列数与表头不符", "another number of cells than the header"
     EMPLOYER = "employer", "没有该单位", "there is no such employer"
     PERSON = "person", "没有该人员", "there is no such person"
+    OTHERS_ID = "others_id", "证件号码属于他人", "the document is another person's"
     DECEASED = "deceased", "该人员此前已死亡", "the person had died before"
     INSURANCE = "insurance", "该月未参加此险种", "the person had no such insurance in that month"
     NO_RULES = "no_rules", "该月没有启用的规则", "no rules are in force in that month"
@@ -99,7 +100,7 @@ class ContributionRow:
         employer: The employer's code.
         month: YYYYMM.
         psn_no: The person's number; 0: by `id_number`.
-        id_number: As the registry keeps it; empty where `psn_no` is given.
+        id_number: As the registry keeps it; may be empty where `psn_no` is given.
     """
 
     line: int
@@ -164,7 +165,10 @@ def read_rows(rows: Iterable[SheetRow], where: str) -> Iterator[Read]:
     if not places.keys() & {"psn_no", "id_number"}:
         missing.append("psn_no or id_number")
     if missing:
-        wanted = "; ".join(f"{name} ({_COLUMNS.get(name, ('', ''))[-1]})" for name in missing)
+        wanted = "; ".join(
+            f"{name} ({' 或 '.join(_COLUMNS[one][-1] for one in name.split(' or '))})"
+            for name in missing
+        )
         raise ImportFileError(f"{where}: the header lacks {wanted}")
     for row in rows:
         yield _read(row, places, len(header.cells))
@@ -196,16 +200,14 @@ def _read(row: SheetRow, places: Mapping[str, int], size: int) -> Read:
 
 
 def _person(psn_no: str, id_number: str) -> tuple[int, str]:
-    if psn_no:
-        if _NUMBER.fullmatch(psn_no) is None:
-            raise _BadCellError("psn_no", Fault.NUMBER)
-        return int(psn_no), ""
-    if not id_number:
+    if psn_no and _NUMBER.fullmatch(psn_no) is None:
+        raise _BadCellError("psn_no", Fault.NUMBER)
+    if not psn_no and not id_number:
         raise _BadCellError("psn_no", Fault.EMPTY)
     number = identity_number.normalised(id_number)
     if len(number) > _DOCUMENT_SIZE_MAX:
         raise _BadCellError("id_number", Fault.ID_NUMBER)
-    return 0, number
+    return int(psn_no or 0), number
 
 
 def _checked(name: str, text: str, read: Callable[[str], T | Fault]) -> T:

@@ -12,6 +12,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Iterator,
     Mapping,
@@ -44,6 +45,7 @@ from cardserver.funding.contributions_store import (
     encode_counts,
     end_file,
     entries_of_file,
+    files_since,
     find_file,
     look_up,
     read_standing,
@@ -179,7 +181,10 @@ async def post_file(
     async def claimed(chunk: Sequence[Read]) -> tuple[list[_Claimed], list[Rejected]]:
         return await _claim(database, rules, chunk)
 
-    return await _post_chunks(database, acts, file, actor, chunks(), claimed, on_progress)
+    passed = await files_since(database, file)
+    return await _post_chunks(
+        database, acts, file, actor, chunks(), claimed, on_progress, passed_by=passed
+    )
 
 
 async def reverse_file(  # noqa: PLR0913 - what is taken back, by whom and why
@@ -257,7 +262,7 @@ async def reverse_file(  # noqa: PLR0913 - what is taken back, by whom and why
     return await _post_chunks(database, acts, file, actor, chunks(), claimed, on_progress)
 
 
-async def _post_chunks(
+async def _post_chunks(  # noqa: PLR0913 - a file, its rows and who posts them
     database: Database,
     acts: FundActs,
     file: ContributionFile,
@@ -265,6 +270,8 @@ async def _post_chunks(
     chunks: AsyncIterator[Sequence[C]],
     claimed: Callable[[Sequence[C]], Awaitable[tuple[list[_Claimed], list[Rejected]]]],
     on_progress: Progress,
+    *,
+    passed_by: Collection[int] = (),
 ) -> Posted:
     """Post each chunk once; the next is looked up while one is under way."""
     counts, done_count, index = Counts(), 0, 0
@@ -281,7 +288,7 @@ async def _post_chunks(
                 claims, rejected = await claimed(chunk)
                 if under_way is not None:
                     counts = counts.plus(decode_counts((await under_way).body))
-                act = _act(key, content, file.file_no, claims, rejected)
+                act = _act(key, content, _Decider(file.file_no, passed_by), claims, rejected)
                 under_way = tasks.create_task(acts.post(act))
             done_count += len(chunk)
             on_progress(done_count)
@@ -299,7 +306,7 @@ async def _claim(
     found = await look_up(
         database,
         employers={row.employer for row in rows},
-        documents={row.id_number for row in rows if not row.psn_no},
+        documents={row.id_number for row in rows if row.id_number},
         numbers={row.psn_no for row in rows if row.psn_no},
     )
     claims: list[_Claimed] = []
@@ -317,11 +324,13 @@ def _claim_row(row: ContributionRow, found: Lookups, rules: FundingRules) -> _Cl
     employer_no = found.employers.get(row.employer)
     if employer_no is None:
         return Rejected(row.line, "employer", Fault.EMPLOYER)
-    person_no = found.persons.get(row.id_number, 0) if row.id_number else row.psn_no
-    person_no = found.kept.get(person_no, person_no)
+    by_document = found.persons.get(row.id_number, 0)
+    person_no = found.kept.get(row.psn_no, row.psn_no) or by_document
     state = found.states.get(person_no)
     if state is None:
-        return Rejected(row.line, "id_number" if row.id_number else "psn_no", Fault.PERSON)
+        return Rejected(row.line, "psn_no" if row.psn_no else "id_number", Fault.PERSON)
+    if by_document and by_document != person_no:
+        return Rejected(row.line, "id_number", Fault.OTHERS_ID)
     birth_date, deceased_date = state
     first_day, last_day = row.month * 100 + 1, row.month * 100 + 31
     if deceased_date is not None and deceased_date < first_day:
@@ -349,8 +358,24 @@ def _begins(insurance: tuple[int, int, object]) -> int:
     return insurance[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Decider:
+    """Which file's rows are decided on.
+
+    Attributes:
+        passed_by: Files that came after its first posting: what one of them says stands.
+    """
+
+    file_no: int
+    passed_by: Collection[int]
+
+
 def _act(
-    key: ActKey, content: bytes, file_no: int, claims: Sequence[_Claimed], rejected: list[Rejected]
+    key: ActKey,
+    content: bytes,
+    file: _Decider,
+    claims: Sequence[_Claimed],
+    rejected: list[Rejected],
 ) -> Act[Mapping[ContributionKey, Standing]]:
     keys = sorted({claim.key for claim in claims})
 
@@ -360,7 +385,7 @@ def _act(
         return (yield from read_standing(keys))
 
     def decide(view: ActView, standing: Mapping[ContributionKey, Standing]) -> Acted:
-        return _Decision(file_no, view, dict(standing), list(rejected)).decide(claims)
+        return _Decision(file, view, dict(standing), list(rejected)).decide(claims)
 
     persons = tuple(sorted({one.person_no for one in keys}))
     return Act(key, content, persons, read, decide)
@@ -375,7 +400,7 @@ class _Decision:
         rows: By insurance: rows of contributions, their entry's number apart.
     """
 
-    file_no: int
+    file: _Decider
     view: ActView
     standing: dict[ContributionKey, Standing]
     rejected: list[Rejected]
@@ -392,7 +417,7 @@ class _Decision:
         counts = self.counts.plus(Counts(rejected=len(self.rejected)))
         insurances = sorted(self.rows)
         rejections = [
-            (self.file_no, one.line, one.column, one.fault.value)
+            (self.file.file_no, one.line, one.column, one.fault.value)
             for one in sorted(self.rejected, key=lambda one: one.line)
         ]
 
@@ -413,19 +438,25 @@ class _Decision:
         if person_no not in self.view.book.persons:
             return Fault.PERSON  # merged into another a moment ago
         before = self.standing.get(claim.key)
-        if before is not None and before.file_no >= self.file_no:
-            return Fault.REPEATED if before.file_no == self.file_no else Fault.LATER_FILE
+        if before is not None and before.file_no >= self.file.file_no:
+            return Fault.REPEATED if before.file_no == self.file.file_no else Fault.LATER_FILE
         if claim.stands_in and (before is None or before.file_no != claim.stands_in):
             self.counts = self.counts.plus(Counts(unchanged=1))
             return None
         paid = claim.paid
         now = Standing(
-            self.file_no, paid.base_fen, paid.employer_fen, paid.personal_fen, claim.account_fen
+            self.file.file_no,
+            paid.base_fen,
+            paid.employer_fen,
+            paid.personal_fen,
+            claim.account_fen,
         )
         if before is not None and before[1:] == now[1:]:
             self.counts = self.counts.plus(Counts(unchanged=1))
-            self.standing[claim.key] = before._replace(file_no=self.file_no)
+            self.standing[claim.key] = before._replace(file_no=self.file.file_no)
             return None
+        if before is not None and before.file_no in self.file.passed_by:
+            return Fault.LATER_FILE
         account_fen = now.account_fen - (before.account_fen if before else 0)
         pool_fen = _pool_fen(now) - (_pool_fen(before) if before else 0)
         held_fen = self.held.get(person_no, self.view.personal_balance(person_no)) + account_fen
@@ -475,7 +506,7 @@ def _once_each(rows: Iterable[Read]) -> Iterator[Read]:
     seen: set[int] = set()  # 64 bits of a key are enough to tell half a million apart
     for row in rows:
         if isinstance(row, ContributionRow):
-            key = hash((row.employer, row.month, row.psn_no, row.id_number, row.insutype))
+            key = hash((row.employer, row.month, row.psn_no or row.id_number, row.insutype))
             if key in seen:
                 yield Rejected(row.line, "", Fault.REPEATED)
                 continue

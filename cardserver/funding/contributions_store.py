@@ -241,6 +241,23 @@ async def list_files(database: Database) -> list[ContributionFile]:
     return [_file_of(row) for row in await database.fetch(_FILES())]
 
 
+async def files_since(database: Database, file: ContributionFile) -> frozenset[int]:
+    """Return the files that came after the first posting of a content and before this one of it.
+
+    What one of them says holds against a row that is tried again; what a reversal took back is
+    nobody's, and may come again.
+    """
+    if file.attempt == 1:
+        return frozenset()
+    files = await list_files(database)
+    first = min(one.file_no for one in files if one.sha256 == file.sha256)
+    return frozenset(
+        one.file_no
+        for one in files
+        if first < one.file_no < file.file_no and not one.reverses and one.sha256 != file.sha256
+    )
+
+
 async def end_file(database: Database, file_no: int, counts: Counts, *, now_ms: int) -> None:
     """Note that all rows of a file are done with."""
     await database.execute(_END_FILE([(now_ms, encode_counts(counts), file_no)]))

@@ -5,7 +5,7 @@ Not here: what is made of it (`allotment.py`, `interest.py`).
 
 # ruff: noqa: S608 - every name in a text is the schema's own, every value is a parameter
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -58,24 +58,48 @@ _GIVEN = plain(
     postgresql=_GIVEN_TEXT.format("$1", "$2", "$3", "$4", "$5"),
     sqlite=_GIVEN_TEXT.format(*"?????"),
 )
+# Few numbers are ever merged into others, so that these are looked up from there.
+_OF_MERGED = (
+    "merged_person m JOIN posting p ON p.owner = m.person_no"
+    f" AND p.account = {_PERSONAL} JOIN entry e ON e.entry_no = p.entry_no"
+)
+_GIVEN_MERGED_TEXT = (
+    "SELECT DISTINCT m.kept_person_no, m.person_no"
+    f" FROM {_OF_MERGED} JOIN funding_entry f ON f.entry_no = p.entry_no"
+    " JOIN funding_run r ON r.run_no = f.run_no"
+    " WHERE m.kept_person_no BETWEEN {0} AND {1} AND r.kind = {2} AND r.month = {3}"
+)
+_GIVEN_MERGED = plain(
+    "who was given under a number that was merged",
+    postgresql=_GIVEN_MERGED_TEXT.format("$1", "$2", "$3", "$4"),
+    sqlite=_GIVEN_MERGED_TEXT.format(*"????"),
+)
 _ACCOUNTS_TEXT = (
     f"SELECT owner FROM account_balance WHERE account = {_PERSONAL}"
-    " AND owner BETWEEN {0} AND {1} ORDER BY owner"
+    " AND owner BETWEEN {0} AND {1}"
+    " UNION SELECT kept_person_no FROM merged_person WHERE kept_person_no BETWEEN {2} AND {3}"
+    " ORDER BY 1"
 )
 _ACCOUNTS = plain(
     "accounts of persons",
-    postgresql=_ACCOUNTS_TEXT.format("$1", "$2"), sqlite=_ACCOUNTS_TEXT.format(*"??"),
-)  # fmt: skip
+    postgresql=_ACCOUNTS_TEXT.format("$1", "$2", "$3", "$4"),
+    sqlite=_ACCOUNTS_TEXT.format(*"????"),
+)
+_MOVED = "e.business_date, CAST(-sum(p.amount_fen) AS BIGINT)"
 _MOVES_TEXT = (
-    "SELECT p.owner, e.business_date, CAST(-sum(p.amount_fen) AS BIGINT)"
+    f"SELECT p.owner, p.owner, {_MOVED}"
     " FROM posting p JOIN entry e ON e.entry_no = p.entry_no"
     f" WHERE p.account = {_PERSONAL} AND p.owner BETWEEN {{0}} AND {{1}}"
     " AND e.business_date >= {2} GROUP BY p.owner, e.business_date"
+    f" UNION ALL SELECT m.kept_person_no, m.person_no, {_MOVED} FROM {_OF_MERGED}"
+    " WHERE m.kept_person_no BETWEEN {3} AND {4} AND e.business_date >= {5}"
+    " GROUP BY m.kept_person_no, m.person_no, e.business_date"
 )
 _MOVES = plain(
     "moves of a year",
-    postgresql=_MOVES_TEXT.format("$1", "$2", "$3"), sqlite=_MOVES_TEXT.format(*"???"),
-)  # fmt: skip
+    postgresql=_MOVES_TEXT.format("$1", "$2", "$3", "$4", "$5", "$6"),
+    sqlite=_MOVES_TEXT.format(*"??????"),
+)
 
 
 class PersonOfMonth(NamedTuple):
@@ -149,29 +173,49 @@ def read_given(
     return frozenset(row[0] for row in rows)
 
 
+def read_given_merged(
+    kind: int, month: int, first: int, last: int
+) -> Script[frozenset[tuple[int, int]]]:
+    """Return for whom of these something was given in a month under a number merged into theirs.
+
+    Returns:
+        The number that is kept, and the one that was given.
+    """
+    rows = yield _GIVEN_MERGED([(first, last, kind, month)])
+    return frozenset((row[0], row[1]) for row in rows)
+
+
 async def accounts_between(database: Database, first: int, last: int) -> tuple[int, ...]:
-    """Return who of these numbers has an account, ascending."""
-    return tuple([row[0] for row in await database.fetch(_ACCOUNTS([(first, last)]))])
+    """Return who of these numbers has or took over an account, ascending."""
+    rows = await database.fetch(_ACCOUNTS([(first, last, first, last)]))
+    return tuple([row[0] for row in rows])
 
 
-def read_year(year: int, persons: Sequence[int]) -> Script[dict[int, tuple[int, dict[int, int]]]]:
+def read_year(
+    year: int, persons: Sequence[int], apart: Collection[tuple[int, int]] = ()
+) -> Script[dict[int, tuple[int, dict[int, int]]]]:
     """Return what accounts held when a year began, and by day what they gained in it.
+
+    An account that was merged into another one counts as that one's from the beginning.
 
     Args:
         year: Which has ended.
         persons: Ascending, and locked where what is read must hold.
+        apart: Numbers that are kept, and ones merged into them that do not count.
     """
     if not persons:
         return {}
     first_day, last_day = year * 10_000 + 101, year * 10_000 + 1231
     balances = yield FIND_BALANCES([(person,) for person in persons])
+    held = {row[0]: row[2] for row in balances if row[1] == _PERSONAL}
     accounts: dict[int, tuple[int, dict[int, int]]] = {
-        row[0]: (row[2], {}) for row in balances if row[1] == _PERSONAL
+        person: (held.get(person, 0), {}) for person in persons
     }
-    for owner, day, moved_fen in (yield _MOVES([(persons[0], persons[-1], first_day)])):
-        if owner in accounts:
+    span = (persons[0], persons[-1], first_day)
+    for owner, number, day, moved_fen in (yield _MOVES([(*span, *span)])):
+        if owner in accounts and (owner, number) not in apart:
             opening_fen, moves = accounts[owner]
             if day <= last_day:
-                moves[day] = moved_fen
+                moves[day] = moves.get(day, 0) + moved_fen
             accounts[owner] = (opening_fen - moved_fen, moves)
     return accounts

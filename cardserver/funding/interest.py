@@ -6,7 +6,12 @@ Not here: how a run goes on (`runs.py`), what interest is (`division.py`).
 from collections.abc import Sequence
 
 from cardserver.funding.division import interest_of
-from cardserver.funding.gifts_store import accounts_between, read_given, read_year
+from cardserver.funding.gifts_store import (
+    accounts_between,
+    read_given,
+    read_given_merged,
+    read_year,
+)
 from cardserver.funding.rules import FundingRules
 from cardserver.funding.runs import Gift, Prepared, Purpose
 from cardserver.registry.administration_store import AdministrationError
@@ -47,7 +52,9 @@ def interest_purpose(database: Database, rules: FundingRules, year: int, *, toda
             given: frozenset[int] = frozenset()
             if attempt > 1:
                 given = yield from read_given(EntryKind.INTEREST, month, attempt, first, last)
-            accounts = yield from read_year(year, persons)
+            # Whoever was given interest of the year before the merge is not given it again.
+            apart = yield from read_given_merged(EntryKind.INTEREST, month, first, last)
+            accounts = yield from read_year(year, persons, apart)
             gifts = [
                 Gift(
                     RULE, Account.INTEREST.value, insurance, person_no,

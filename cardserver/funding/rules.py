@@ -15,7 +15,7 @@ import msgspec
 from cardserver.benefits.mistakes import Mistake, mistake_of
 from cardserver.checks.rule_book import RulesError
 from cardserver.funding.rules_check import mistakes_of
-from cardserver.funding.rules_document import InterestRule, RulesDocument, decode_number
+from cardserver.funding.rules_document import InterestRule, Ratio, RulesDocument, decode_number
 
 _HASH_SIZE = 12  # hexadecimal digits of it in an identity
 _SHIPPED = "employees.toml"
@@ -62,6 +62,8 @@ class FundingRules:
                 rates.pop()
             if version.document.interest is not None:
                 rates.append((begins, version.document.interest))
+            elif rates:  # a version that gives none ends what was given before
+                rates.append((begins, msgspec.structs.replace(rates[-1][1], rate=Ratio(0))))
         return rates
 
 

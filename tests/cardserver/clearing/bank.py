@@ -12,6 +12,7 @@ def answer(
     statuses: Mapping[int, str],
     *,
     group: str = "",
+    block_status: str = "",
     reason: str = "",
     amounts: Mapping[int, int] | None = None,
 ) -> bytes:
@@ -27,9 +28,13 @@ def answer(
     _add(original, "OrgnlMsgNmId", "pain.001.001.09")
     if group:
         _add(original, "GrpSts", group)
-    if statuses:
+        if reason and group == "RJCT":
+            _add(_add(_add(original, "StsRsnInf"), "Rsn"), "Cd", reason)
+    if statuses or block_status:
         block = _add(report, "OrgnlPmtInfAndSts")
         _add(block, "OrgnlPmtInfId", f"CLR{region}-{run_no}")
+        if block_status:
+            _add(block, "PmtInfSts", block_status)
         for number, status in statuses.items():
             one = _add(block, "TxInfAndSts")
             _add(one, "OrgnlEndToEndId", f"CLR-{number // 100_000}-{number % 100_000}")

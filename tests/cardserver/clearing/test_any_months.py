@@ -202,7 +202,12 @@ class Months(RuleBasedStateMachine):
         try:
             self.wait(
                 release_deposits(
-                    fund.database, fund.acts, number, until=self.month, today=fund.clock.day
+                    fund.database,
+                    fund.acts,
+                    number,
+                    OFFICER,
+                    until=self.month,
+                    today=fund.clock.day,
                 )
             )
         except PaymentError:
@@ -232,7 +237,9 @@ class Months(RuleBasedStateMachine):
         fund = self.fund
         before = self.paid()
         content = answer(run_no, REGION, {payment_no: status})
-        self.wait(take_report(fund.database, fund.acts, content, REGION, lambda _, __: None))
+        self.wait(
+            take_report(fund.database, fund.acts, content, REGION, OFFICER, lambda _, __: None)
+        )
         for number, fen in self.paid().items():
             self.model.bank_fen[number] += fen - before[number]
 

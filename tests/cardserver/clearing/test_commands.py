@@ -121,6 +121,10 @@ def test_a_month_from_its_close_to_the_banks_report(office: Office, tmp_path: Pa
         (CODES[PHARMACY], 41),
     ]  # fmt: skip
     assert shown["to_clear"][0]["earlier_fen"] == -50_000
+    read = office.clearing("clearing", "preview", MONTH).stdout
+    assert "…" not in read  # no figure and no code is cut, however wide the table is
+    assert CODES[PHARMACY] in read
+    assert "12,000.00" in read
     office.clearing("clearing", "hold", "begin", CODES[COMMUNITY], "--reason", "asked", by="f001")
     assert "held" in office.clearing("clearing", "run", MONTH, by="f001").output
     office.clearing("clearing", "hold", "release", CODES[COMMUNITY], "--reason", "ok", by="f001")

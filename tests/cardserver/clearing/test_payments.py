@@ -1,9 +1,12 @@
 """Payment runs: every fen once, signed before it leaves, confirmed or returned by file."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from cardserver.audit_desk import find
+from cardserver.claims.audit_search_store import AuditQuery
 from cardserver.clearing.clearing_store import begin_hold, read_holds, release_holds
 from cardserver.clearing.pain002 import ReportError
 from cardserver.clearing.paying import (
@@ -16,6 +19,7 @@ from cardserver.clearing.paying import (
     sign,
     signed_file,
     take_report,
+    withdraw_run,
 )
 from cardserver.clearing.payments import PaymentState, end_to_end_id, message_id
 from cardserver.clearing.payments_store import Payment, read_payments
@@ -66,7 +70,7 @@ async def payments(fund: Fund, run_no: int | None = None) -> list[Payment]:
 
 
 async def take(fund: Fund, content: bytes) -> Taken:
-    return await take_report(fund.database, fund.acts, content, REGION, lambda _, __: None)
+    return await take_report(fund.database, fund.acts, content, REGION, OFFICER, lambda _, __: None)
 
 
 async def test_each_institution_gets_one_transfer_of_all_its_clearings(fund: Fund) -> None:
@@ -157,6 +161,48 @@ async def test_what_was_returned_is_not_confirmed_by_a_late_report(fund: Fund) -
     assert await fund.held_fen(Account.FISCAL_DEPOSIT) == 0
 
 
+async def test_the_status_of_the_payment_information_is_of_all_that_are_not_named(
+    fund: Fund,
+) -> None:
+    await cleared_october(fund)
+    run = (await pay_signed(fund)).run.run_no
+    named = (await payments(fund, run))[0].payment_no
+    content = answer(run, REGION, {named: "ACSC"}, block_status="RJCT", group="PART")
+    taken = await take(fund, content)
+    assert (taken.confirmed, taken.returned, taken.refused) == (1, 2, ())
+
+
+@pytest.mark.parametrize("reason", ["DU01", "AM05"])
+async def test_a_file_that_the_bank_had_before_is_not_owed_again(fund: Fund, reason: str) -> None:
+    await cleared_october(fund)
+    run = (await pay_signed(fund)).run.run_no
+    first, second, *_ = await payments(fund, run)
+    await take(fund, answer(run, REGION, {first.payment_no: "ACSC"}))
+    taken = await take(fund, answer(run, REGION, {}, group="RJCT", reason=reason))
+    assert (taken.confirmed, taken.returned, len(taken.refused)) == (0, 0, 3)
+    one = await take(fund, answer(run, REGION, {second.payment_no: "RJCT"}, reason=reason))
+    assert (one.returned, len(one.refused)) == (0, 1)
+    states = [one.state for one in await payments(fund, run)]
+    assert states == [PaymentState.CONFIRMED, PaymentState.INSTRUCTED, PaymentState.INSTRUCTED]
+    with pytest.raises(PaymentError, match="nothing to pay"):
+        await pay(fund)
+
+
+async def test_a_refusal_of_the_whole_file_does_not_take_back_what_was_confirmed(
+    fund: Fund,
+) -> None:
+    await cleared_october(fund)
+    run = (await pay_signed(fund)).run.run_no
+    first = (await payments(fund, run))[0].payment_no
+    await take(fund, answer(run, REGION, {first: "ACSC"}))
+    taken = await take(fund, answer(run, REGION, {}, group="RJCT", reason="NARR"))
+    assert (taken.returned, [line.split(":")[0] for line in taken.refused]) == (
+        2, [end_to_end_id(first)],
+    )  # fmt: skip
+    named = await take(fund, answer(run, REGION, {first: "RJCT"}, reason="AC04"))
+    assert (named.returned, named.refused) == (1, ())
+
+
 async def test_an_amount_or_a_reference_that_is_not_ours_is_refused_and_told(fund: Fund) -> None:
     await cleared_october(fund)
     made = await pay_signed(fund)
@@ -195,6 +241,63 @@ async def test_a_file_leaves_only_signed_by_as_many_as_must(fund: Fund) -> None:
     assert await signed_file(fund.database, run_no) == made.content
 
 
+async def test_a_run_that_nobody_should_sign_is_withdrawn_and_paid_anew(fund: Fund) -> None:
+    await cleared_october(fund)
+    made = await pay(fund)
+    digits, total_fen = made.run.sha256.hex(), made.run.total_fen
+    with pytest.raises(PaymentError, match="say why"):
+        await withdraw_run(fund.database, fund.acts, 1, " ", OFFICER)
+    assert await withdraw_run(fund.database, fund.acts, 1, "wrong account", OFFICER) == 3
+    assert await withdraw_run(fund.database, fund.acts, 1, "wrong account", OFFICER) == 0
+    assert {(one.state, one.reason) for one in await payments(fund, 1)} == {
+        (PaymentState.RETURNED, "撤回 withdrawn: wrong account")
+    }
+    with pytest.raises(PaymentError, match="was withdrawn"):
+        await sign(fund.database, 1, digits, SIGNATORY)
+    with pytest.raises(PaymentError, match="signed by 0 of 1"):
+        await signed_file(fund.database, 1)
+    again = await pay_signed(fund)
+    assert (again.run.run_no, again.run.total_fen) == (2, total_fen)
+    with pytest.raises(PaymentError, match="is signed"):
+        await withdraw_run(fund.database, fund.acts, 2, "too late", OFFICER)
+    taken = await take(fund, answer(2, REGION, {}, group="ACSC"))
+    assert taken.confirmed == 3
+    assert await fund.held_fen(Account.PAYMENTS_UNDER_WAY) == 0
+    assert await sign(fund.database, 2, again.run.sha256.hex(), SIGNATORY)
+
+
+async def test_who_signs_while_a_run_is_withdrawn_comes_before_or_too_late(fund: Fund) -> None:
+    await cleared_october(fund)
+    digits = (await pay(fund)).run.sha256.hex()
+    withdrawing, signing = await asyncio.gather(
+        withdraw_run(fund.database, fund.acts, 1, "wrong account", OFFICER),
+        sign(fund.database, 1, digits, SIGNATORY),
+        return_exceptions=True,
+    )
+    assert isinstance(withdrawing, PaymentError) != isinstance(signing, PaymentError)
+    states = {one.state for one in await payments(fund, 1)}
+    is_signed = not isinstance(signing, PaymentError)
+    assert states == {PaymentState.INSTRUCTED if is_signed else PaymentState.RETURNED}
+
+
+async def test_who_took_a_report_in_or_released_a_deposit_is_in_the_audit(fund: Fund) -> None:
+    await cleared_october(fund)
+    run = (await pay_signed(fund)).run.run_no
+    first, second, _ = [one.payment_no for one in await payments(fund, run)]
+    report = answer(run, REGION, {first: "ACSC", second: "RJCT"}, reason="AC04")
+    for _ in range(2):  # the second time nothing is done, and nothing noted
+        await take(fund, report)
+    await release_deposits(
+        fund.database, fund.acts, PHARMACY, OFFICER, until=202610, today=fund.clock.day
+    )
+    rows = await find(fund.database, AuditQuery(operator_no=OFFICER.operator_no))
+    acted = {"payment confirmed", "payment returned", "deposit released"}
+    assert [(row.action, row.subject) for row in rows if row.action in acted] == [
+        ("payment confirmed", end_to_end_id(first)), ("payment returned", end_to_end_id(second)),
+        ("deposit released", str(PHARMACY)),
+    ]  # fmt: skip
+
+
 async def test_nothing_is_paid_without_an_account_or_while_held(fund: Fund) -> None:
     await cleared_october(fund)
     await begin_hold(fund.database, HOSPITAL, 0, "a complaint", OFFICER)
@@ -211,13 +314,13 @@ async def test_a_released_deposit_is_paid_by_the_next_run_once(fund: Fund) -> No
     await cleared_october(fund)
     await pay(fund)
     released = await release_deposits(
-        fund.database, fund.acts, HOSPITAL, until=202610, today=fund.clock.day
+        fund.database, fund.acts, HOSPITAL, OFFICER, until=202610, today=fund.clock.day
     )
     assert released == 3_500 + 25_000
     assert await fund.held_fen(Account.INSTITUTION_PAYABLE) == released
     with pytest.raises(PaymentError, match="no deposit"):
         await release_deposits(
-            fund.database, fund.acts, HOSPITAL, until=202610, today=fund.clock.day
+            fund.database, fund.acts, HOSPITAL, OFFICER, until=202610, today=fund.clock.day
         )
     made = await pay_signed(fund)
     assert made.run.total_fen == released

@@ -128,9 +128,11 @@ class Fund:
     def open_acts(self) -> FundActs:
         return open_fund_acts(self.database, SHANGHAI, self.clock)
 
-    async def pay_interest(self, year: int, today: int) -> Ran:
+    async def pay_interest(self, year: int, today: int, *, is_late: bool = False) -> Ran:
         purpose = interest_purpose(self.database, self.rules, year, today=today)
-        return await run(self.database, self.open_acts, purpose, ACTOR, step_size=2)
+        return await run(
+            self.database, self.open_acts, purpose, ACTOR, is_late=is_late, step_size=2
+        )
 
     async def add(self, person: Row, insurance: Row) -> None:
         """Add a person."""

@@ -161,3 +161,10 @@ def test_interest_of_a_year_is_shown_and_refused(office: Office) -> None:
 def test_what_is_no_month_is_refused(office: Office, month: str) -> None:
     done = CliRunner().invoke(app, ["allotment", "run", month, "--config", str(office.config_file)])
     assert done.exit_code == 2
+
+
+def test_a_month_that_has_not_begun_is_rehearsed_and_not_posted(office: Office) -> None:
+    dry = json.decode(office.run("allotment", "run", "209911", "--dry-run", "--json"))
+    assert dry["amount_fen"] > 0
+    assert "209911 has not begun" in office.act("allotment", "run", "209911", status=1)
+    assert office.statement(RETIRED, "--from", "2026-01-01")["closing_fen"] == 0

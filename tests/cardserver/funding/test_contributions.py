@@ -144,6 +144,25 @@ async def test_rows_that_were_rejected_are_tried_again(fund: Fund, tmp_path: Pat
     assert await fund.held(ACTIVE, OTHER) == {ACTIVE: 20_000, OTHER: 20_000}
 
 
+async def test_rows_tried_again_do_not_undo_what_a_later_file_says(
+    fund: Fund, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.csv", [row(ACTIVE), row(OTHER, employer="C")])
+    await fund.post(path)
+    corrected = await fund.post(write(tmp_path / "b.csv", [row(ACTIVE, 20_000)]))
+    again = await fund.post(path, is_again=True)
+    assert again.counts == Counts(rejected=2)
+    assert await faults(fund, again.file.file_no) == [
+        (2, "", "later_file"), (3, "employer", "employer"),
+    ]  # fmt: skip
+    assert await fund.held(ACTIVE) == {ACTIVE: 40_000}
+    # What was taken back stands no more, and the file that it corrected may come again.
+    await fund.reverse(corrected.file.file_no)
+    assert (await fund.post(path, is_again=True)).counts.corrected == 1
+    assert await fund.held(ACTIVE) == {ACTIVE: 20_000}
+    await fund.assert_sound()
+
+
 async def test_a_row_of_an_earlier_file_does_not_undo_a_later_one(
     fund: Fund, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +201,24 @@ async def test_a_person_who_was_merged_is_corrected_and_not_paid_twice(
     assert nothing_stands.counts == Counts(unchanged=1)
     assert await fund.held(ACTIVE, OTHER) == {ACTIVE: 22_000, OTHER: 0}
     await fund.assert_sound()
+
+
+async def test_a_number_and_a_document_of_two_persons_are_rejected(
+    fund: Fund, tmp_path: Path
+) -> None:
+    its_own, others = person_row(ACTIVE)[1], person_row(OTHER)[1]
+    posted = await fund.post(
+        write(
+            tmp_path / "a.csv",
+            [
+                row(ACTIVE, id_number=its_own),
+                row(RETIRED, id_number=others, employer_amount=0, personal_amount=0),
+                row(OTHER, id_number="E00000001"),  # of a foreigner: not looked up here
+            ],
+        )
+    )
+    assert posted.counts.posted == 2
+    assert await faults(fund, posted.file.file_no) == [(3, "id_number", "others_id")]
 
 
 async def test_a_spreadsheet_with_chinese_titles_and_identity_numbers(

@@ -110,6 +110,21 @@ def test_rates_of_a_year_begin_where_their_version_does() -> None:
     assert book.interest_rates(2024) == []
 
 
+def test_a_version_without_interest_ends_the_rate_of_the_one_before() -> None:
+    book = FundingRules(
+        [
+            load_rules(rules(INTEREST, begins="2025-03-01")),
+            load_rules(rules(CONTRIBUTION, begins="2026-07-01")),
+        ]
+    )
+    assert [(day, rule.rate) for day, rule in book.interest_rates(2026)] == [
+        (20260101, Fraction(1, 100)), (20260701, 0),
+    ]  # fmt: skip
+    # 360.00 for the 181 days of the half-year, and nothing after it.
+    assert interest_of(book.interest_rates(2026), 2026, 36_000, {}) == 181
+    assert book.interest_rates(2027) == []
+
+
 ACTIVE, RETIRED = Insured("310", "11", "110199"), Insured("310", "12", "110199")
 SHIPPED = load_rules(shipped_rules()).document
 

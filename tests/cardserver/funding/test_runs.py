@@ -140,6 +140,35 @@ async def test_who_is_merged_while_a_step_is_prepared_is_left_out(fund: Fund) ->
     await fund.assert_sound()
 
 
+async def test_who_was_given_under_a_number_that_was_merged_is_not_given_again(
+    fund: Fund,
+) -> None:
+    await fund.allot()
+    await fund.add(person_row(7, 19500101), insurance_row(7, "14", "390"))
+    await merge_persons(fund.database, kept=7, gone=OLD, actor=ACTOR, timezone=SHANGHAI)
+    assert await fund.held(7) == {7: 11_000}
+    late = await fund.allot(is_late=True)
+    assert late.sums == []
+    await fund.allot(MONTH + 1)
+    assert await fund.held(7) == {7: 22_000}
+    await fund.assert_sound()
+
+
+async def test_who_is_merged_between_two_steps_is_given_once(fund: Fund) -> None:
+    purpose = allotment_purpose(fund.database, fund.rules, MONTH)
+    await fund.add(person_row(7, 19500101), insurance_row(7, "14", "390"))
+
+    async def merging(first: int, last: int, attempt: int) -> Prepared:
+        if first > OLD:
+            await merge_persons(fund.database, kept=7, gone=OLD, actor=ACTOR, timezone=SHANGHAI)
+        return await purpose.prepare(first, last, attempt)
+
+    merged = replace(purpose, prepare=merging)
+    await runs.run(fund.database, fund.open_acts, merged, ACTOR, step_size=OLD, lanes=1)
+    assert await fund.held(7) == {7: 11_000}
+    await fund.assert_sound()
+
+
 async def test_no_step_locks_more_persons_than_it_says(fund: Fund) -> None:
     await fill_many(fund, 25)
     ran = await fund.allot(step_size=10)
@@ -213,6 +242,32 @@ async def test_interest_is_by_daily_balances_and_given_once(fund: Fund) -> None:
     }  # fmt: skip
     assert (await fund.totals())[4020] == sum(wanted.values())
     await fund.assert_sound()
+
+
+async def test_an_account_that_was_merged_bears_interest_from_its_beginning(fund: Fund) -> None:
+    await give(fund, "2024-06-01", OTHER, 1_000_000)
+    await give(fund, "2025-07-01", ACTIVE, 720_000)
+    await give(fund, "2025-03-01", OLD, 500_000)
+    await give(fund, "2025-03-31", OLD, -500_000)
+    await fund.add(person_row(7, 19500101), insurance_row(7, "14", "390"))
+    fund.clock.ms = ACTOR.now_ms
+    await merge_persons(fund.database, kept=ACTIVE, gone=OTHER, actor=ACTOR, timezone=SHANGHAI)
+    await merge_persons(fund.database, kept=7, gone=OLD, actor=ACTOR, timezone=SHANGHAI)
+    ran = await fund.pay_interest(2025, 20270105)
+    # 10,000.00 x 365 and 7,200.00 x 184 days of 360 at 0.35 %; what OLD had, and had no more.
+    assert ran.sums == [RuleSum("interest", 2, 3_549 + 1_288 + 146)]
+    assert await fund.held(ACTIVE, 7) == {ACTIVE: 1_720_000 + 3_549 + 1_288, 7: 146}
+    await fund.assert_sound()
+
+
+async def test_who_is_merged_after_the_interest_is_not_given_it_again(fund: Fund) -> None:
+    await give(fund, "2024-06-01", OTHER, 1_000_000)
+    fund.clock.ms = ACTOR.now_ms
+    await fund.pay_interest(2025, 20270105)
+    await fund.add(person_row(7, 19500101), insurance_row(7, "14", "390"))
+    await merge_persons(fund.database, kept=7, gone=OTHER, actor=ACTOR, timezone=SHANGHAI)
+    assert (await fund.pay_interest(2025, 20270105, is_late=True)).sums == []
+    assert await fund.held(7) == {7: 1_003_549}
 
 
 async def test_a_rate_that_changed_within_the_year(fund: Fund) -> None:

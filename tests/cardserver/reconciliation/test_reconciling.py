@@ -2,6 +2,7 @@
 
 from msgspec import structs
 
+from cardserver.reconciliation.readiness_store import unresolved
 from protocol.terminal.messages import (
     DifferenceKind,
     ReconcileAdvice,
@@ -46,6 +47,24 @@ async def test_a_reply_that_was_lost(counter: Counter) -> None:
     assert (again.outcome, again.open_count, again.wants_detail) == (0, 1, True)
     assert await institution.differences(TODAY, again) == []
     assert (await institution.reconcile(TODAY)).open_count == 0
+
+
+async def test_totals_that_differ_hold_up_the_month_until_their_rows_are_compared(
+    counter: Counter,
+) -> None:
+    institution = Institution(counter)
+    lost = await institution.settle(bill(("A1", 10_000)))
+    institution.rows[TODAY].remove(lost)
+    told = await institution.reconcile(TODAY)
+    (found,) = await unresolved(counter.database, TODAY // 100)
+    assert (found.count, found.totals_count, found.oldest_day) == (1, 1, TODAY)
+    assert "rows were not compared" in str(found)
+    await institution.differences(TODAY, told)
+    (found,) = await unresolved(counter.database, TODAY // 100)
+    assert (found.count, found.totals_count) == (1, 0)
+    institution.rows[TODAY].append(lost)
+    await institution.differences(TODAY, await institution.reconcile(TODAY))
+    assert await unresolved(counter.database, TODAY // 100) == []
 
 
 async def test_an_amount_changed_by_hand(counter: Counter) -> None:
