@@ -99,7 +99,8 @@ class AttemptRunner:
         outbox: Where attempts are kept.
         now_ms: The terminal's wall clock.
         jitter: Numbers from 0 to 1 that spread pauses.
-        reopen_card: Opens the card again and gives its session; None where no card is at hand.
+        reopen_card: Opens the card of a person again, by `psn_no`, and gives its session; None
+            where theirs is not at hand.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class AttemptRunner:
         *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         jitter: Callable[[], float] = random.random,
-        reopen_card: Callable[[], Awaitable[bytes | None]] | None = None,
+        reopen_card: Callable[[str], Awaitable[bytes | None]] | None = None,
     ) -> None:
         self._client = client
         self._outbox = outbox
@@ -417,8 +418,13 @@ class AttemptRunner:
         return answer
 
     async def _repeat_with_card(self, attempt: Attempt, left_ms: int) -> Answer | None:
-        """Open the card again and repeat with its new session; None where that can't be."""
-        session = await self._reopen_card() if self._reopen_card is not None else None
+        """Open the person's card again and repeat with its session; None where that can't be.
+
+        The session says who pays: another patient's card, in the reader by now, must not.
+        """
+        if self._reopen_card is None or not attempt.psn_no:
+            return None
+        session = await self._reopen_card(attempt.psn_no)
         if session is None:
             return None
         self._outbox.use_card_session(attempt.msgid, session)

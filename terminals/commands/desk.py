@@ -122,8 +122,14 @@ class Desk:
             sign_on=kept_sign_on(sign_on) if sign_on else None,
             untold=self.client.untold.reports,
         )
-        if self.state != self._state_before:
-            save_state(self._state_file, self.state)
+        changed = {
+            name: value
+            for name in self.state.__struct_fields__
+            if (value := getattr(self.state, name)) != getattr(self._state_before, name)
+        }
+        if changed:
+            # Another command may have written meanwhile: what it did stands.
+            save_state(self._state_file, replace(load_state(self._state_file), **changed))
 
     @property
     def operator(self) -> str:
@@ -237,16 +243,14 @@ class Desk:
         count, oldest_ms = self.outbox.depth(but)
         return count, now_ms() - oldest_ms if count else 0
 
-    async def _reopened_session(self) -> bytes | None:
-        """Open the card again for an attempt that is to be repeated; None where that fails."""
-        before = self.state.card
+    async def _reopened_session(self, psn_no: str) -> bytes | None:
+        """Open the card again for an attempt that is to be repeated; None unless it is theirs."""
         try:
             await self.open_card()
         except (NoCardError, ReaderError, ClientError):
             return None
-        after = self.state.card
-        is_same_person = after is not None and before is not None and after.psn_no == before.psn_no
-        return after.session if after is not None and is_same_person else None
+        card = self.state.card
+        return card.session if card is not None and card.psn_no == psn_no else None
 
 
 def now_ms() -> int:

@@ -220,7 +220,8 @@ async def test_the_same_registration_again_follows_the_one_in_doubt(
 async def test_a_registration_in_doubt_whose_card_session_ended_is_repeated_with_a_new_one(
     centre: Any, counter: Counter
 ) -> None:
-    async def reopened() -> bytes:
+    async def reopened(psn_no: str) -> bytes:
+        assert psn_no == "7"
         return b"reopened"
 
     counter.runner._reopen_card = reopened
@@ -229,10 +230,30 @@ async def test_a_registration_in_doubt_whose_card_session_ended_is_repeated_with
         centre.lose_request,
         centre.refusing(ResponseCode.CARD_SESSION_EXPIRED),
     )
-    outcome = await counter.runner.record(MessageType.REGISTER, REGISTER, card_session=b"old")
+    outcome = await counter.runner.record(
+        MessageType.REGISTER, REGISTER, card_session=b"old", psn_no="7"
+    )
     assert outcome.attempt.state is AttemptState.SETTLED
     sessions = [one.card_session for one in centre.requests if one.type == MessageType.REGISTER]
     assert (sessions[0], sessions[-1]) == (b"old", b"reopened")
+
+
+async def test_a_doubt_of_a_person_not_known_gets_nobodys_card(
+    centre: Any, counter: Counter
+) -> None:
+    async def reopened(_psn_no: str) -> bytes:
+        return b"of whoever is there now"
+
+    counter.runner._reopen_card = reopened
+    centre.rule(
+        MessageType.SETTLE,
+        centre.lose_request,
+        centre.refusing(ResponseCode.CARD_SESSION_EXPIRED),
+    )
+    outcome = await counter.runner.settle(settle_body(), card_session=b"old")
+    assert outcome.attempt.state is AttemptState.REVERSED
+    sessions = {one.card_session for one in centre.requests if one.type == MessageType.SETTLE}
+    assert sessions == {b"old"}
 
 
 async def test_a_late_reply_is_taken(
