@@ -10,7 +10,8 @@ import asyncio
 import dataclasses
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -120,6 +121,15 @@ class AttemptRunner:
         self._now_ms = now_ms
         self._jitter = jitter
         self._reopen_card = reopen_card
+        self._in_hand: set[str] = set()
+
+    @property
+    def in_hand(self) -> frozenset[str]:
+        """The msgids of attempts begun or followed here that came to no `Outcome`.
+
+        Once a call has raised, or was cancelled, these are to be taken as in doubt.
+        """
+        return frozenset(self._in_hand)
 
     async def settle(
         self, body: Settle, *, card_session: bytes = b"", psn_no: str = "", holder: str = ""
@@ -218,10 +228,8 @@ class AttemptRunner:
         now_ms = self._now_ms()
         if not self._outbox.claim(msgid, now_ms, now_ms + self._work_ms()):
             return self._outcome(attempt, None, started, "another process works on it")
-        try:
+        with self._worked_on(msgid):
             return await self._follow(attempt, [], started, prefers_reversal=prefers_reversal)
-        finally:
-            self._outbox.release(msgid)
 
     async def resolve_all(self, *, prefers_reversal: bool = False) -> list[Outcome]:
         """Follow every open attempt, the oldest first."""
@@ -253,10 +261,18 @@ class AttemptRunner:
             return dataclasses.replace(await self.resolve(twin.msgid), is_taken_up=True)
         started = _time()
         self._outbox.add(new)
-        try:
+        with self._worked_on(new.msgid):
             return await self._begin(new, started)
+
+    @contextmanager
+    def _worked_on(self, msgid: str) -> Iterator[None]:
+        """Give an attempt back in the end; one that is left by an error stays in hand."""
+        self._in_hand.add(msgid)
+        try:
+            yield
         finally:
-            self._outbox.release(new.msgid)
+            self._outbox.release(msgid)
+        self._in_hand.discard(msgid)
 
     def _twin(self, new: Attempt, body: Struct) -> Attempt | None:
         """Find an open attempt that would do the same, so that it isn't done twice."""

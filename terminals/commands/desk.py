@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Final, Self
@@ -18,7 +19,15 @@ from terminals.attempts import AttemptRunner
 from terminals.bill_file import day_of, load_bill
 from terminals.bill_notes import notes_of
 from terminals.client import CardOpening, TerminalClient
-from terminals.commands.result import ExitStatus, Result, fault, show, warn_of_lines, warn_of_listed
+from terminals.commands.result import (
+    ExitStatus,
+    Result,
+    fault,
+    left_in_doubt,
+    show,
+    warn_of_lines,
+    warn_of_listed,
+)
 from terminals.config import CONFIG_FILE_NAME, ConfigError, TerminalConfig, load_config
 from terminals.list_updates import ListUpdates
 from terminals.listed_card import CARD, card_subject
@@ -267,19 +276,29 @@ def run(
 ) -> None:
     """Run a command at the desk, print what it came to, and end with its exit status."""
     shown: list[Result] = []
+    in_doubt: list[str] = []
 
     async def act() -> Result:
         async with Desk(load_config(config_file)) as desk:
-            result = await action(desk)
+            try:
+                result = await action(desk)
+            finally:
+                in_doubt.extend(sorted(desk.runner.in_hand))
             show(command, result, as_json=as_json)
             shown.append(result)
             await desk.finish()
             return result
 
-    result = _result(act)
+    try:
+        result = _result(act)
+    except Exception:
+        if not in_doubt:
+            raise
+        traceback.print_exc()
+        result = fault("程序错误", "a fault of this program")
     if not shown:
-        show(command, result, as_json=as_json)
-    raise typer.Exit(int((shown or [result])[0].status))
+        show(command, left_in_doubt(result, in_doubt), as_json=as_json)
+    raise typer.Exit(int((shown or [left_in_doubt(result, in_doubt)])[0].status))
 
 
 def _result(act: Callable[[], Coroutine[None, None, Result]]) -> Result:

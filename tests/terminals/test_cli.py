@@ -1,7 +1,10 @@
 """The commands as processes against the in-test centre."""
 
 import asyncio
+import contextlib
 import json
+import signal
+import sqlite3
 import stat
 import sys
 from dataclasses import dataclass
@@ -138,6 +141,58 @@ async def test_echo_shows_what_it_took(shell: Shell) -> None:
     text = await shell("echo")
     assert "成功 approved" in text.out
     assert " ms" in text.out
+
+
+async def test_a_settlement_that_is_interrupted_is_in_doubt(centre: Any, with_card: Shell) -> None:
+    """Not a local fault: that would say that nothing was committed."""
+    sent = asyncio.Event()
+
+    async def settle_unheard(_peer: Any, request: m.Request) -> Any:
+        kept = centre.keep(request)
+        sent.set()
+        await asyncio.sleep(20)
+        return kept
+
+    centre.rule(MessageType.SETTLE, settle_unheard)
+    process = await asyncio.create_subprocess_exec(
+        str(with_card.program), "settle", "bill.toml", "--yes", "--json",
+        cwd=with_card.directory, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    await asyncio.wait_for(sent.wait(), 20)
+    process.send_signal(signal.SIGINT)
+    out, _ = await process.communicate()
+    ran = Ran(process.returncode or 0, out.decode(), "")
+    assert (ran.status, ran.json["status"]) == (2, "outcome unknown")
+    ran = await with_card("outbox", "--resolve", "--json")
+    assert (ran.status, ran.json["result"]["open"]) == (0, 0)
+    assert centre.settlements == 1
+
+
+async def test_a_settlement_whose_answer_cannot_be_written_down_is_in_doubt(
+    centre: Any, with_card: Shell
+) -> None:
+    """A disk that fills up meanwhile must not make it look as if nothing had been committed."""
+    file = with_card.directory / "outbox.sqlite"
+
+    async def settle_on_a_full_disk(_peer: Any, request: m.Request) -> Any:
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            database.execute(
+                "CREATE TRIGGER full BEFORE UPDATE ON attempt"
+                " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+        return centre.keep(request)
+
+    centre.rule(MessageType.SETTLE, settle_on_a_full_disk)
+    ran = await with_card("settle", "bill.toml", "--yes", "--json")
+    assert (ran.status, ran.json["status"]) == (2, "outcome unknown")
+    assert "disk is full" in ran.json["detail_en"]
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TRIGGER full")
+        database.execute("UPDATE attempt SET worked_until_ms = 0")
+        database.commit()
+    ran = await with_card("outbox", "--resolve", "--json")
+    assert (ran.status, ran.json["result"]["open"]) == (0, 0)
+    assert centre.settlements == 1
 
 
 async def test_preview_shows_split_and_explanation(with_card: Shell) -> None:
