@@ -19,8 +19,8 @@ from protocol.terminal.messages import (
 )
 from terminals.attempt_endings import reply_body_of
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, now_ms, run
+from terminals.commands.last import LAST, settled_named
 from terminals.commands.result import ExitStatus, Result, fault, result_of, result_of_attempt
-from terminals.commands.settlement import LAST
 from terminals.outbox import Attempt, AttemptState
 from terminals.receipt import COLUMNS_MIN, ReceiptContext, receipt_text, receipt_values
 
@@ -52,11 +52,9 @@ def receipt(
             return fault("纸宽过小", f"a receipt needs {COLUMNS_MIN} columns or more")
         if terminal:
             return await _of_another_terminal(desk, name, terminal, width)
-        attempt = (
-            desk.outbox.newest(_PRINTED, settled_only=True)
-            if name == LAST
-            else desk.outbox.find(name)
-        )
+        attempt = settled_named(desk, name, _PRINTED)
+        if isinstance(attempt, Result):
+            return attempt
         settled = reply_body_of(attempt) if attempt is not None else None
         if attempt is None or not isinstance(settled, Settled | Refunded):
             return fault("本机无此结算", "this terminal has no such settlement", name)

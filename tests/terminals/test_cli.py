@@ -278,6 +278,27 @@ async def test_a_doubt_is_exit_status_two_and_resolved_later(centre: Any, with_c
     assert (await with_card("outbox", "--json")).status == 0
 
 
+async def test_the_last_one_is_never_the_patient_before(centre: Any, with_card: Shell) -> None:
+    """While the present patient's settlement is in doubt, `last` doesn't mean another's."""
+    before = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    other = BILL.replace("INV-0001", "INV-0002")
+    (with_card.directory / "other.toml").write_text(other, encoding="utf-8")
+    centre.rule(MessageType.SETTLE, centre.lose_request)
+    centre.rule(MessageType.STATUS, *[centre.lose_request] * 100)
+    doubt = await with_card("settle", "other.toml", "--yes", "--json")
+    assert doubt.status == 2, doubt
+    asked = len(centre.requests)
+    for command in (("cancel", "--yes"), ("refund", "--line", "1", "--yes"), ("receipt",)):
+        ran = await with_card(*command, "--json")
+        assert (ran.status, ran.json["msgid"]) == (2, doubt.json["msgid"]), command
+    assert len(centre.requests) == asked, "nothing was done to the settlement before"
+    ran = await with_card("receipt", doubt.json["msgid"], "--json")
+    assert ran.status == 2
+    asks = await with_card("cancel", before["result"]["setl_id"], stdin="n\n")
+    assert asks.status == 1
+    assert "张*  25.10" in asks.err
+
+
 async def test_outbox_resolves_what_a_killed_command_left(centre: Any, with_card: Shell) -> None:
     started = asyncio.Event()
 
