@@ -8,6 +8,7 @@ refund, a reversal and a print acknowledgement are simply repeated: a second one
 
 import asyncio
 import dataclasses
+import datetime as dt
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -47,6 +48,7 @@ from terminals.answer import (
     NotSentError,
     advice_of,
     is_stored,
+    words_of,
 )
 from terminals.attempt_endings import CopyCounter, ending_of, kept_body, reply_body_of, state_of
 from terminals.client import TerminalClient
@@ -227,7 +229,9 @@ class AttemptRunner:
             return self._outcome(attempt, None, started)
         now_ms = self._now_ms()
         if not self._outbox.claim(msgid, now_ms, now_ms + self._work_ms()):
-            return self._outcome(attempt, None, started, "another process works on it")
+            until = dt.datetime.fromtimestamp(attempt.worked_until_ms / 1000, self._zone)
+            reason = f"另一进程正在处理，至 another process works on it, until {until:%H:%M:%S}"
+            return self._outcome(attempt, None, started, reason)
         with self._worked_on(msgid):
             return await self._follow(attempt, [], started, prefers_reversal=prefers_reversal)
 
@@ -337,7 +341,7 @@ class AttemptRunner:
         else:
             if (ended := self._conclude(attempt, answer, "reply")) is not None:
                 return self._outcome(ended, answer, started)
-            reason = f"the centre answered {answer.code}"
+            reason = _said(answer)
         self._outbox.note_doubt(attempt.msgid, self._now_ms(), reason)
         return await self._follow(attempt, exchanges, started, prefers_reversal=False)
 
@@ -370,7 +374,7 @@ class AttemptRunner:
             present = ended or self._outbox.get(attempt.msgid)
             if not present.state.is_open:
                 return self._outcome(present, answer, started)
-            reason = reason or (f"the centre answered {answer.code}" if answer else "no answer")
+            reason = reason or (_said(answer) if answer else "中心未应答 no answer")
             self._outbox.note_doubt(attempt.msgid, self._now_ms(), reason)
             still_s = deadline - clock()
             if still_s <= 0 or _is_hopeless(answer):
@@ -503,10 +507,14 @@ class AttemptRunner:
         self._outbox.end(original.msgid, self._now_ms(), ending)
 
     def _conclude_late(self, attempt: Attempt, exchanges: list[Exchange]) -> Attempt | None:
-        """Take a reply that came after its waiter had gone."""
-        for exchange in exchanges:
-            event = exchange.event.result() if exchange.event.done() else None
-            if not isinstance(event, Reply) or not is_stored(event.code):
+        """Take a reply that came after its waiter had gone; one that ends nothing is counted."""
+        for exchange in [one for one in exchanges if one.event.done()]:
+            exchanges.remove(exchange)
+            event = exchange.event.result()
+            if not isinstance(event, Reply):
+                continue
+            if not is_stored(event.code):
+                CopyCounter(self._outbox, attempt.msgid, self._now_ms).after_reply(event)
                 continue
             try:
                 body = decode_reply_body(attempt.type, event.code, event.body)
@@ -552,6 +560,16 @@ def _is_hopeless(answer: Answer | None) -> bool:
     if answer is None or answer.is_approved:
         return False
     return advice_of(answer.code) in {Retry.NONE, Retry.CORRECT, Retry.SIGN_ON}
+
+
+def _said(answer: Answer) -> str:
+    """Say in words what the centre answered that ends nothing."""
+    if isinstance(answer.body, StatusFound):
+        if answer.body.state is StatusState.IN_PROGRESS:
+            return "中心正在处理 the centre is at work on it"
+        return "中心未见 the centre has not seen it"
+    zh, en = words_of(answer.code)
+    return f"{answer.code} {zh} / {en}"
 
 
 def _time() -> float:

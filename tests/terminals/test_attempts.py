@@ -281,6 +281,53 @@ async def test_a_late_reply_is_taken(
     counter.outbox.close()
 
 
+async def test_a_late_refusal_that_says_nothing_holds_nothing_up(
+    centre: Any, config: TerminalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late BUSY is counted as its copy's answer, and the doubt is followed all the same."""
+    monkeypatch.setattr("terminals.client.REPLY_GRACE_MS", 50)
+    replace = msgspec.structs.replace
+    counter = Counter(replace(config, limits=replace(config.limits, request_timeout_ms=100)))
+    await counter.client.sign_on(OPERATOR, PASSWORD)
+
+    async def busy_late(_peer: Any, _request: m.Request) -> Any:
+        await asyncio.sleep(0.3)
+        return int(ResponseCode.BUSY), None
+
+    async def not_seen(_peer: Any, _request: m.Request) -> Any:
+        return 0, m.StatusFound(m.StatusState.NOT_SEEN, 0, 0, "", msgspec.Raw(b"\xc0"))
+
+    async def in_progress(_peer: Any, _request: m.Request) -> Any:
+        await asyncio.sleep(0.4)
+        return 0, m.StatusFound(m.StatusState.IN_PROGRESS, 21, 0, "", msgspec.Raw(b"\xc0"))
+
+    centre.rule(MessageType.SETTLE, busy_late)
+    centre.rule(MessageType.STATUS, in_progress, *[not_seen] * 200)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.attempt.ended_by == "repetition"
+    events = [one.what for one in counter.outbox.events(outcome.attempt.msgid)]
+    assert "copy refused" in events
+    assert centre.settlements == 1
+    await counter.client.close()
+    counter.outbox.close()
+
+
+async def test_a_doubt_says_in_words_why_it_is_one(centre: Any, counter: Counter) -> None:
+    async def in_progress(_peer: Any, _request: m.Request) -> Any:
+        return 0, m.StatusFound(m.StatusState.IN_PROGRESS, 21, 0, "", msgspec.Raw(b"\xc0"))
+
+    centre.rule(MessageType.SETTLE, centre.lose_request)
+    centre.rule(MessageType.STATUS, *[in_progress] * 200)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.UNKNOWN
+    assert outcome.reason == "中心正在处理 the centre is at work on it"
+    centre.rules.clear()
+    centre.rule(MessageType.STATUS, *[centre.refusing(ResponseCode.OPERATOR_NOT_PERMITTED)] * 200)
+    (outcome,) = await counter.runner.resolve_all()
+    assert outcome.reason == "210 操作员无此权限 / the operator may not do this"
+
+
 async def test_an_unreachable_centre_leaves_a_doubt_that_is_resolved_later(
     centre: Any, counter: Counter
 ) -> None:
