@@ -11,7 +11,7 @@ import dataclasses
 import datetime as dt
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -69,6 +69,9 @@ VISIT_TYPES: Final = frozenset(
 """What is recorded of a visit: in doubt it is repeated, and the same one again is followed."""
 STATUS_TIMEOUT_MS: Final = 5_000
 """How long one STATUS may take; the doubt is looked into again after a pause."""
+STANDING_AGE_MAX: Final = dt.timedelta(days=2)
+"""For how long the same bill again is looked for among those settled: a night, and a clock's error.
+"""
 REASON_IN_DOUBT: Final = "结果未知，自动冲正 outcome unknown, reversed by the terminal"
 
 
@@ -155,16 +158,21 @@ class AttemptRunner:
         The amounts are not compared: once the first is posted, a preview gives others. Nor are
         names, which a newer catalogue may give otherwise.
         """
-        asked = (_nameless(bill), exception)
-        for attempt in self._outbox.open_attempts():
-            if attempt.type is not MessageType.SETTLE or attempt.psn_no != psn_no:
-                continue
-            body = decode_request_body(attempt.type, attempt.body)
-            assert isinstance(body, Settle)
-            is_known_person = bool(psn_no) or exception is not None
-            if is_known_person and (_nameless(body.bill), body.exception) == asked:
-                return attempt
-        return None
+        return _of_bill(self._outbox.open_attempts(), bill, exception, psn_no=psn_no)
+
+    def standing_settlement_of(
+        self, bill: Bill, exception: CardException | None, *, psn_no: str
+    ) -> Attempt | None:
+        """Find a settlement of this very bill, for this very person, of the last days, that stands.
+
+        Its answer may never have been seen: the power may have gone before it was shown.
+        """
+        if not bill.lines:
+            return None  # a visit's: what is settled of it is no longer due
+        today = dt.datetime.fromtimestamp(self._now_ms() / 1000, self._zone).date()
+        first = today - STANDING_AGE_MAX
+        settled = self._outbox.settled_since(MessageType.SETTLE, psn_no, first.isoformat())
+        return _of_bill(settled, bill, exception, psn_no=psn_no)
 
     async def cancel(self, setl_id: str, reason: str, *, card_session: bytes = b"") -> Outcome:
         """Undo a settlement by its exact negative."""
@@ -574,6 +582,23 @@ def _said(answer: Answer) -> str:
 
 def _time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _of_bill(
+    attempts: Iterable[Attempt], bill: Bill, exception: CardException | None, *, psn_no: str
+) -> Attempt | None:
+    """Find the settlement of a bill for a person; None where nobody knows whose it is."""
+    if not psn_no and exception is None:
+        return None
+    asked = (_nameless(bill), exception)
+    for attempt in attempts:
+        if attempt.type is not MessageType.SETTLE or attempt.psn_no != psn_no:
+            continue
+        body = decode_request_body(attempt.type, attempt.body)
+        assert isinstance(body, Settle)
+        if (_nameless(body.bill), body.exception) == asked:
+            return attempt
+    return None
 
 
 def _nameless(bill: Bill) -> Bill:

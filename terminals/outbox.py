@@ -367,6 +367,16 @@ class Outbox:
             ).fetchone()
         return None if row is None else _attempt(row)
 
+    def settled_since(self, type_: MessageType, psn_no: str, business_date: str) -> list[Attempt]:
+        """Give what stands of a person since a day, the newest first."""
+        with self._faults():
+            rows = self._database.execute(
+                f"{_SELECT} WHERE business_date >= ? AND type = ? AND psn_no = ?"
+                " AND state = 'settled' ORDER BY msgid DESC",
+                (business_date, type_.value, psn_no),
+            ).fetchall()
+        return [_attempt(row) for row in rows]
+
     def open_attempts(self) -> list[Attempt]:
         """Give all about which something must still be done, the oldest first."""
         with self._faults():

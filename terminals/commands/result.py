@@ -216,6 +216,14 @@ def warn_of_listed(reason: int, version: int) -> None:
     )
 
 
+def warn_of_same_bill(setl_id: str, what: str) -> None:
+    """Tell the cashier that an equal bill of this person stands: it may be this very one."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"[bold yellow]相同账单已于此前结算 an equal bill was settled before: {setl_id}"
+        f"  {escape(what)}[/]"
+    )
+
+
 def warn_of_lines(notes: Sequence[Note]) -> None:
     """Tell the cashier what the catalogue held says of a bill's lines, before it is sent."""
     screen = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -43,6 +43,7 @@ from terminals.commands.result import (
     plain,
     result_of,
     result_of_attempt,
+    warn_of_same_bill,
 )
 from terminals.outbox import AttemptState
 from terminals.receipt import LAYERS, yuan
@@ -261,6 +262,12 @@ async def settled_result(
             AttemptState.UNKNOWN,
         }:
             return _settlement_result(outcome, is_taken_up=True)
+    standing = desk.runner.standing_settlement_of(bill, exception, psn_no=psn_no)
+    if standing is not None:
+        if bill.invoice:
+            outcome = await desk.runner.resolve(standing.msgid)
+            return _settlement_result(outcome, is_taken_up=True)
+        warn_of_same_bill(standing.setl_id, described(desk, standing))
     answer = await previewed(desk, bill, exception, override)
     shown = answer.body
     if not isinstance(shown, Previewed):

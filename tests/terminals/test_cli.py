@@ -278,6 +278,37 @@ async def test_a_doubt_is_exit_status_two_and_resolved_later(centre: Any, with_c
     assert (await with_card("outbox", "--json")).status == 0
 
 
+async def test_a_bill_whose_settlement_was_not_seen_is_not_settled_twice(
+    centre: Any, with_card: Shell
+) -> None:
+    """The power went after the answer was written down and before it was shown."""
+    unseen = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    again = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    assert again["status"] == "approved"
+    assert again["result"]["taken_up"]
+    assert again["result"]["setl_id"] == unseen["result"]["setl_id"]
+    assert again["result"]["split"] == unseen["result"]["split"]
+    assert centre.settlements == 1
+    assert "此前已提交" in (await with_card("settle", "bill.toml", "--yes")).out
+    await with_card("cancel", "--yes")
+    anew = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    assert anew["result"]["setl_id"] != unseen["result"]["setl_id"], "a cancelled one may come anew"
+    assert centre.settlements == 1
+
+
+async def test_equal_bills_without_an_invoice_are_told_of(centre: Any, with_card: Shell) -> None:
+    """They may be two sales: the cashier is told, and decides."""
+    bill = BILL.replace('invono = "INV-0001"\n', "")
+    (with_card.directory / "plain.toml").write_text(bill, encoding="utf-8")
+    first = await with_card("settle", "plain.toml", "--yes", "--json")
+    assert "相同账单" not in first.err
+    second = await with_card("settle", "plain.toml", "--yes", "--json")
+    assert not second.json["result"]["taken_up"]
+    assert "相同账单" in second.err
+    assert first.json["result"]["setl_id"] in second.err
+    assert centre.settlements == 2
+
+
 async def test_the_last_one_is_never_the_patient_before(centre: Any, with_card: Shell) -> None:
     """While the present patient's settlement is in doubt, `last` doesn't mean another's."""
     before = (await with_card("settle", "bill.toml", "--yes", "--json")).json
