@@ -1,7 +1,8 @@
 """Attempts through lost, late, garbled and refused replies: one settlement, and its end known."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -35,9 +36,9 @@ class Clock:
 class Counter:
     """A signed-on terminal with its outbox."""
 
-    def __init__(self, config: TerminalConfig) -> None:
+    def __init__(self, config: TerminalConfig, outbox: type[Outbox] = Outbox) -> None:
         self.clock = Clock()
-        self.outbox = Outbox(Path(config.outbox.file))
+        self.outbox = outbox(Path(config.outbox.file))
         msgids = Msgids(
             institution=config.terminal.institution,
             zone=ZoneInfo("Asia/Shanghai"),
@@ -493,3 +494,74 @@ async def test_every_fault_at_once_settles_once(centre: Any, counter: Counter) -
     assert centre.settlements == 1
     settles = {one.msgid for one in centre.requests if one.type == MessageType.SETTLE}
     assert settles == {outcome.attempt.msgid}
+
+
+ON_THE_DAY_MS = 1_795_262_400_000
+"""On the business date of the centre here."""
+
+
+class PowerCutError(BaseException):
+    """The power goes: nothing that runs here is told."""
+
+
+class CutOutbox(Outbox):
+    """An outbox whose machine loses its power at the end of a transaction, counted from 0."""
+
+    cut_at = -1
+    is_committed = True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        is_cut = self.cut_at == 0
+        self.cut_at -= 1
+        with super()._transaction() as database:
+            yield database
+            if is_cut and not self.is_committed:
+                raise PowerCutError
+        if is_cut:
+            raise PowerCutError
+
+
+@pytest.mark.parametrize("fault", ["none", "lose_reply", "lose_request"])
+@pytest.mark.parametrize("is_committed", [False, True])
+async def test_a_power_cut_anywhere_leaves_one_settlement(
+    centre: Any, config: TerminalConfig, fault: str, *, is_committed: bool
+) -> None:
+    """Whenever the power goes, the same bill again comes to one settlement and one answer."""
+    person = "11000000000001"
+    cuts = 0
+    for cut_at in range(20):
+        bill = msgspec.structs.replace(settle_body().bill, invoice=f"INV-{cut_at}")
+        body = msgspec.structs.replace(settle_body(), bill=bill)
+        stood = centre.settlements
+        counter = Counter(config, CutOutbox)
+        counter.clock.now_ms = ON_THE_DAY_MS + 300_000 * cut_at
+        await counter.client.sign_on(OPERATOR, PASSWORD)
+        if fault != "none":
+            centre.rule(MessageType.SETTLE, getattr(centre, fault))
+        counter.outbox.cut_at, counter.outbox.is_committed = cut_at, is_committed
+        try:
+            await counter.runner.settle(body, card_session=b"x", psn_no=person)
+            is_cut = False
+        except PowerCutError:
+            is_cut = True
+        centre.rules.clear()
+        counter.client.drop()
+        counter.outbox.cut_at = -1
+        counter.outbox.close()
+
+        again = Counter(config)
+        again.clock.now_ms = counter.clock.now_ms + 200_000
+        await again.client.sign_on(OPERATOR, PASSWORD)
+        if again.runner.standing_settlement_of(bill, None, psn_no=person) is None:
+            outcome = await again.runner.settle(body, card_session=b"y", psn_no=person)
+            assert outcome.attempt.state is AttemptState.SETTLED
+        assert centre.settlements == stood + 1, (cut_at, fault, is_committed)
+        standing = again.runner.standing_settlement_of(bill, None, psn_no=person)
+        assert standing is not None
+        assert centre.stored[standing.msgid].setl_id == standing.setl_id
+        assert again.outbox.open_attempts() == []
+        await again.client.close()
+        again.outbox.close()
+        cuts += is_cut
+    assert cuts >= (3 if fault == "none" else 4)
