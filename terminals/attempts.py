@@ -1,9 +1,10 @@
 """What becomes of an attempt: sent once it is on the disk, and followed until its end is known.
 
 An attempt ends by a stored outcome, by REVERSE's answer, or when every copy sent was refused with
-a code that says nothing was recorded. A lost reply ends nothing: a settlement's STATUS is asked,
-and as that says it is repeated under the same msgid, taken as it is, or reversed; a cancel, a
-refund, a reversal and a print acknowledgement are simply repeated: a second one changes nothing.
+a code that says nothing was recorded; a print acknowledgement not even then, for the paper is out.
+A lost reply ends nothing: a settlement's STATUS is asked, and as that says it is repeated under the
+same msgid, taken as it is, or reversed; a cancel, a refund, a reversal and a print acknowledgement
+are simply repeated: a second one changes nothing.
 """
 
 import asyncio
@@ -67,6 +68,8 @@ VISIT_TYPES: Final = frozenset(
     }
 )
 """What is recorded of a visit: in doubt it is repeated, and the same one again is followed."""
+DONE_ALREADY: Final = frozenset({MessageType.PRINT_ACK})
+"""What tells of something done here: a centre that is away, or nobody signed on, doesn't end it."""
 STATUS_TIMEOUT_MS: Final = 5_000
 """How long one STATUS may take; the doubt is looked into again after a pause."""
 STANDING_AGE_MAX: Final = dt.timedelta(days=2)
@@ -334,6 +337,10 @@ class AttemptRunner:
         except NotSentError as fault:
             watcher.close(str(fault))
             present = self._outbox.get(attempt.msgid)
+            if attempt.type in DONE_ALREADY:
+                self._outbox.note_doubt(attempt.msgid, self._now_ms(), str(fault))
+                present = self._outbox.get(attempt.msgid)
+                return self._outcome(present, None, started, str(fault))
             if present.sends_unanswered == 0:
                 ending = Ending(state=AttemptState.REFUSED, code=present.code, by="not sent")
                 return self._outcome(
@@ -486,7 +493,10 @@ class AttemptRunner:
 
     def _conclude_refused(self, attempt: Attempt, reply: Reply, by: str) -> Attempt | None:
         present = self._outbox.get(attempt.msgid)
-        if present.sends_unanswered > 0 or advice_of(reply.code) is Retry.ASK_STATUS:
+        advice = advice_of(reply.code)
+        if present.sends_unanswered > 0 or advice is Retry.ASK_STATUS:
+            return None
+        if attempt.type in DONE_ALREADY and advice in {Retry.SAME_MSGID, Retry.SIGN_ON}:
             return None
         ending = Ending(state=AttemptState.REFUSED, code=reply.code, by=by)
         return self._outbox.end(attempt.msgid, self._now_ms(), ending)

@@ -496,6 +496,30 @@ async def test_every_fault_at_once_settles_once(centre: Any, counter: Counter) -
     assert settles == {outcome.attempt.msgid}
 
 
+async def test_a_receipt_that_is_out_is_told_once_the_centre_is_back(
+    centre: Any, counter: Counter
+) -> None:
+    """Else the settlement could be reversed while the patient holds the paper."""
+
+    async def nowhere(_protocol: asyncio.Protocol) -> None:
+        raise ConnectionRefusedError
+
+    done = await counter.runner.settle(settle_body())
+    await counter.client.close()
+    connector, counter.client._connector = counter.client._connector, nowhere
+    acked = await counter.runner.acknowledge_print(done.attempt.setl_id, is_printed=True)
+    assert acked.attempt.state is AttemptState.UNKNOWN
+    counter.client._connector = connector
+    centre.rule(MessageType.PRINT_ACK, centre.refusing(ResponseCode.OPERATOR_MISMATCH))
+    counter.client._password = ""
+    (again,) = await counter.runner.resolve_all()
+    assert again.attempt.state is AttemptState.UNKNOWN, "nobody was signed on"
+    assert again.reason.startswith("209 ")
+    (told,) = await counter.runner.resolve_all()
+    assert told.attempt.state is AttemptState.SETTLED
+    assert centre.printed == {done.attempt.setl_id: 1}
+
+
 ON_THE_DAY_MS = 1_795_262_400_000
 """On the business date of the centre here."""
 
