@@ -17,6 +17,12 @@ from terminals.receipt import yuan
 
 app = typer.Typer(help="本机名单与目录 Lists that this terminal holds.", no_args_is_help=True)
 
+_NAMES = {
+    ListName.REVOCATIONS: "吊销名单 revocations",
+    ListName.PARAMETERS: "参数 parameters",
+    ListName.MAPPING: "院内对照 mapping",
+    ListName.CATALOGUE: "目录 catalogue",
+}
 _CLASSES = {1: "甲 A", 2: "乙 B", 3: "丙 C"}
 
 
@@ -36,14 +42,14 @@ def update(
         rows = dict.fromkeys(ListName, 0)
         progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description:12} {task.completed:,.0f} 行 rows"),
+            TextColumn("{task.description:20} {task.completed:,.0f} 行 rows"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
         )
         answer = None
         with progress:
             for one in [name] if name else ListName:
-                task = progress.add_task(one.value)
+                task = progress.add_task(_NAMES[one])
 
                 def count(page: ListPage, one: ListName = one, task: object = task) -> None:
                     rows[one] += _rows_of(page)
@@ -137,7 +143,7 @@ def _render(screen: Console, desk: Desk) -> None:
             minutes = (now_ms() - held.updated_ms) / 60_000
             when = f"{minutes:.0f} 分钟前 min ago" if minutes >= 1 else "刚刚 now"
         behind = f" -> {held.newest}" if held.is_behind else ""
-        table.add_row(one.value, f"{held.version}{behind}", f"{desk.lists.count(one):,}", when)
+        table.add_row(_NAMES[one], f"{held.version}{behind}", f"{desk.lists.count(one):,}", when)
     screen.print(table)
     parameters = desk.lists.parameters()
     if parameters is not None:

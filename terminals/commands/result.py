@@ -17,7 +17,7 @@ from terminals.bill_notes import Note
 from terminals.outbox import AttemptState
 
 JSON: TypeAlias = object
-_COLUMNS_MIN: Final = 150
+_COLUMNS_MIN: Final = 176
 Render = Callable[[Console], None]
 
 

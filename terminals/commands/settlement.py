@@ -32,6 +32,7 @@ from protocol.terminal.messages import (
 from terminals.answer import Answer, words_of
 from terminals.attempts import Outcome
 from terminals.bill_file import BillFileError
+from terminals.commands.attempt_words import TYPES
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, Yes, run
 from terminals.commands.findings import Override, render_refused, render_warnings
 from terminals.commands.last import LAST, described, settled_named
@@ -384,7 +385,10 @@ def _status_result(answer: Answer, found: StatusFound, msgid: str) -> Result:
     def render(screen: Console) -> None:
         screen.print(f"{msgid}: {_STATUS_WORDS[found.state]}")
         if found.state in {StatusState.SETTLED, StatusState.REFUSED, StatusState.UNDONE}:
-            screen.print(f"{values['type']} {found.code} {zh} / {en}  {found.setl_id}")
+            names = {key.value: words for key, words in TYPES.items()}
+            screen.print(
+                f"{names.get(found.type, found.type)} {found.code} {zh} / {en}  {found.setl_id}"
+            )
         if isinstance(original, Settled | Previewed):
             render_split(screen, original.split)
 

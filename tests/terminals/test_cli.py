@@ -268,6 +268,9 @@ async def test_a_doubt_is_exit_status_two_and_resolved_later(centre: Any, with_c
     listed = await with_card("outbox", "--json")
     assert listed.status == 2
     assert [one["state"] for one in listed.json["result"]["attempts"]] == ["unknown"]
+    shown = (await with_card("outbox")).out
+    assert f"{ran.json['msgid']}  结算 settle" in shown
+    assert "结果未知 unknown" in shown
 
     centre.rules.clear()
     again = await with_card("settle", "bill.toml", "--yes", "--json")
