@@ -176,7 +176,7 @@ class Desk:
 
         Raises:
             NoCardError: No reader of that name holds a card.
-            ReaderError: The reader fails.
+            ReaderError: There is no reader of that name, or it fails.
             ClientError: As in `TerminalClient.open_card`.
         """
         wanted = reader_name or self.config.reader.name
@@ -205,7 +205,10 @@ class Desk:
                     continue
             self._keep_card(opening)
             return dataclasses.replace(opening, prepare_ms=prepare_ms + opening.prepare_ms)
-        raise failure or NoCardError(", ".join(names) or "no reader")
+        if not names:
+            named = f" {wanted}" if wanted else ""
+            raise ReaderError(f"未发现读卡器{named} there is no reader{named}")
+        raise failure or NoCardError(", ".join(names))
 
     def load_bill(self, file: Path) -> Bill:
         """Read a bill with the lists held, and tell the cashier what they say of it.
