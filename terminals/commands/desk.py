@@ -98,6 +98,7 @@ class Desk:
                 config,
                 msgids=msgids,
                 lists=self.list_updates,
+                on_felt=self.felt.hear,
                 outbox_doubts=self._doubts,
             )
         except (ConfigError, ListsError):

@@ -13,7 +13,7 @@ from protocol.terminal.messages import ListPage
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, now_ms, run
 from terminals.commands.result import ExitStatus, Result, fault, plain, result_of
 from terminals.lists import ListName
-from terminals.receipt import yuan
+from terminals.receipt import decimal, yuan
 
 app = typer.Typer(help="本机名单与目录 Lists that this terminal holds.", no_args_is_help=True)
 
@@ -122,7 +122,9 @@ def _item_result(desk: Desk, item: str, date: str) -> Result:
         local = f"{mapping.local_item} -> " if mapping else ""
         screen.print(f"{local}{found.item}  {escape(found.name)}  {_CLASSES[found.item_class]}")
         own = f"自付 self-pay {found.self_pay_ratio_e4 / 100:g} %"
-        limited = "无限价 no limit" if limit is None else f"限价 limit {limit / 1_000_000:g}"
+        limited = "无限价 no limit"
+        if limit is not None:
+            limited = f"限价 limit {decimal(limit, places=6, places_min=0)}"
         screen.print(f"{own}, {limited} ({level} 级 level)")
 
     values = {"item": plain(found), "mapping": plain(mapping), "price_limit_microyuan": limit}

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from terminals.commands.attend import counter_of
 from terminals.commands.desk import Desk
 from terminals.config import TerminalConfig
 from terminals.state import KeptCard, load_state, save_state
@@ -45,3 +46,15 @@ async def test_a_command_keeps_what_it_changed_and_no_more(
     assert kept.card == NEXT
     assert kept.sign_on is not None
     assert kept.untold
+
+
+async def test_what_the_cashier_waited_is_there_to_be_said(
+    centre: Any, config: TerminalConfig
+) -> None:
+    """`attend` and `watch` tell the fund of it over the broker."""
+    assert centre.port
+    async with Desk(config) as desk:
+        assert counter_of(desk).felt.summary().count == 0
+        await desk.client.echo()
+        await desk.client.echo()
+        assert counter_of(desk).felt.summary().count == 2
