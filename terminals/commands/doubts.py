@@ -49,10 +49,14 @@ def outbox(
             "open": len(still_open),
             "resolved": [one.attempt.msgid for one in resolved if not one.attempt.state.is_open],
             "attempts": [_values(attempt, expiry_ms) for attempt in listed],
+            "reasons": {one.attempt.msgid: one.reason for one in resolved if one.reason},
         }
 
         def render(console: Console) -> None:
             _render(console, listed, ZoneInfo(desk.config.terminal.time_zone), expiry_ms)
+            for one in resolved:
+                if one.reason:
+                    console.print(f"[yellow]{one.attempt.msgid}[/]: {escape(one.reason)}")
 
         return Result(
             status=ExitStatus.UNKNOWN if still_open else ExitStatus.APPROVED,

@@ -312,6 +312,24 @@ async def test_equal_bills_without_an_invoice_are_told_of(centre: Any, with_card
     assert centre.settlements == 2
 
 
+async def test_a_doubt_is_told_of_at_sign_on_and_why_it_stays_one(
+    centre: Any, with_card: Shell
+) -> None:
+    """After a power cut the cashier signs on: that is where they learn of it."""
+    centre.rule(MessageType.SETTLE, centre.lose_reply)
+    centre.rule(MessageType.STATUS, *[centre.lose_request] * 100)
+    doubt = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    centre.rules.clear()
+    centre.sign_no = "another"  # the sign-on has ended meanwhile
+    ran = await with_card("outbox", "--resolve")
+    assert ran.status == 2
+    assert f"{doubt['msgid']}: 20" in ran.out
+    ran = await with_card("sign-on", "--operator", OPERATOR, "--password-file", "password")
+    assert ran.status == 0
+    assert "1 笔结果未知，请先执行 outbox --resolve" in ran.out
+    assert (await with_card("outbox", "--resolve", "--json")).status == 0
+
+
 async def test_the_last_one_is_never_the_patient_before(centre: Any, with_card: Shell) -> None:
     """While the present patient's settlement is in doubt, `last` doesn't mean another's."""
     before = (await with_card("settle", "bill.toml", "--yes", "--json")).json
