@@ -42,7 +42,7 @@ from terminals.link import terminal_tls_context, tls_connector
 from terminals.list_updates import ListUpdates
 from terminals.lists import ListName, Lists
 from terminals.msgids import Msgids
-from terminals.outbox import Outbox
+from terminals.outbox import AttemptState, Outbox
 from terminals.readers.channel import BatchAnswers, ReaderError, StepLike
 from terminals.telemetry import FeltTimes, Telemetry
 
@@ -302,7 +302,7 @@ class FleetTerminal:
         )  # fmt: skip
         if outcome.attempt.state.is_open:
             self._felt.in_doubt += 1
-        elif outcome.attempt.setl_id:
+        elif outcome.attempt.state is AttemptState.SETTLED:
             self._felt.settled += 1
         else:
             self._felt.codes[outcome.attempt.code] += 1

@@ -1,16 +1,19 @@
 """What becomes of an attempt: sent once it is on the disk, and followed until its end is known.
 
 An attempt ends by a stored outcome, by REVERSE's answer, or when every copy sent was refused with
-a code that says nothing was recorded. A lost reply ends nothing: a settlement's STATUS is asked,
-and as that says it is repeated under the same msgid, taken as it is, or reversed; a cancel, a
-refund, a reversal and a print acknowledgement are simply repeated: a second one changes nothing.
+a code that says nothing was recorded; a print acknowledgement not even then, for the paper is out.
+A lost reply ends nothing: a settlement's STATUS is asked, and as that says it is repeated under the
+same msgid, taken as it is, or reversed; a cancel, a refund, a reversal and a print acknowledgement
+are simply repeated: a second one changes nothing.
 """
 
 import asyncio
 import dataclasses
+import datetime as dt
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -46,6 +49,7 @@ from terminals.answer import (
     NotSentError,
     advice_of,
     is_stored,
+    words_of,
 )
 from terminals.attempt_endings import CopyCounter, ending_of, kept_body, reply_body_of, state_of
 from terminals.client import TerminalClient
@@ -64,8 +68,13 @@ VISIT_TYPES: Final = frozenset(
     }
 )
 """What is recorded of a visit: in doubt it is repeated, and the same one again is followed."""
+DONE_ALREADY: Final = frozenset({MessageType.PRINT_ACK})
+"""What tells of something done here: a centre that is away, or nobody signed on, doesn't end it."""
 STATUS_TIMEOUT_MS: Final = 5_000
 """How long one STATUS may take; the doubt is looked into again after a pause."""
+STANDING_AGE_MAX: Final = dt.timedelta(days=2)
+"""For how long the same bill again is looked for among those settled: a night, and a clock's error.
+"""
 REASON_IN_DOUBT: Final = "结果未知，自动冲正 outcome unknown, reversed by the terminal"
 
 
@@ -99,7 +108,8 @@ class AttemptRunner:
         outbox: Where attempts are kept.
         now_ms: The terminal's wall clock.
         jitter: Numbers from 0 to 1 that spread pauses.
-        reopen_card: Opens the card again and gives its session; None where no card is at hand.
+        reopen_card: Opens the card of a person again, by `psn_no`, and gives its session; None
+            where theirs is not at hand.
     """
 
     def __init__(
@@ -109,7 +119,7 @@ class AttemptRunner:
         *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         jitter: Callable[[], float] = random.random,
-        reopen_card: Callable[[], Awaitable[bytes | None]] | None = None,
+        reopen_card: Callable[[str], Awaitable[bytes | None]] | None = None,
     ) -> None:
         self._client = client
         self._outbox = outbox
@@ -119,6 +129,15 @@ class AttemptRunner:
         self._now_ms = now_ms
         self._jitter = jitter
         self._reopen_card = reopen_card
+        self._in_hand: set[str] = set()
+
+    @property
+    def in_hand(self) -> frozenset[str]:
+        """The msgids of attempts begun or followed here that came to no `Outcome`.
+
+        Once a call has raised, or was cancelled, these are to be taken as in doubt.
+        """
+        return frozenset(self._in_hand)
 
     async def settle(
         self, body: Settle, *, card_session: bytes = b"", psn_no: str = "", holder: str = ""
@@ -142,16 +161,21 @@ class AttemptRunner:
         The amounts are not compared: once the first is posted, a preview gives others. Nor are
         names, which a newer catalogue may give otherwise.
         """
-        asked = (_nameless(bill), exception)
-        for attempt in self._outbox.open_attempts():
-            if attempt.type is not MessageType.SETTLE or attempt.psn_no != psn_no:
-                continue
-            body = decode_request_body(attempt.type, attempt.body)
-            assert isinstance(body, Settle)
-            is_known_person = bool(psn_no) or exception is not None
-            if is_known_person and (_nameless(body.bill), body.exception) == asked:
-                return attempt
-        return None
+        return _of_bill(self._outbox.open_attempts(), bill, exception, psn_no=psn_no)
+
+    def standing_settlement_of(
+        self, bill: Bill, exception: CardException | None, *, psn_no: str
+    ) -> Attempt | None:
+        """Find a settlement of this very bill, for this very person, of the last days, that stands.
+
+        Its answer may never have been seen: the power may have gone before it was shown.
+        """
+        if not bill.lines:
+            return None  # a visit's: what is settled of it is no longer due
+        today = dt.datetime.fromtimestamp(self._now_ms() / 1000, self._zone).date()
+        first = today - STANDING_AGE_MAX
+        settled = self._outbox.settled_since(MessageType.SETTLE, psn_no, first.isoformat())
+        return _of_bill(settled, bill, exception, psn_no=psn_no)
 
     async def cancel(self, setl_id: str, reason: str, *, card_session: bytes = b"") -> Outcome:
         """Undo a settlement by its exact negative."""
@@ -216,11 +240,11 @@ class AttemptRunner:
             return self._outcome(attempt, None, started)
         now_ms = self._now_ms()
         if not self._outbox.claim(msgid, now_ms, now_ms + self._work_ms()):
-            return self._outcome(attempt, None, started, "another process works on it")
-        try:
+            until = dt.datetime.fromtimestamp(attempt.worked_until_ms / 1000, self._zone)
+            reason = f"另一进程正在处理，至 another process works on it, until {until:%H:%M:%S}"
+            return self._outcome(attempt, None, started, reason)
+        with self._worked_on(msgid):
             return await self._follow(attempt, [], started, prefers_reversal=prefers_reversal)
-        finally:
-            self._outbox.release(msgid)
 
     async def resolve_all(self, *, prefers_reversal: bool = False) -> list[Outcome]:
         """Follow every open attempt, the oldest first."""
@@ -252,10 +276,18 @@ class AttemptRunner:
             return dataclasses.replace(await self.resolve(twin.msgid), is_taken_up=True)
         started = _time()
         self._outbox.add(new)
-        try:
+        with self._worked_on(new.msgid):
             return await self._begin(new, started)
+
+    @contextmanager
+    def _worked_on(self, msgid: str) -> Iterator[None]:
+        """Give an attempt back in the end; one that is left by an error stays in hand."""
+        self._in_hand.add(msgid)
+        try:
+            yield
         finally:
-            self._outbox.release(new.msgid)
+            self._outbox.release(msgid)
+        self._in_hand.discard(msgid)
 
     def _twin(self, new: Attempt, body: Struct) -> Attempt | None:
         """Find an open attempt that would do the same, so that it isn't done twice."""
@@ -305,6 +337,10 @@ class AttemptRunner:
         except NotSentError as fault:
             watcher.close(str(fault))
             present = self._outbox.get(attempt.msgid)
+            if attempt.type in DONE_ALREADY:
+                self._outbox.note_doubt(attempt.msgid, self._now_ms(), str(fault))
+                present = self._outbox.get(attempt.msgid)
+                return self._outcome(present, None, started, str(fault))
             if present.sends_unanswered == 0:
                 ending = Ending(state=AttemptState.REFUSED, code=present.code, by="not sent")
                 return self._outcome(
@@ -320,7 +356,7 @@ class AttemptRunner:
         else:
             if (ended := self._conclude(attempt, answer, "reply")) is not None:
                 return self._outcome(ended, answer, started)
-            reason = f"the centre answered {answer.code}"
+            reason = _said(answer)
         self._outbox.note_doubt(attempt.msgid, self._now_ms(), reason)
         return await self._follow(attempt, exchanges, started, prefers_reversal=False)
 
@@ -353,7 +389,7 @@ class AttemptRunner:
             present = ended or self._outbox.get(attempt.msgid)
             if not present.state.is_open:
                 return self._outcome(present, answer, started)
-            reason = reason or (f"the centre answered {answer.code}" if answer else "no answer")
+            reason = reason or (_said(answer) if answer else "中心未应答 no answer")
             self._outbox.note_doubt(attempt.msgid, self._now_ms(), reason)
             still_s = deadline - clock()
             if still_s <= 0 or _is_hopeless(answer):
@@ -417,8 +453,13 @@ class AttemptRunner:
         return answer
 
     async def _repeat_with_card(self, attempt: Attempt, left_ms: int) -> Answer | None:
-        """Open the card again and repeat with its new session; None where that can't be."""
-        session = await self._reopen_card() if self._reopen_card is not None else None
+        """Open the person's card again and repeat with its session; None where that can't be.
+
+        The session says who pays: another patient's card, in the reader by now, must not.
+        """
+        if self._reopen_card is None or not attempt.psn_no:
+            return None
+        session = await self._reopen_card(attempt.psn_no)
         if session is None:
             return None
         self._outbox.use_card_session(attempt.msgid, session)
@@ -452,7 +493,10 @@ class AttemptRunner:
 
     def _conclude_refused(self, attempt: Attempt, reply: Reply, by: str) -> Attempt | None:
         present = self._outbox.get(attempt.msgid)
-        if present.sends_unanswered > 0 or advice_of(reply.code) is Retry.ASK_STATUS:
+        advice = advice_of(reply.code)
+        if present.sends_unanswered > 0 or advice is Retry.ASK_STATUS:
+            return None
+        if attempt.type in DONE_ALREADY and advice in {Retry.SAME_MSGID, Retry.SIGN_ON}:
             return None
         ending = Ending(state=AttemptState.REFUSED, code=reply.code, by=by)
         return self._outbox.end(attempt.msgid, self._now_ms(), ending)
@@ -481,10 +525,14 @@ class AttemptRunner:
         self._outbox.end(original.msgid, self._now_ms(), ending)
 
     def _conclude_late(self, attempt: Attempt, exchanges: list[Exchange]) -> Attempt | None:
-        """Take a reply that came after its waiter had gone."""
-        for exchange in exchanges:
-            event = exchange.event.result() if exchange.event.done() else None
-            if not isinstance(event, Reply) or not is_stored(event.code):
+        """Take a reply that came after its waiter had gone; one that ends nothing is counted."""
+        for exchange in [one for one in exchanges if one.event.done()]:
+            exchanges.remove(exchange)
+            event = exchange.event.result()
+            if not isinstance(event, Reply):
+                continue
+            if not is_stored(event.code):
+                CopyCounter(self._outbox, attempt.msgid, self._now_ms).after_reply(event)
                 continue
             try:
                 body = decode_reply_body(attempt.type, event.code, event.body)
@@ -532,8 +580,35 @@ def _is_hopeless(answer: Answer | None) -> bool:
     return advice_of(answer.code) in {Retry.NONE, Retry.CORRECT, Retry.SIGN_ON}
 
 
+def _said(answer: Answer) -> str:
+    """Say in words what the centre answered that ends nothing."""
+    if isinstance(answer.body, StatusFound):
+        if answer.body.state is StatusState.IN_PROGRESS:
+            return "中心正在处理 the centre is at work on it"
+        return "中心未见 the centre has not seen it"
+    zh, en = words_of(answer.code)
+    return f"{answer.code} {zh} / {en}"
+
+
 def _time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _of_bill(
+    attempts: Iterable[Attempt], bill: Bill, exception: CardException | None, *, psn_no: str
+) -> Attempt | None:
+    """Find the settlement of a bill for a person; None where nobody knows whose it is."""
+    if not psn_no and exception is None:
+        return None
+    asked = (_nameless(bill), exception)
+    for attempt in attempts:
+        if attempt.type is not MessageType.SETTLE or attempt.psn_no != psn_no:
+            continue
+        body = decode_request_body(attempt.type, attempt.body)
+        assert isinstance(body, Settle)
+        if (_nameless(body.bill), body.exception) == asked:
+            return attempt
+    return None
 
 
 def _nameless(bill: Bill) -> Bill:

@@ -100,7 +100,7 @@ def load_bill(file: Path, *, finder: ItemFinder | None = None, today: int = 0) -
     try:
         if file.stat().st_size > BILL_SIZE_MAX:
             raise BillFileError(f"{file}: larger than {BILL_SIZE_MAX} bytes")
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # as Windows' editors write it
     except (OSError, UnicodeDecodeError) as error:
         raise BillFileError(f"{file}: {error}") from error
     return decode_bill(

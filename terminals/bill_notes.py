@@ -9,9 +9,9 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from protocol.terminal.messages import Bill, ItemRow
+from terminals.receipt import decimal
 
 _CLASS_C: Final = 3
-_MICROYUAN: Final = 1_000_000
 
 
 class Note(Struct, frozen=True):
@@ -51,12 +51,15 @@ def notes_of(bill: Bill, catalogue: Catalogue, day: int) -> Sequence[Note]:
             continue
         limit = catalogue.limit_of(row)
         if limit is not None and line.price_microyuan > limit:
-            price, most = line.price_microyuan / _MICROYUAN, limit / _MICROYUAN
+            price, most = (
+                decimal(microyuan, places=6, places_min=0)
+                for microyuan in (line.price_microyuan, limit)
+            )
             notes.append(
                 Note(
                     number,
-                    f"单价 {price:g} 高于限价 {most:g}",
-                    f"price {price:g} above the limit {most:g}",
+                    f"单价 {price} 高于限价 {most}",
+                    f"price {price} above the limit {most}",
                 )
             )
     return notes

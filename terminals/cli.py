@@ -1,6 +1,7 @@
 """`cardterminal`: what a cashier types. Commands live in `commands/`, one noun a file.
 
-Exit status: 0 approved, 1 refused, 2 outcome unknown, 3 a fault of this machine or command line.
+Exit status: 0 approved, 1 refused, 2 outcome unknown, 3 a fault of this machine or command line,
+130 interrupted where it asked something.
 """
 
 import sys

@@ -153,7 +153,7 @@ class Link(asyncio.Protocol):
                     if not waited.done():
                         waited.set_result(event)
             case Goodbye():
-                self._fail(f"the centre said goodbye, code {event.code}: {event.detail}")
+                self._fail(f"中心断开 the centre said goodbye, {_goodbye(event)}")
                 self._leave(ResponseCode.APPROVED, "")
 
     def _fail(self, reason: str) -> None:
@@ -265,6 +265,13 @@ def _numbered(request: Request, number: int) -> Request:
         request.felt_ms,
         request.felt,
     )
+
+
+def _goodbye(event: Goodbye) -> str:
+    """Say why the centre went, in the code's words for the cashier and in its own."""
+    words = {code.value: f" {code.text_zh} / {code.text_en}" for code in ResponseCode}
+    said = f"{event.code}{words.get(event.code, '')}"
+    return f"{said}: {event.detail}" if event.detail else said
 
 
 def _words(error: Exception) -> str:

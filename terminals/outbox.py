@@ -63,6 +63,8 @@ _SCHEMA: Final = (
 # What a later version added; made where it is missing, and of no concern to an earlier one.
 _ADDED: Final = (
     "CREATE INDEX IF NOT EXISTS attempt_day ON attempt (business_date)",
+    """CREATE INDEX IF NOT EXISTS attempt_undated ON attempt (msgid)
+        WHERE business_date = '' AND state IN ('settled', 'reversed')""",
     """CREATE TABLE IF NOT EXISTS reconciled_day (
         business_date TEXT PRIMARY KEY,
         outcome INTEGER NOT NULL
@@ -298,8 +300,10 @@ class Outbox:
         with self._transaction() as database:
             changed = database.execute(
                 "UPDATE attempt SET worked_until_ms = ? WHERE msgid = ?"
-                " AND state IN ('pending', 'unknown') AND worked_until_ms <= ?",
-                (until_ms, msgid, now_ms),
+                " AND state IN ('pending', 'unknown')"
+                # A claim that ends twice as far off as this one is of before a clock was set back.
+                " AND (worked_until_ms <= ? OR worked_until_ms > ?)",
+                (until_ms, msgid, now_ms, 2 * until_ms - now_ms),
             ).rowcount
         return changed == 1
 
@@ -345,21 +349,33 @@ class Outbox:
         """Find an attempt by msgid or by the number of the settlement that it made."""
         with self._faults():
             row = self._database.execute(
-                f"{_SELECT} WHERE msgid = ? OR setl_id = ? LIMIT 1", (name, name)
+                f"{_SELECT} WHERE msgid = ?"
+                # Said twice, for the index holds only those that have a number.
+                f" UNION ALL {_SELECT} WHERE setl_id = ? AND setl_id <> '' LIMIT 1",
+                (name, name),
             ).fetchone()
         return None if row is None else _attempt(row)
 
     def newest(self, types: Sequence[MessageType], *, settled_only: bool = False) -> Attempt | None:
-        """Give the attempt written last among some types."""
+        """Give the attempt written last among some types, by msgids: the clock may be set back."""
         marks = ", ".join("?" * len(types))
         settled = "AND state = 'settled'" if settled_only else ""
         with self._faults():
             row = self._database.execute(
-                f"{_SELECT} WHERE type IN ({marks}) {settled}"
-                " ORDER BY created_ms DESC, msgid DESC LIMIT 1",
+                f"{_SELECT} WHERE type IN ({marks}) {settled} ORDER BY msgid DESC LIMIT 1",
                 [type_.value for type_ in types],
             ).fetchone()
         return None if row is None else _attempt(row)
+
+    def settled_since(self, type_: MessageType, psn_no: str, business_date: str) -> list[Attempt]:
+        """Give what stands of a person since a day, the newest first."""
+        with self._faults():
+            rows = self._database.execute(
+                f"{_SELECT} WHERE business_date >= ? AND type = ? AND psn_no = ?"
+                " AND state = 'settled' ORDER BY msgid DESC",
+                (business_date, type_.value, psn_no),
+            ).fetchall()
+        return [_attempt(row) for row in rows]
 
     def open_attempts(self) -> list[Attempt]:
         """Give all about which something must still be done, the oldest first."""
@@ -387,7 +403,7 @@ class Outbox:
         """Give the attempts written last, the newest first."""
         with self._faults():
             rows = self._database.execute(
-                f"{_SELECT} ORDER BY created_ms DESC, msgid DESC LIMIT ?", (count,)
+                f"{_SELECT} ORDER BY msgid DESC LIMIT ?", (count,)
             ).fetchall()
         return [_attempt(row) for row in rows]
 
@@ -396,22 +412,31 @@ class Outbox:
         marks = ", ".join("?" * len(types))
         with self._faults():
             rows = self._database.execute(
-                f"{_SELECT} WHERE business_date IN (?, '') AND type IN ({marks})"
+                f"{_SELECT} WHERE business_date = ? AND type IN ({marks})"
+                " AND state IN ('settled', 'reversed')"
+                # Named, for SQLite would look through all refusals, which have no day either.
+                f" UNION ALL {_SELECT} INDEXED BY attempt_undated"
+                f" WHERE business_date = '' AND type IN ({marks})"
                 " AND state IN ('settled', 'reversed') ORDER BY msgid",
-                [business_date, *types],
+                [business_date, *types, *types],
             ).fetchall()
         return [_attempt(row) for row in rows]
 
-    def days_to_reconcile(self, types: Sequence[int]) -> list[str]:
-        """Give the days on which the centre did something and that did not agree yet, in order."""
+    def days_to_reconcile(self, types: Sequence[int], *, first: str) -> list[str]:
+        """Give the days on which the centre did something and that did not agree yet, in order.
+
+        Args:
+            types: Of which attempts.
+            first: No day before this one, ISO 8601.
+        """
         marks = ", ".join("?" * len(types))
         with self._faults():
             rows = self._database.execute(
                 f"SELECT DISTINCT business_date FROM attempt WHERE type IN ({marks})"  # noqa: S608
-                " AND state IN ('settled', 'reversed') AND business_date <> ''"
+                " AND state IN ('settled', 'reversed') AND business_date >= ?"
                 " AND business_date NOT IN (SELECT business_date FROM reconciled_day)"
                 " ORDER BY business_date",
-                types,
+                [*types, first],
             ).fetchall()
         return [row[0] for row in rows]
 

@@ -80,8 +80,10 @@ class DayReconciler:
     def due(self, today: dt.date) -> list[dt.date]:
         """Give the days before today on which something was done and that did not agree yet."""
         first = today - dt.timedelta(days=DAYS_BACK_MAX)
-        days = self._outbox.days_to_reconcile([one.value for one in JOURNAL_TYPES])
-        return [day for text in days if first <= (day := dt.date.fromisoformat(text)) < today]
+        days = self._outbox.days_to_reconcile(
+            [one.value for one in JOURNAL_TYPES], first=first.isoformat()
+        )
+        return [day for text in days if (day := dt.date.fromisoformat(text)) < today]
 
     async def rows(self, day: dt.date) -> tuple[ReconcileRow, ...]:
         """Give a day's rows in the order in which they are sent; asks for what was never heard.

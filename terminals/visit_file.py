@@ -9,6 +9,7 @@ import datetime as dt
 import io
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -52,13 +53,18 @@ class _Document(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def load_lines(
-    file: Path, *, today: dt.date, finder: ItemFinder | None = None
+    file: Path,
+    *,
+    today: dt.date,
+    finder: ItemFinder | None = None,
+    known_days: Mapping[str, dt.date] | None = None,
 ) -> tuple[VisitLine, ...]:
     """Read lines.
 
     Args:
         file: TOML, JSON or CSV, as its name says.
         today: The day of lines that name none.
+        known_days: By number, of lines sent before: theirs where they name none.
         finder: The lists held; without them lines have the catalogue's codes.
 
     Raises:
@@ -72,7 +78,7 @@ def load_lines(
         raise BillFileError(f"{file}: {error}") from error
     try:
         document = msgspec.convert(_content(text, file.suffix), _Document, dec_hook=decode_number)
-        return _lines(document, today, finder)
+        return _lines(document, today, finder, known_days or {})
     except (json.JSONDecodeError, tomllib.TOMLDecodeError, csv.Error) as error:
         raise BillFileError(f"{file}: {error}") from error
     except (msgspec.ValidationError, BillFileError) as error:
@@ -103,11 +109,16 @@ def _filled(row: dict[str, str]) -> dict[str, str]:
     return {key: value.strip() for key, value in row.items() if value and value.strip()}
 
 
-def _lines(document: _Document, today: dt.date, finder: ItemFinder | None) -> tuple[VisitLine, ...]:
+def _lines(
+    document: _Document,
+    today: dt.date,
+    finder: ItemFinder | None,
+    known_days: Mapping[str, dt.date],
+) -> tuple[VisitLine, ...]:
     lines: list[VisitLine] = []
     left: dict[str, int] = {}
     for index, line in enumerate(document.lines):
-        date = line.fee_ocur_time or today
+        date = line.fee_ocur_time or known_days.get(line.feedetl_sn, today)
         item, name = named_item(
             line.med_list_codg,
             line.local_item,

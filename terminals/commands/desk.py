@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Final, Self
@@ -18,7 +19,15 @@ from terminals.attempts import AttemptRunner
 from terminals.bill_file import day_of, load_bill
 from terminals.bill_notes import notes_of
 from terminals.client import CardOpening, TerminalClient
-from terminals.commands.result import ExitStatus, Result, fault, show, warn_of_lines, warn_of_listed
+from terminals.commands.result import (
+    ExitStatus,
+    Result,
+    fault,
+    left_in_doubt,
+    show,
+    warn_of_lines,
+    warn_of_listed,
+)
 from terminals.config import CONFIG_FILE_NAME, ConfigError, TerminalConfig, load_config
 from terminals.list_updates import ListUpdates
 from terminals.listed_card import CARD, card_subject
@@ -89,6 +98,7 @@ class Desk:
                 config,
                 msgids=msgids,
                 lists=self.list_updates,
+                on_felt=self.felt.hear,
                 outbox_doubts=self._doubts,
             )
         except (ConfigError, ListsError):
@@ -122,8 +132,14 @@ class Desk:
             sign_on=kept_sign_on(sign_on) if sign_on else None,
             untold=self.client.untold.reports,
         )
-        if self.state != self._state_before:
-            save_state(self._state_file, self.state)
+        changed = {
+            name: value
+            for name in self.state.__struct_fields__
+            if (value := getattr(self.state, name)) != getattr(self._state_before, name)
+        }
+        if changed:
+            # Another command may have written meanwhile: what it did stands.
+            save_state(self._state_file, replace(load_state(self._state_file), **changed))
 
     @property
     def operator(self) -> str:
@@ -161,7 +177,7 @@ class Desk:
 
         Raises:
             NoCardError: No reader of that name holds a card.
-            ReaderError: The reader fails.
+            ReaderError: There is no reader of that name, or it fails.
             ClientError: As in `TerminalClient.open_card`.
         """
         wanted = reader_name or self.config.reader.name
@@ -190,7 +206,10 @@ class Desk:
                     continue
             self._keep_card(opening)
             return dataclasses.replace(opening, prepare_ms=prepare_ms + opening.prepare_ms)
-        raise failure or NoCardError(", ".join(names) or "no reader")
+        if not names:
+            named = f" {wanted}" if wanted else ""
+            raise ReaderError(f"未发现读卡器{named} there is no reader{named}")
+        raise failure or NoCardError(", ".join(names))
 
     def load_bill(self, file: Path) -> Bill:
         """Read a bill with the lists held, and tell the cashier what they say of it.
@@ -237,16 +256,14 @@ class Desk:
         count, oldest_ms = self.outbox.depth(but)
         return count, now_ms() - oldest_ms if count else 0
 
-    async def _reopened_session(self) -> bytes | None:
-        """Open the card again for an attempt that is to be repeated; None where that fails."""
-        before = self.state.card
+    async def _reopened_session(self, psn_no: str) -> bytes | None:
+        """Open the card again for an attempt that is to be repeated; None unless it is theirs."""
         try:
             await self.open_card()
         except (NoCardError, ReaderError, ClientError):
             return None
-        after = self.state.card
-        is_same_person = after is not None and before is not None and after.psn_no == before.psn_no
-        return after.session if after is not None and is_same_person else None
+        card = self.state.card
+        return card.session if card is not None and card.psn_no == psn_no else None
 
 
 def now_ms() -> int:
@@ -263,19 +280,29 @@ def run(
 ) -> None:
     """Run a command at the desk, print what it came to, and end with its exit status."""
     shown: list[Result] = []
+    in_doubt: list[str] = []
 
     async def act() -> Result:
         async with Desk(load_config(config_file)) as desk:
-            result = await action(desk)
+            try:
+                result = await action(desk)
+            finally:
+                in_doubt.extend(sorted(desk.runner.in_hand))
             show(command, result, as_json=as_json)
             shown.append(result)
             await desk.finish()
             return result
 
-    result = _result(act)
+    try:
+        result = _result(act)
+    except Exception:
+        if not in_doubt:
+            raise
+        traceback.print_exc()
+        result = fault("程序错误", "a fault of this program")
     if not shown:
-        show(command, result, as_json=as_json)
-    raise typer.Exit(int((shown or [result])[0].status))
+        show(command, left_in_doubt(result, in_doubt), as_json=as_json)
+    raise typer.Exit(int((shown or [left_in_doubt(result, in_doubt)])[0].status))
 
 
 def _result(act: Callable[[], Coroutine[None, None, Result]]) -> Result:

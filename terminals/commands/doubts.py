@@ -9,18 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from terminals.commands.attempt_words import ENDED_BY, EVENTS, STATES, TYPES
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, now_ms, run
 from terminals.commands.result import ExitStatus, Result, fault
-from terminals.outbox import Attempt, AttemptState
+from terminals.outbox import Attempt
 
 _LATEST_MAX: Final = 50
-_COLOURS: Final = {
-    AttemptState.PENDING: "yellow",
-    AttemptState.UNKNOWN: "yellow",
-    AttemptState.SETTLED: "green",
-    AttemptState.REFUSED: "red",
-    AttemptState.REVERSED: "red",
-}
 
 
 def outbox(
@@ -55,10 +49,14 @@ def outbox(
             "open": len(still_open),
             "resolved": [one.attempt.msgid for one in resolved if not one.attempt.state.is_open],
             "attempts": [_values(attempt, expiry_ms) for attempt in listed],
+            "reasons": {one.attempt.msgid: one.reason for one in resolved if one.reason},
         }
 
         def render(console: Console) -> None:
             _render(console, listed, ZoneInfo(desk.config.terminal.time_zone), expiry_ms)
+            for one in resolved:
+                if one.reason:
+                    console.print(f"[yellow]{one.attempt.msgid}[/]: {escape(one.reason)}")
 
         return Result(
             status=ExitStatus.UNKNOWN if still_open else ExitStatus.APPROVED,
@@ -80,7 +78,8 @@ def _events_result(desk: Desk, msgid: str) -> Result:
 
     def render(console: Console) -> None:
         for event in events:
-            console.print(f"{_time(event.time_ms, zone)}  {event.what}  {escape(event.detail)}")
+            what = EVENTS.get(event.what, event.what)
+            console.print(f"{_time(event.time_ms, zone)}  {what}  {escape(event.detail)}")
 
     values = {
         "events": [
@@ -128,14 +127,14 @@ def _render(console: Console, attempts: list[Attempt], zone: ZoneInfo, expiry_ms
     for attempt in attempts:
         table.add_row(
             attempt.msgid,
-            attempt.type.name.lower(),
-            f"[{_COLOURS[attempt.state]}]{attempt.state.value}[/]",
+            TYPES.get(attempt.type, attempt.type.name.lower()),
+            STATES[attempt.state],
             str(attempt.code) if attempt.code >= 0 else "",
             _time(attempt.created_ms, zone),
             str(attempt.sends),
             str(attempt.looks),
             attempt.setl_id,
-            attempt.ended_by,
+            ENDED_BY.get(attempt.ended_by, attempt.ended_by),
         )
     console.print(table)
     for attempt in attempts:

@@ -13,10 +13,16 @@ from protocol.terminal.messages import ListPage
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, now_ms, run
 from terminals.commands.result import ExitStatus, Result, fault, plain, result_of
 from terminals.lists import ListName
-from terminals.receipt import yuan
+from terminals.receipt import decimal, yuan
 
 app = typer.Typer(help="本机名单与目录 Lists that this terminal holds.", no_args_is_help=True)
 
+_NAMES = {
+    ListName.REVOCATIONS: "吊销名单 revocations",
+    ListName.PARAMETERS: "参数 parameters",
+    ListName.MAPPING: "院内对照 mapping",
+    ListName.CATALOGUE: "目录 catalogue",
+}
 _CLASSES = {1: "甲 A", 2: "乙 B", 3: "丙 C"}
 
 
@@ -36,14 +42,14 @@ def update(
         rows = dict.fromkeys(ListName, 0)
         progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description:12} {task.completed:,.0f} 行 rows"),
+            TextColumn("{task.description:20} {task.completed:,.0f} 行 rows"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
         )
         answer = None
         with progress:
             for one in [name] if name else ListName:
-                task = progress.add_task(one.value)
+                task = progress.add_task(_NAMES[one])
 
                 def count(page: ListPage, one: ListName = one, task: object = task) -> None:
                     rows[one] += _rows_of(page)
@@ -116,7 +122,9 @@ def _item_result(desk: Desk, item: str, date: str) -> Result:
         local = f"{mapping.local_item} -> " if mapping else ""
         screen.print(f"{local}{found.item}  {escape(found.name)}  {_CLASSES[found.item_class]}")
         own = f"自付 self-pay {found.self_pay_ratio_e4 / 100:g} %"
-        limited = "无限价 no limit" if limit is None else f"限价 limit {limit / 1_000_000:g}"
+        limited = "无限价 no limit"
+        if limit is not None:
+            limited = f"限价 limit {decimal(limit, places=6, places_min=0)}"
         screen.print(f"{own}, {limited} ({level} 级 level)")
 
     values = {"item": plain(found), "mapping": plain(mapping), "price_limit_microyuan": limit}
@@ -137,7 +145,7 @@ def _render(screen: Console, desk: Desk) -> None:
             minutes = (now_ms() - held.updated_ms) / 60_000
             when = f"{minutes:.0f} 分钟前 min ago" if minutes >= 1 else "刚刚 now"
         behind = f" -> {held.newest}" if held.is_behind else ""
-        table.add_row(one.value, f"{held.version}{behind}", f"{desk.lists.count(one):,}", when)
+        table.add_row(_NAMES[one], f"{held.version}{behind}", f"{desk.lists.count(one):,}", when)
     screen.print(table)
     parameters = desk.lists.parameters()
     if parameters is not None:

@@ -1,5 +1,6 @@
 """`cardterminal receipt`: print, count and acknowledge a settlement's receipt."""
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -18,9 +19,17 @@ from protocol.terminal.messages import (
     StatusFound,
 )
 from terminals.attempt_endings import reply_body_of
+from terminals.attempts import Outcome
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, now_ms, run
-from terminals.commands.result import ExitStatus, Result, fault, result_of, result_of_attempt
-from terminals.commands.settlement import LAST
+from terminals.commands.last import LAST, settled_named
+from terminals.commands.result import (
+    ExitStatus,
+    Render,
+    Result,
+    fault,
+    result_of,
+    result_of_attempt,
+)
 from terminals.outbox import Attempt, AttemptState
 from terminals.receipt import COLUMNS_MIN, ReceiptContext, receipt_text, receipt_values
 
@@ -52,11 +61,9 @@ def receipt(
             return fault("纸宽过小", f"a receipt needs {COLUMNS_MIN} columns or more")
         if terminal:
             return await _of_another_terminal(desk, name, terminal, width)
-        attempt = (
-            desk.outbox.newest(_PRINTED, settled_only=True)
-            if name == LAST
-            else desk.outbox.find(name)
-        )
+        attempt = settled_named(desk, name, _PRINTED)
+        if isinstance(attempt, Result):
+            return attempt
         settled = reply_body_of(attempt) if attempt is not None else None
         if attempt is None or not isinstance(settled, Settled | Refunded):
             return fault("本机无此结算", "this terminal has no such settlement", name)
@@ -81,7 +88,7 @@ def receipt(
                     f" the centre knows of {copies} before: mark this one a copy[/]"
                 )
 
-        return result_of_attempt(acked, values, render)
+        return _acked_result(acked, values, render)
 
     run("receipt", config, act, as_json=as_json)
 
@@ -102,6 +109,17 @@ async def _of_another_terminal(desk: Desk, msgid: str, terminal: str, columns: i
     text = receipt_text(settled, context, columns=columns)
     values = {"receipt": receipt_values(settled, context), "text": text}
     return result_of(answer, values, lambda _: typer.echo(text, nl=False))
+
+
+def _acked_result(acked: Outcome, values: dict[str, object], render: Render) -> Result:
+    result = result_of_attempt(acked, values, render)
+    if not acked.attempt.state.is_open:
+        return result
+    return dataclasses.replace(
+        result,
+        text_zh="已打印，尚未告知中心，请稍后执行 outbox --resolve",
+        text_en="printed, but the centre is not told: run `cardterminal outbox --resolve` later",
+    )
 
 
 def _printed_result(attempt: Attempt, values: dict[str, object]) -> Result:

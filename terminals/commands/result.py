@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, unique
 from typing import Final, TypeAlias, assert_never
 
@@ -17,7 +17,7 @@ from terminals.bill_notes import Note
 from terminals.outbox import AttemptState
 
 JSON: TypeAlias = object
-_COLUMNS_MIN: Final = 150
+_COLUMNS_MIN: Final = 176
 Render = Callable[[Console], None]
 
 
@@ -37,6 +37,8 @@ _STATUS_WORDS: Final = {
     ExitStatus.UNKNOWN: ("yellow", "结果未知", "outcome unknown"),
     ExitStatus.LOCAL_FAULT: ("red", "本机故障", "local fault"),
 }
+UNKNOWN_ZH: Final = "结果未知，请稍后执行 outbox --resolve"
+UNKNOWN_EN: Final = "outcome unknown: run `cardterminal outbox --resolve` later"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +116,7 @@ def result_of_attempt(
             status = ExitStatus.REFUSED
         case AttemptState.PENDING | AttemptState.UNKNOWN:
             status = ExitStatus.UNKNOWN
-            text_zh = "结果未知，请稍后执行 outbox --resolve"
-            text_en = "outcome unknown: run `cardterminal outbox --resolve` later"
+            text_zh, text_en = UNKNOWN_ZH, UNKNOWN_EN
             detail_en = outcome.reason
         case _:
             assert_never(attempt.state)
@@ -146,6 +147,20 @@ def result_of_attempt(
 def fault(text_zh: str, text_en: str, detail: str = "") -> Result:
     """Make the result of something that went wrong on this machine."""
     return Result(status=ExitStatus.LOCAL_FAULT, text_zh=text_zh, text_en=text_en, detail_en=detail)
+
+
+def left_in_doubt(result: Result, msgids: Sequence[str]) -> Result:
+    """Make the result of a command that ended before its attempts did; without any, its own."""
+    if not msgids:
+        return result
+    return replace(
+        result,
+        status=ExitStatus.UNKNOWN,
+        text_zh=f"{result.text_zh}，{UNKNOWN_ZH}",
+        text_en=f"{result.text_en}; {UNKNOWN_EN}",
+        msgid=msgids[0],
+        values={"in_doubt": list(msgids)},
+    )
 
 
 def plain(value: object) -> JSON:
@@ -205,6 +220,14 @@ def warn_of_certificate(text_zh: str, text_en: str) -> None:
     """Tell the cashier that the terminal's certificate ends, or has ended."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(
         f"[bold yellow]{text_zh} / {text_en}[/]"
+    )
+
+
+def warn_of_same_bill(setl_id: str, what: str) -> None:
+    """Tell the cashier that an equal bill of this person stands: it may be this very one."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"[bold yellow]相同账单已于此前结算 an equal bill was settled before: {setl_id}"
+        f"  {escape(what)}[/]"
     )
 
 

@@ -124,10 +124,16 @@ def sign_on(
         if not isinstance(body, SignedOn):
             return result_of(answer)
         desk.forget_card()
+        doubts, _ = desk.outbox.depth()
 
         def render(console: Console) -> None:
             console.print(f"{body.fund_zh}  {body.fund_en}")
             console.print(f"操作员 operator {operator}  批次 batch {body.batch_no}")
+            if doubts:
+                console.print(
+                    f"[bold yellow]{doubts} 笔结果未知，请先执行 outbox --resolve"
+                    f" {doubts} in doubt: run `cardterminal outbox --resolve` first[/]"
+                )
 
         values = {
             "operator": operator,
@@ -139,6 +145,7 @@ def sign_on(
             "challenges": len(body.challenges),
             "openings": len(body.openings),
             "certificate_ends": ends.isoformat(),
+            "open_attempts": doubts,
         }
         return result_of(answer, values, render)
 

@@ -24,6 +24,7 @@ from protocol.terminal.messages import (
 from terminals.answer import Answer
 from terminals.attempts import Outcome
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, Yes, run
+from terminals.commands.last import LAST, settled_named
 from terminals.commands.result import (
     ExitStatus,
     Result,
@@ -35,7 +36,6 @@ from terminals.commands.result import (
 )
 from terminals.commands.settlement import (
     CLASSES,
-    LAST,
     Reason,
     declined,
     may_go_on,
@@ -62,6 +62,8 @@ def explain(
 
     async def act(desk: Desk) -> Result:
         setl_id = _settlement_of(desk, name)
+        if isinstance(setl_id, Result):
+            return setl_id
         if not setl_id:
             return fault("本机无结算", "this terminal has no settlement to explain")
         answer, found = await _explained(desk, setl_id)
@@ -101,6 +103,8 @@ def refund(
 
     async def act(desk: Desk) -> Result:
         setl_id = _settlement_of(desk, name)
+        if isinstance(setl_id, Result):
+            return setl_id
         if not setl_id:
             return fault("本机无结算", "this terminal has no settlement to refund")
         if lines and as_json and not yes:
@@ -119,13 +123,14 @@ def refund(
     run("refund", config, act, as_json=as_json)
 
 
-def _settlement_of(desk: Desk, name: str) -> str:
+def _settlement_of(desk: Desk, name: str) -> str | Result:
     """Give the number of the settlement named; empty where this terminal has none."""
-    if name != LAST:
-        found = desk.outbox.find(name)
-        return found.setl_id if found is not None and found.setl_id else name
-    newest = desk.outbox.newest((MessageType.SETTLE, MessageType.REFUND), settled_only=True)
-    return "" if newest is None else newest.setl_id
+    found = settled_named(desk, name, (MessageType.SETTLE, MessageType.REFUND))
+    if isinstance(found, Result):
+        return found
+    if found is None or not found.setl_id:
+        return "" if name == LAST else name
+    return found.setl_id
 
 
 async def _explained(desk: Desk, setl_id: str) -> tuple[Answer, Explained | None]:

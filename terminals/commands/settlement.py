@@ -32,8 +32,10 @@ from protocol.terminal.messages import (
 from terminals.answer import Answer, words_of
 from terminals.attempts import Outcome
 from terminals.bill_file import BillFileError
+from terminals.commands.attempt_words import TYPES
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, Yes, run
 from terminals.commands.findings import Override, render_refused, render_warnings
+from terminals.commands.last import LAST, described, settled_named
 from terminals.commands.result import (
     ExitStatus,
     Result,
@@ -42,6 +44,7 @@ from terminals.commands.result import (
     plain,
     result_of,
     result_of_attempt,
+    warn_of_same_bill,
 )
 from terminals.outbox import AttemptState
 from terminals.receipt import LAYERS, yuan
@@ -53,7 +56,6 @@ ExceptionName = Annotated[
 CertificateType = Annotated[str, typer.Option(help="证件类型 02 identity card, 03 card.")]
 CertificateNumber = Annotated[str, typer.Option(help="证件号码 Who is treated, without a card.")]
 Reason = Annotated[str, typer.Option(help="原因 Why, for the audit.")]
-LAST: Final = "last"
 CLASSES: Final = {1: "甲 A", 2: "乙 B", 3: "丙 C"}
 _REVERSE_WORDS: Final = {
     ReverseResult.REVERSED: "已冲正 reversed",
@@ -134,16 +136,15 @@ def cancel(
 
     async def act(desk: Desk) -> Result:
         setl_id = name
-        found = (
-            desk.outbox.newest((MessageType.SETTLE, MessageType.REFUND), settled_only=True)
-            if name == LAST
-            else desk.outbox.find(name)
-        )
+        found = settled_named(desk, name, (MessageType.SETTLE, MessageType.REFUND))
+        if isinstance(found, Result):
+            return found
         if found is not None and found.setl_id:
             setl_id = found.setl_id
         elif name == LAST:
             return fault("本机无结算", "this terminal has no settlement to cancel")
-        if not may_go_on(f"撤销 cancel {setl_id}?", yes=yes, as_json=as_json):
+        what = f"{setl_id}  {described(desk, found)}" if found is not None else setl_id
+        if not may_go_on(f"撤销 cancel {what}?", yes=yes, as_json=as_json):
             return declined(as_json=as_json)
         outcome = await desk.runner.cancel(setl_id, reason, card_session=desk.card_session)
         return _settlement_result(outcome)
@@ -171,7 +172,8 @@ def reverse(
         if found is None and name == LAST:
             return fault("本机无交易", "this terminal has no attempt to reverse")
         msgid = found.msgid if found is not None else name
-        if not may_go_on(f"冲正 reverse {msgid}?", yes=yes, as_json=as_json):
+        what = f"{msgid}  {described(desk, found)}" if found is not None else msgid
+        if not may_go_on(f"冲正 reverse {what}?", yes=yes, as_json=as_json):
             return declined(as_json=as_json)
         outcome = await desk.runner.reverse(msgid, reason, terminal=terminal)
         body = outcome.body
@@ -261,6 +263,12 @@ async def settled_result(
             AttemptState.UNKNOWN,
         }:
             return _settlement_result(outcome, is_taken_up=True)
+    standing = desk.runner.standing_settlement_of(bill, exception, psn_no=psn_no)
+    if standing is not None:
+        if bill.invoice:
+            outcome = await desk.runner.resolve(standing.msgid)
+            return _settlement_result(outcome, is_taken_up=True)
+        warn_of_same_bill(standing.setl_id, described(desk, standing))
     answer = await previewed(desk, bill, exception, override)
     shown = answer.body
     if not isinstance(shown, Previewed):
@@ -377,7 +385,10 @@ def _status_result(answer: Answer, found: StatusFound, msgid: str) -> Result:
     def render(screen: Console) -> None:
         screen.print(f"{msgid}: {_STATUS_WORDS[found.state]}")
         if found.state in {StatusState.SETTLED, StatusState.REFUSED, StatusState.UNDONE}:
-            screen.print(f"{values['type']} {found.code} {zh} / {en}  {found.setl_id}")
+            names = {key.value: words for key, words in TYPES.items()}
+            screen.print(
+                f"{names.get(found.type, found.type)} {found.code} {zh} / {en}  {found.setl_id}"
+            )
         if isinstance(original, Settled | Previewed):
             render_split(screen, original.split)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
+from msgspec.structs import replace
 
 from protocol.terminal.messages import (
     VISIT_LINES_MAX,
@@ -154,17 +155,21 @@ def lines(
     """上传明细 Record lines of a visit; what it has already is not sent again."""
 
     async def act(desk: Desk) -> Result:
-        zone = ZoneInfo(desk.config.terminal.time_zone)
+        today = dt.datetime.now(ZoneInfo(desk.config.terminal.time_zone)).date()
         try:
-            asked = load_lines(file, today=dt.datetime.now(zone).date(), finder=desk.lists)
+            load_lines(file, today=today, finder=desk.lists)
+            mdtrt_id = visit_id(desk, visit)
+            known = await all_lines(desk, mdtrt_id)
+            if isinstance(known, Answer):
+                return result_of(known)
+            stand = [one.line for one in known if one.state is not VisitLineState.CANCELLED]
+            days = {line.number: line.date for line in stand}
+            asked = load_lines(file, today=today, finder=desk.lists, known_days=days)
         except BillFileError as error:
             return fault("明细文件错误", "the file has no lines", str(error))
-        mdtrt_id = visit_id(desk, visit)
-        known = await all_lines(desk, mdtrt_id)
-        if isinstance(known, Answer):
-            return result_of(known)
-        had = {one.line for one in known if one.state is not VisitLineState.CANCELLED}
-        new = [line for line in asked if line not in had]
+        # A newer catalogue may give an item another name; a line without a day has its first one.
+        had = {replace(line, name="") for line in stand}
+        new = [line for line in asked if replace(line, name="") not in had]
         if not new:
             return await found_result(desk, VisitQuery(mdtrt_id), sent=0, known=len(asked))
         return await sent(desk, mdtrt_id, new, known=len(asked) - len(new))

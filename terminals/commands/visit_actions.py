@@ -36,8 +36,9 @@ from terminals.answer import Answer
 from terminals.attempt_endings import reply_body_of
 from terminals.attempts import Outcome
 from terminals.commands.desk import Desk
+from terminals.commands.last import LAST, settled_named
 from terminals.commands.result import Result, plain, result_of, result_of_attempt
-from terminals.commands.settlement import LAST, settled_result
+from terminals.commands.settlement import settled_result
 from terminals.commands.visit_screen import render_found, render_visit
 
 _BEGINNING: Final = (MessageType.REGISTER, MessageType.ADMIT)
@@ -234,7 +235,9 @@ def visit_id(desk: Desk, name: str) -> str:
     """Give a visit's number; 'last' is the one that this terminal began last."""
     if name != LAST:
         return name
-    begun = desk.outbox.newest(_BEGINNING, settled_only=True)
+    begun = settled_named(desk, LAST, _BEGINNING)
+    if isinstance(begun, Result):
+        raise UsageError(f"{begun.msgid}: {begun.text_zh} / {begun.text_en}")
     registered = reply_body_of(begun) if begun is not None else None
     if not isinstance(registered, Registered):
         raise UsageError("本机无就诊登记 / no visit was begun at this terminal")

@@ -1,7 +1,8 @@
 """Attempts through lost, late, garbled and refused replies: one settlement, and its end known."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -35,9 +36,9 @@ class Clock:
 class Counter:
     """A signed-on terminal with its outbox."""
 
-    def __init__(self, config: TerminalConfig) -> None:
+    def __init__(self, config: TerminalConfig, outbox: type[Outbox] = Outbox) -> None:
         self.clock = Clock()
-        self.outbox = Outbox(Path(config.outbox.file))
+        self.outbox = outbox(Path(config.outbox.file))
         msgids = Msgids(
             institution=config.terminal.institution,
             zone=ZoneInfo("Asia/Shanghai"),
@@ -220,7 +221,8 @@ async def test_the_same_registration_again_follows_the_one_in_doubt(
 async def test_a_registration_in_doubt_whose_card_session_ended_is_repeated_with_a_new_one(
     centre: Any, counter: Counter
 ) -> None:
-    async def reopened() -> bytes:
+    async def reopened(psn_no: str) -> bytes:
+        assert psn_no == "7"
         return b"reopened"
 
     counter.runner._reopen_card = reopened
@@ -229,10 +231,30 @@ async def test_a_registration_in_doubt_whose_card_session_ended_is_repeated_with
         centre.lose_request,
         centre.refusing(ResponseCode.CARD_SESSION_EXPIRED),
     )
-    outcome = await counter.runner.record(MessageType.REGISTER, REGISTER, card_session=b"old")
+    outcome = await counter.runner.record(
+        MessageType.REGISTER, REGISTER, card_session=b"old", psn_no="7"
+    )
     assert outcome.attempt.state is AttemptState.SETTLED
     sessions = [one.card_session for one in centre.requests if one.type == MessageType.REGISTER]
     assert (sessions[0], sessions[-1]) == (b"old", b"reopened")
+
+
+async def test_a_doubt_of_a_person_not_known_gets_nobodys_card(
+    centre: Any, counter: Counter
+) -> None:
+    async def reopened(_psn_no: str) -> bytes:
+        return b"of whoever is there now"
+
+    counter.runner._reopen_card = reopened
+    centre.rule(
+        MessageType.SETTLE,
+        centre.lose_request,
+        centre.refusing(ResponseCode.CARD_SESSION_EXPIRED),
+    )
+    outcome = await counter.runner.settle(settle_body(), card_session=b"old")
+    assert outcome.attempt.state is AttemptState.REVERSED
+    sessions = {one.card_session for one in centre.requests if one.type == MessageType.SETTLE}
+    assert sessions == {b"old"}
 
 
 async def test_a_late_reply_is_taken(
@@ -258,6 +280,53 @@ async def test_a_late_reply_is_taken(
     assert centre.count(MessageType.SETTLE) == 1
     await counter.client.close()
     counter.outbox.close()
+
+
+async def test_a_late_refusal_that_says_nothing_holds_nothing_up(
+    centre: Any, config: TerminalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late BUSY is counted as its copy's answer, and the doubt is followed all the same."""
+    monkeypatch.setattr("terminals.client.REPLY_GRACE_MS", 50)
+    replace = msgspec.structs.replace
+    counter = Counter(replace(config, limits=replace(config.limits, request_timeout_ms=100)))
+    await counter.client.sign_on(OPERATOR, PASSWORD)
+
+    async def busy_late(_peer: Any, _request: m.Request) -> Any:
+        await asyncio.sleep(0.3)
+        return int(ResponseCode.BUSY), None
+
+    async def not_seen(_peer: Any, _request: m.Request) -> Any:
+        return 0, m.StatusFound(m.StatusState.NOT_SEEN, 0, 0, "", msgspec.Raw(b"\xc0"))
+
+    async def in_progress(_peer: Any, _request: m.Request) -> Any:
+        await asyncio.sleep(0.4)
+        return 0, m.StatusFound(m.StatusState.IN_PROGRESS, 21, 0, "", msgspec.Raw(b"\xc0"))
+
+    centre.rule(MessageType.SETTLE, busy_late)
+    centre.rule(MessageType.STATUS, in_progress, *[not_seen] * 200)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.attempt.ended_by == "repetition"
+    events = [one.what for one in counter.outbox.events(outcome.attempt.msgid)]
+    assert "copy refused" in events
+    assert centre.settlements == 1
+    await counter.client.close()
+    counter.outbox.close()
+
+
+async def test_a_doubt_says_in_words_why_it_is_one(centre: Any, counter: Counter) -> None:
+    async def in_progress(_peer: Any, _request: m.Request) -> Any:
+        return 0, m.StatusFound(m.StatusState.IN_PROGRESS, 21, 0, "", msgspec.Raw(b"\xc0"))
+
+    centre.rule(MessageType.SETTLE, centre.lose_request)
+    centre.rule(MessageType.STATUS, *[in_progress] * 200)
+    outcome = await counter.runner.settle(settle_body())
+    assert outcome.attempt.state is AttemptState.UNKNOWN
+    assert outcome.reason == "中心正在处理 the centre is at work on it"
+    centre.rules.clear()
+    centre.rule(MessageType.STATUS, *[centre.refusing(ResponseCode.OPERATOR_NOT_PERMITTED)] * 200)
+    (outcome,) = await counter.runner.resolve_all()
+    assert outcome.reason == "210 操作员无此权限 / the operator may not do this"
 
 
 async def test_an_unreachable_centre_leaves_a_doubt_that_is_resolved_later(
@@ -425,3 +494,98 @@ async def test_every_fault_at_once_settles_once(centre: Any, counter: Counter) -
     assert centre.settlements == 1
     settles = {one.msgid for one in centre.requests if one.type == MessageType.SETTLE}
     assert settles == {outcome.attempt.msgid}
+
+
+async def test_a_receipt_that_is_out_is_told_once_the_centre_is_back(
+    centre: Any, counter: Counter
+) -> None:
+    """Else the settlement could be reversed while the patient holds the paper."""
+
+    async def nowhere(_protocol: asyncio.Protocol) -> None:
+        raise ConnectionRefusedError
+
+    done = await counter.runner.settle(settle_body())
+    await counter.client.close()
+    connector, counter.client._connector = counter.client._connector, nowhere
+    acked = await counter.runner.acknowledge_print(done.attempt.setl_id, is_printed=True)
+    assert acked.attempt.state is AttemptState.UNKNOWN
+    counter.client._connector = connector
+    centre.rule(MessageType.PRINT_ACK, centre.refusing(ResponseCode.OPERATOR_MISMATCH))
+    counter.client._password = ""
+    (again,) = await counter.runner.resolve_all()
+    assert again.attempt.state is AttemptState.UNKNOWN, "nobody was signed on"
+    assert again.reason.startswith("209 ")
+    (told,) = await counter.runner.resolve_all()
+    assert told.attempt.state is AttemptState.SETTLED
+    assert centre.printed == {done.attempt.setl_id: 1}
+
+
+ON_THE_DAY_MS = 1_795_262_400_000
+"""On the business date of the centre here."""
+
+
+class PowerCutError(BaseException):
+    """The power goes: nothing that runs here is told."""
+
+
+class CutOutbox(Outbox):
+    """An outbox whose machine loses its power at the end of a transaction, counted from 0."""
+
+    cut_at = -1
+    is_committed = True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        is_cut = self.cut_at == 0
+        self.cut_at -= 1
+        with super()._transaction() as database:
+            yield database
+            if is_cut and not self.is_committed:
+                raise PowerCutError
+        if is_cut:
+            raise PowerCutError
+
+
+@pytest.mark.parametrize("fault", ["none", "lose_reply", "lose_request"])
+@pytest.mark.parametrize("is_committed", [False, True])
+async def test_a_power_cut_anywhere_leaves_one_settlement(
+    centre: Any, config: TerminalConfig, fault: str, *, is_committed: bool
+) -> None:
+    """Whenever the power goes, the same bill again comes to one settlement and one answer."""
+    person = "11000000000001"
+    cuts = 0
+    for cut_at in range(20):
+        bill = msgspec.structs.replace(settle_body().bill, invoice=f"INV-{cut_at}")
+        body = msgspec.structs.replace(settle_body(), bill=bill)
+        stood = centre.settlements
+        counter = Counter(config, CutOutbox)
+        counter.clock.now_ms = ON_THE_DAY_MS + 300_000 * cut_at
+        await counter.client.sign_on(OPERATOR, PASSWORD)
+        if fault != "none":
+            centre.rule(MessageType.SETTLE, getattr(centre, fault))
+        counter.outbox.cut_at, counter.outbox.is_committed = cut_at, is_committed
+        try:
+            await counter.runner.settle(body, card_session=b"x", psn_no=person)
+            is_cut = False
+        except PowerCutError:
+            is_cut = True
+        centre.rules.clear()
+        counter.client.drop()
+        counter.outbox.cut_at = -1
+        counter.outbox.close()
+
+        again = Counter(config)
+        again.clock.now_ms = counter.clock.now_ms + 200_000
+        await again.client.sign_on(OPERATOR, PASSWORD)
+        if again.runner.standing_settlement_of(bill, None, psn_no=person) is None:
+            outcome = await again.runner.settle(body, card_session=b"y", psn_no=person)
+            assert outcome.attempt.state is AttemptState.SETTLED
+        assert centre.settlements == stood + 1, (cut_at, fault, is_committed)
+        standing = again.runner.standing_settlement_of(bill, None, psn_no=person)
+        assert standing is not None
+        assert centre.stored[standing.msgid].setl_id == standing.setl_id
+        assert again.outbox.open_attempts() == []
+        await again.client.close()
+        again.outbox.close()
+        cuts += is_cut
+    assert cuts >= (3 if fault == "none" else 4)

@@ -74,3 +74,9 @@ def test_a_file_that_is_absent_or_not_text(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BillFileError):
         load_bill(tmp_path / "binary.toml")
+
+
+def test_a_bill_as_windows_editors_write_it(tmp_path: Path) -> None:
+    file = tmp_path / "bill.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + b'[[lines]]\r\nmed_list_codg = "D1"\r\npric = 4.52\r\n')
+    assert load_bill(file).total_fen == 452

@@ -1,6 +1,9 @@
 """The commands as processes against the in-test centre."""
 
 import asyncio
+import contextlib
+import signal
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType
 from terminals.outbox import Outbox
 from terminals.state import KeptCard, load_state, save_state
-from tests.terminals.shell import OPERATOR, PASSWORD, Shell
+from tests.terminals.shell import OPERATOR, PASSWORD, Ran, Shell
 
 BILL = """
 insutype = "310"
@@ -97,6 +100,58 @@ async def test_echo_shows_what_it_took(shell: Shell) -> None:
     assert " ms" in text.out
 
 
+async def test_a_settlement_that_is_interrupted_is_in_doubt(centre: Any, with_card: Shell) -> None:
+    """Not a local fault: that would say that nothing was committed."""
+    sent = asyncio.Event()
+
+    async def settle_unheard(_peer: Any, request: m.Request) -> Any:
+        kept = centre.keep(request)
+        sent.set()
+        await asyncio.sleep(20)
+        return kept
+
+    centre.rule(MessageType.SETTLE, settle_unheard)
+    process = await asyncio.create_subprocess_exec(
+        str(with_card.program), "settle", "bill.toml", "--yes", "--json",
+        cwd=with_card.directory, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    await asyncio.wait_for(sent.wait(), 20)
+    process.send_signal(signal.SIGINT)
+    out, _ = await process.communicate()
+    ran = Ran(process.returncode or 0, out.decode(), "")
+    assert (ran.status, ran.json["status"]) == (2, "outcome unknown")
+    ran = await with_card("outbox", "--resolve", "--json")
+    assert (ran.status, ran.json["result"]["open"]) == (0, 0)
+    assert centre.settlements == 1
+
+
+async def test_a_settlement_whose_answer_cannot_be_written_down_is_in_doubt(
+    centre: Any, with_card: Shell
+) -> None:
+    """A disk that fills up meanwhile must not make it look as if nothing had been committed."""
+    file = with_card.directory / "outbox.sqlite"
+
+    async def settle_on_a_full_disk(_peer: Any, request: m.Request) -> Any:
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            database.execute(
+                "CREATE TRIGGER full BEFORE UPDATE ON attempt"
+                " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+        return centre.keep(request)
+
+    centre.rule(MessageType.SETTLE, settle_on_a_full_disk)
+    ran = await with_card("settle", "bill.toml", "--yes", "--json")
+    assert (ran.status, ran.json["status"]) == (2, "outcome unknown")
+    assert "disk is full" in ran.json["detail_en"]
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TRIGGER full")
+        database.execute("UPDATE attempt SET worked_until_ms = 0")
+        database.commit()
+    ran = await with_card("outbox", "--resolve", "--json")
+    assert (ran.status, ran.json["result"]["open"]) == (0, 0)
+    assert centre.settlements == 1
+
+
 async def test_preview_shows_split_and_explanation(with_card: Shell) -> None:
     ran = await with_card("preview", "bill.toml", "--json")
     assert ran.status == 0, ran
@@ -170,6 +225,9 @@ async def test_a_doubt_is_exit_status_two_and_resolved_later(centre: Any, with_c
     listed = await with_card("outbox", "--json")
     assert listed.status == 2
     assert [one["state"] for one in listed.json["result"]["attempts"]] == ["unknown"]
+    shown = (await with_card("outbox")).out
+    assert f"{ran.json['msgid']}  结算 settle" in shown
+    assert "结果未知 unknown" in shown
 
     centre.rules.clear()
     again = await with_card("settle", "bill.toml", "--yes", "--json")
@@ -178,6 +236,76 @@ async def test_a_doubt_is_exit_status_two_and_resolved_later(centre: Any, with_c
     assert again.json["result"]["taken_up"]
     assert centre.settlements == 1
     assert (await with_card("outbox", "--json")).status == 0
+
+
+async def test_a_bill_whose_settlement_was_not_seen_is_not_settled_twice(
+    centre: Any, with_card: Shell
+) -> None:
+    """The power went after the answer was written down and before it was shown."""
+    unseen = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    again = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    assert again["status"] == "approved"
+    assert again["result"]["taken_up"]
+    assert again["result"]["setl_id"] == unseen["result"]["setl_id"]
+    assert again["result"]["split"] == unseen["result"]["split"]
+    assert centre.settlements == 1
+    assert "此前已提交" in (await with_card("settle", "bill.toml", "--yes")).out
+    await with_card("cancel", "--yes")
+    anew = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    assert anew["result"]["setl_id"] != unseen["result"]["setl_id"], "a cancelled one may come anew"
+    assert centre.settlements == 1
+
+
+async def test_equal_bills_without_an_invoice_are_told_of(centre: Any, with_card: Shell) -> None:
+    """They may be two sales: the cashier is told, and decides."""
+    bill = BILL.replace('invono = "INV-0001"\n', "")
+    (with_card.directory / "plain.toml").write_text(bill, encoding="utf-8")
+    first = await with_card("settle", "plain.toml", "--yes", "--json")
+    assert "相同账单" not in first.err
+    second = await with_card("settle", "plain.toml", "--yes", "--json")
+    assert not second.json["result"]["taken_up"]
+    assert "相同账单" in second.err
+    assert first.json["result"]["setl_id"] in second.err
+    assert centre.settlements == 2
+
+
+async def test_a_doubt_is_told_of_at_sign_on_and_why_it_stays_one(
+    centre: Any, with_card: Shell
+) -> None:
+    """After a power cut the cashier signs on: that is where they learn of it."""
+    centre.rule(MessageType.SETTLE, centre.lose_reply)
+    centre.rule(MessageType.STATUS, *[centre.lose_request] * 100)
+    doubt = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    centre.rules.clear()
+    centre.sign_no = "another"  # the sign-on has ended meanwhile
+    ran = await with_card("outbox", "--resolve")
+    assert ran.status == 2
+    assert f"{doubt['msgid']}: 20" in ran.out
+    ran = await with_card("sign-on", "--operator", OPERATOR, "--password-file", "password")
+    assert ran.status == 0
+    assert "1 笔结果未知，请先执行 outbox --resolve" in ran.out
+    assert (await with_card("outbox", "--resolve", "--json")).status == 0
+
+
+async def test_the_last_one_is_never_the_patient_before(centre: Any, with_card: Shell) -> None:
+    """While the present patient's settlement is in doubt, `last` doesn't mean another's."""
+    before = (await with_card("settle", "bill.toml", "--yes", "--json")).json
+    other = BILL.replace("INV-0001", "INV-0002")
+    (with_card.directory / "other.toml").write_text(other, encoding="utf-8")
+    centre.rule(MessageType.SETTLE, centre.lose_request)
+    centre.rule(MessageType.STATUS, *[centre.lose_request] * 100)
+    doubt = await with_card("settle", "other.toml", "--yes", "--json")
+    assert doubt.status == 2, doubt
+    asked = len(centre.requests)
+    for command in (("cancel", "--yes"), ("refund", "--line", "1", "--yes"), ("receipt",)):
+        ran = await with_card(*command, "--json")
+        assert (ran.status, ran.json["msgid"]) == (2, doubt.json["msgid"]), command
+    assert len(centre.requests) == asked, "nothing was done to the settlement before"
+    ran = await with_card("receipt", doubt.json["msgid"], "--json")
+    assert ran.status == 2
+    asks = await with_card("cancel", before["result"]["setl_id"], stdin="n\n")
+    assert asks.status == 1
+    assert "张*  25.10" in asks.err
 
 
 async def test_outbox_resolves_what_a_killed_command_left(centre: Any, with_card: Shell) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from protocol.card.profiles import social_security_card
 from protocol.terminal.messages import (
@@ -217,6 +218,9 @@ def test_what_the_catalogue_held_says_of_a_bill(lists: Lists) -> None:
         (3, "class C: fully own"),
         (4, "not in the catalogue: fully own"),
     ]
+    dear = replace(bill, lines=(Line("A", "A", 1_234_567_123_456, 10_000, 123_456_712),))
+    (note,) = notes_of(dear, lists, DAY)
+    assert note.text_en == "price 1234567.123456 above the limit 10"
 
 
 def test_a_card_is_named_by_what_it_first_says() -> None:

@@ -1,6 +1,7 @@
 """The outbox through kills, two processes and clocks that jump."""
 
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -110,6 +111,48 @@ def test_one_process_works_on_an_attempt_until_its_time_is_up(tmp_path: Path) ->
         assert second.claim(attempt().msgid, 2_000, 3_000)
         second.release(attempt().msgid)
         assert first.claim(attempt().msgid, 2_001, 3_000)
+
+
+def test_a_claim_does_not_hold_for_as_long_as_a_clock_was_set_back(tmp_path: Path) -> None:
+    """A power cut may take the clock with it: the doubt is looked into all the same."""
+    with Outbox(tmp_path / "outbox.sqlite") as outbox:
+        outbox.add(attempt(created_ms=1_800_000_000_000, worked_until_ms=1_800_000_100_000))
+        day_ms = 86_400_000
+        now_ms = 1_800_000_000_000 - day_ms
+        assert outbox.claim(attempt().msgid, now_ms, now_ms + 100_000)
+        assert not outbox.claim(attempt().msgid, now_ms + 1_000, now_ms + 101_000)
+
+
+def test_the_last_attempt_is_the_last_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "outbox.sqlite") as outbox:
+        for sequence, created_ms in ((1, 5_000), (2, 9_000), (3, 4_000)):
+            outbox.add(attempt(f"H1101050000120270115160000{sequence:04d}", created_ms=created_ms))
+        newest = outbox.newest((MessageType.SETTLE,))
+        assert newest is not None
+        assert newest.created_ms == 4_000
+        assert [one.created_ms for one in outbox.latest(3)] == [4_000, 9_000, 5_000]
+
+
+def test_an_outbox_of_years_is_not_looked_through(tmp_path: Path) -> None:
+    """Each look goes by an index: that of the newest goes back from the end."""
+    with Outbox(tmp_path / "outbox.sqlite") as outbox:
+        plans: list[str] = []
+
+        def explain(statement: str) -> None:
+            if statement.startswith("SELECT"):
+                with sqlite3.connect(tmp_path / "outbox.sqlite") as database:
+                    rows = database.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+                plans.extend(row[3] for row in rows)
+
+        outbox._database.set_trace_callback(explain)
+        outbox.find("2814749767106563")
+        outbox.of_day("2026-11-21", [21])
+        outbox.days_to_reconcile([21], first="2026-08-21")
+        outbox.open_attempts()
+        outbox.depth()
+        outbox._database.set_trace_callback(None)
+    assert plans
+    assert "SCAN attempt" not in plans
 
 
 def test_prints_are_counted_before_they_begin(tmp_path: Path) -> None:

@@ -130,3 +130,14 @@ def test_refunds_of_a_file_are_what_the_centre_nets(
     )
     assert not isinstance(net, BillRefusal)
     assert sum(one.gross_fen for one in lines) == gross_of(price, left)
+
+
+def test_a_line_without_a_day_keeps_the_one_it_was_sent_with(tmp_path: Path) -> None:
+    """The same file again after midnight holds the same lines."""
+    file = tmp_path / "lines.csv"
+    file.write_text(CSV, encoding="utf-8")
+    first = load_lines(file, today=TODAY)
+    days = {line.number: line.date for line in first}
+    tomorrow = TODAY + dt.timedelta(days=1)
+    assert load_lines(file, today=tomorrow, known_days=days) == first
+    assert load_lines(file, today=tomorrow)[1].date == tomorrow
