@@ -85,8 +85,10 @@ def init(  # noqa: PLR0913 - one parameter an option
         str, typer.Option(help="The fund's region, six digits; the default is made up.")
     ] = MADE_UP_REGION,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535)] = 7443,
-    observe_port: Annotated[int, typer.Option(min=0, max=65_535)] = 9464,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where terminals call.")] = 7443,
+    observe_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Where metrics and health are read.")
+    ] = 9464,
     name: Annotated[
         list[str] | None,
         typer.Option(help="A name or address by which terminals call this centre; repeatable."),

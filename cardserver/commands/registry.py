@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,6 +27,7 @@ from cardserver.commands.registry_person import app as person_app
 from cardserver.commands.registry_person import employer_app, family_app
 from cardserver.commands.registry_show import app as show_app
 from cardserver.commands.registry_subjects import find_institution, find_operator
+from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
 from cardserver.registry.administration_store import AdministrationError, CardChange
@@ -37,10 +37,10 @@ from cardserver.registry.roles import AT_INSTITUTIONS, Role
 from cardserver.registry.values import Terminal
 from ledger.database_store import Database
 
-app = typer.Typer(help="Fill the registry and manage operators and terminals.")
-operator_app = typer.Typer(help="Operators of institutions and of the fund.")
-terminal_app = typer.Typer(help="Terminals; `cardserver enrol-terminal` adds one.")
-card_app = typer.Typer(help="Cards as things happen to them.")
+app = typer.Typer(help="Fill the registry and manage operators and terminals. 参保登记")
+operator_app = typer.Typer(help="Operators of institutions and of the fund. 操作员")
+terminal_app = typer.Typer(help="Terminals; `cardserver enrol-terminal` adds one. 终端")
+card_app = typer.Typer(help="Cards as things happen to them. 卡片管理")
 app.command("import")(import_folder)
 app.add_typer(operator_app, name="operator")
 app.add_typer(terminal_app, name="terminal")
@@ -76,7 +76,7 @@ def add_operator(  # noqa: PLR0913, PLR0917 - one parameter an option
     config_file: ConfigFile,
     code: Code,
     name: Annotated[str, typer.Option(help="The operator's name.")],
-    role: Annotated[Role, typer.Option()] = Role.CASHIER,
+    role: Annotated[Role, typer.Option(help="What the operator may do.")] = Role.CASHIER,
     institution: InstitutionCode = "",
     department: Department = "",
     password_file: PasswordFile = None,
@@ -246,7 +246,7 @@ def list_terminals(config_file: ConfigFile) -> None:
             signed_on,
             row.certificate_sha256.hex()[:16],
         )
-    Console(highlight=False).print(table)
+    wide_console().print(table)
 
 
 @terminal_app.command("disable")
