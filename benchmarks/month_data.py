@@ -36,7 +36,8 @@ from benchmarks.month_settlements import (
     institution_of,
     person_of,
 )
-from cardserver.migrations.schema import METADATAS, migrate
+from cardserver.migrations.schema import migrate
+from cardserver.migrations.tables import METADATAS
 from cardserver.storage.parts_store import make_parts_ahead
 from ledger.database_store import Database
 from simulators.postgres import PostgreSQLCluster

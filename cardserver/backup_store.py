@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, exists, inspect, make_url, select, text
 
-from cardserver.migrations.schema import METADATAS, revision_of
+from cardserver.migrations.schema import revision_of
+from cardserver.migrations.tables import METADATAS
 from cardserver.registry.tables import person
 from cardserver.storage.parts_store import DIVIDED
 from ledger.digest import Digest

@@ -27,7 +27,7 @@ from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Operator
 from cardserver.session import TerminalSession
 from cardserver.telemetry.service import TelemetryService
-from ledger.calendar import Clock, business_date
+from ledger.calendar import Clock, business_date, date_of
 from ledger.database_store import Database
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType, Request
@@ -103,13 +103,3 @@ class Answer:
 def day_at(config: Config, time_ms: int) -> int:
     """The fund's local day at a moment, as YYYYMMDD."""
     return business_date(time_ms, config.timezone)
-
-
-def day_number(date: dt.date) -> int:
-    """A date as YYYYMMDD."""
-    return date.year * 10_000 + date.month * 100 + date.day
-
-
-def date_of(day: int) -> dt.date:
-    """YYYYMMDD as a date."""
-    return dt.date(day // 10_000, day // 100 % 100, day % 100)

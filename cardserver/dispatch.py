@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from msgspec import Raw, Struct
 
-from cardserver.centre import Answer, Centre, Exchange, date_of
+from cardserver.centre import Answer, Centre, Exchange
 from cardserver.handlers.accumulators import accumulators
 from cardserver.handlers.card import card_open
 from cardserver.handlers.clearing import clearing_apply, clearing_cancel, clearing_query
@@ -38,6 +38,7 @@ from cardserver.observe.logs import correlate
 from cardserver.observe.stages import Stage, StageClock
 from cardserver.request_notes import note_answered, note_felt, trace_context
 from cardserver.session import TerminalSession
+from ledger.calendar import date_of
 from ledger.store_errors import CommitUnknownError, StoreError
 from protocol.terminal import msgid
 from protocol.terminal.bodies import NIL, decode_request_body, encode_body

@@ -31,8 +31,17 @@ class SystemClock:
 
 def business_date(time_ms: int, timezone: dt.tzinfo) -> int:
     """Return the fund's local day of a moment, YYYYMMDD."""
-    day = dt.datetime.fromtimestamp(time_ms / 1000, timezone)
-    return day.year * 10_000 + day.month * 100 + day.day
+    return day_number(dt.datetime.fromtimestamp(time_ms / 1000, timezone))
+
+
+def day_number(date: dt.date) -> int:
+    """Return a date as YYYYMMDD."""
+    return date.year * 10_000 + date.month * 100 + date.day
+
+
+def date_of(day: int) -> dt.date:
+    """Return YYYYMMDD as a date."""
+    return dt.date(day // 10_000, day // 100 % 100, day % 100)
 
 
 def text_of(time_ms: int, timezone: dt.tzinfo) -> str:

@@ -5,13 +5,13 @@ Not here: how statements are worded (`bulk_store.py`); the two ways of running t
 """
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Protocol, Self, TypeVar
 
 from sqlalchemy import Connection, make_url
 
 from ledger.bulk_store import Query, Row
 from ledger.chain_store import chained
-from ledger.postgresql_store import PostgreSQLStore
 from ledger.scripts import Script
 from ledger.sqlite_store import SQLiteStore
 
@@ -80,7 +80,11 @@ class Database:
             case "postgresql":
                 if password:
                     parsed = parsed.set(password=password)
-                return cls(url, "postgresql", PostgreSQLStore(parsed, readers_max))
+                # asyncpg and what goes with it would cost every command on SQLite 0.2 s.
+                store: Store = import_module("ledger.postgresql_store").PostgreSQLStore(
+                    parsed, readers_max
+                )
+                return cls(url, "postgresql", store)
             case other:
                 raise ValueError(f"a database of kind {other} is not served, in {url}")
 

@@ -21,32 +21,88 @@ class CounterCommands(LazyCommands):
 
     package = "terminals.commands"
     nouns: ClassVar[Mapping[str, Noun]] = {
-        "init": Noun("session:init"),
-        "sign-on": Noun("session:sign_on"),
-        "sign-off": Noun("session:sign_off"),
-        "echo": Noun("session:echo"),
-        "readers": Noun("card:readers"),
-        "card": Noun("card:card"),
-        "apdu": Noun("apdu:apdu"),
-        "watch": Noun("card:watch_cards"),
-        "attend": Noun("attend:attend"),
-        "member": Noun("card:member"),
-        "eligibility": Noun("card:eligibility"),
-        "accumulators": Noun("accumulators:accumulators"),
-        "preview": Noun("settlement:preview"),
-        "settle": Noun("settlement:settle"),
-        "cancel": Noun("settlement:cancel"),
-        "refund": Noun("settled:refund"),
-        "explain": Noun("settled:explain"),
-        "reverse": Noun("settlement:reverse"),
-        "status": Noun("settlement:status"),
-        "receipt": Noun("paper:receipt"),
-        "outbox": Noun("doubts:outbox"),
-        "reconcile": Noun("reconcile:app"),
-        "review": Noun("review:app"),
-        "clearing": Noun("clearing:app"),
-        "visit": Noun("visit:app"),
-        "lists": Noun("lists:app"),
+        "init": Noun(
+            "session:init",
+            "新建终端 Make a terminal's folder: key, certificate request, configuration.",
+        ),
+        "sign-on": Noun(
+            "session:sign_on", "签到 Sign an operator on; later commands use it until it ends."
+        ),
+        "sign-off": Noun(
+            "session:sign_off",
+            "签退 Sign the operator off, once earlier days and today so far are reconciled.",
+        ),
+        "echo": Noun("session:echo", "回声 Ask whether the centre is there, and how far away."),
+        "readers": Noun("card:readers", "列出读卡器 List the card readers of this machine."),
+        "card": Noun(
+            "card:card", "读卡 Open the card in the reader: verified, looked up, with its times."
+        ),
+        "apdu": Noun(
+            "apdu:apdu", "发送APDU Send raw commands to the card in a reader, without a centre."
+        ),
+        "watch": Noun(
+            "card:watch_cards",
+            "监视读卡器 Open every card that is put into a reader, until interrupted.",
+        ),
+        "attend": Noun(
+            "attend:attend",
+            "值守 Say this terminal's state to the fund's broker while signed on, and keep"
+            " lists fresh.",
+        ),
+        "member": Noun(
+            "card:member", "人员查询 Look a person up by a certificate's number, without a card."
+        ),
+        "eligibility": Noun("card:eligibility", "待遇资格 Ask whether a person is entitled."),
+        "accumulators": Noun(
+            "accumulators:accumulators",
+            "累计 Show what a person has used in a year: deductible, in scope, paid, how often"
+            " treated.",
+        ),
+        "preview": Noun(
+            "settlement:preview",
+            "试算 Show how a bill splits, line by line and step by step; nothing is committed.",
+        ),
+        "settle": Noun(
+            "settlement:settle",
+            "结算 Preview a bill, show and ask, then settle with the amounts shown.",
+        ),
+        "cancel": Noun("settlement:cancel", "撤销 Undo a settlement by its exact negative."),
+        "refund": Noun(
+            "settled:refund",
+            "退费 Give lines of a settlement back: show what comes back, ask, and settle what"
+            " remains.",
+        ),
+        "explain": Noun(
+            "settled:explain",
+            "解释 Show how a settlement came to what it is, by the rules that decided it.",
+        ),
+        "reverse": Noun(
+            "settlement:reverse", "冲正 Make sure that whatever became of a msgid doesn't stand."
+        ),
+        "status": Noun(
+            "settlement:status",
+            "查询 Ask the centre what it knows of a msgid; changes nothing here or there.",
+        ),
+        "receipt": Noun(
+            "paper:receipt", "票据 Print a receipt; from the second time on it is marked 副本 COPY."
+        ),
+        "outbox": Noun(
+            "doubts:outbox",
+            "未决交易 List attempts in doubt (exit status 2 while there is one), and resolve them.",
+        ),
+        "reconcile": Noun(
+            "reconcile:app", "对账 Reconcile a day with the centre: totals, then row by row."
+        ),
+        "review": Noun(
+            "review:app",
+            "结算审核 Settlements that the fund reviews: what was decided, and appeals.",
+        ),
+        "clearing": Noun("clearing:app", "清算 A month's clearing with the fund."),
+        "visit": Noun(
+            "visit:app",
+            "就诊 Outpatient visits and inpatient stays, from registration to settlement.",
+        ),
+        "lists": Noun("lists:app", "本机名单与目录 Lists that this terminal holds."),
     }
 
     def main(  # type: ignore[override]  # typer passes none of its other parameters

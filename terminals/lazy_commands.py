@@ -1,7 +1,7 @@
 """Commands in a table, each imported when it is called.
 
 What one command needs (spreadsheets, web pages, a broker's client) would cost every other one's
-start. Of a command line's help all are imported.
+start. The table holds each command's line too, so that a help of all imports none.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 # Contexts and commands are click's, which typer brings along under names that are its own affair.
 _Click = Any
@@ -18,14 +18,21 @@ _Click = Any
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """Where a command is: `file:name` in the package, and what joins it from other files."""
+    """Where a command is, and what the help of all says of it.
+
+    Attributes:
+        place: `file:name` in the package: a function, or a group of them.
+        line: Begins as the command's own help does.
+        joined: What joins a group from other files, by name.
+    """
 
     place: str
-    joined: Mapping[str, str] = field(default_factory=dict)
+    line: str
+    joined: Mapping[str, "Noun"] = field(default_factory=dict)
 
 
 class LazyCommands(TyperGroup):
-    """All nouns of a package, each imported when it is asked for.
+    """All nouns of a package.
 
     Attributes:
         package: Where the files are.
@@ -35,26 +42,40 @@ class LazyCommands(TyperGroup):
     package: ClassVar[str]
     nouns: ClassVar[Mapping[str, Noun]]
 
-    def list_commands(self, ctx: _Click) -> list[str]:  # noqa: ARG002 - as click calls it
-        """Name the commands in the order of the table."""
-        return list(self.nouns)
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as typer makes a group
+        super().__init__(**settings)
+        for name, noun in self.nouns.items():
+            self.add_command(_Uncalled(name, noun, self.package))
 
-    def get_command(self, ctx: _Click, cmd_name: str) -> _Click:  # noqa: ARG002
-        """Import a command."""
-        noun = self.nouns.get(cmd_name)
-        if noun is None:
-            return None
-        found = self._imported(noun.place)
+
+class _Uncalled(TyperCommand):
+    """A command of which only name and line are known, until it is called."""
+
+    def __init__(self, name: str, noun: Noun, package: str) -> None:
+        super().__init__(name, help=noun.line)
+        self._name = name
+        self._noun = noun
+        self._package = package
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: _Click = None,
+        **extra: Any,  # noqa: ANN401 - as click calls it
+    ) -> _Click:
+        """Begin the call: the context is the imported command's, which then runs in it."""
+        return self._imported().make_context(info_name, args, parent, **extra)
+
+    def _imported(self) -> _Click:
+        file, _, attribute = self._noun.place.partition(":")
+        found = getattr(import_module(f"{self._package}.{file}"), attribute)
         holder = typer.Typer()
-        if not isinstance(found, typer.Typer):
-            holder.command(cmd_name)(found)
-            return typer.main.get_group(holder).commands[cmd_name]
-        for name, place in noun.joined.items():
-            if name not in {command.name for command in found.registered_commands}:
-                found.command(name)(self._imported(place))
-        holder.add_typer(found, name=cmd_name)
-        return typer.main.get_group(holder).commands[cmd_name]
-
-    def _imported(self, place: str) -> Any:  # noqa: ANN401 - a function, or a group of them
-        module, _, name = place.partition(":")
-        return getattr(import_module(f"{self.package}.{module}"), name)
+        if isinstance(found, typer.Typer):
+            holder.add_typer(found, name=self._name)
+        else:
+            holder.command(self._name)(found)
+        command: _Click = typer.main.get_group(holder).commands[self._name]
+        for name, noun in self._noun.joined.items():
+            command.add_command(_Uncalled(name, noun, self._package))
+        return command

@@ -5,7 +5,8 @@ import datetime as dt
 import fcntl
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def made_city(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> City:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
         if not note.exists():
             folder = tmp_path_factory.mktemp("city")
-            asyncio.run(make_city(folder, persons=PERSONS, quick_passwords=True))
+            _run(make_city(folder, persons=PERSONS, quick_passwords=True))
             note.write_text(str(folder), encoding="utf-8")
     return City.below(Path(note.read_text(encoding="utf-8")))
 
@@ -138,7 +139,7 @@ def copy_on_postgresql(
             str(made.population),
         )  # fmt: skip
 
-    asyncio.run(make())
+    _run(make())
 
     def copy(directory: Path, database: str) -> City:
         copied = postgres_cluster.create_database(database, template=MADE_DATABASE)
@@ -147,9 +148,15 @@ def copy_on_postgresql(
     return copy
 
 
+def _run(work: Coroutine[None, None, None]) -> None:
+    """Run it in a loop of its own, also where an async fixture asks and its loop runs already."""
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(asyncio.run, work).result()
+
+
 # --- skipped is failed, where the part could be installed ------------------------------------
 
-ABSENT_VECTORS = "../shared/vectors is absent"
+ABSENT_VECTORS = "the independent vectors (../shared/vectors) are not on this machine"
 """The one reason for which a test may be skipped: independent data that is not the project's."""
 
 _skipped: list[str] = []

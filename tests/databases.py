@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from cardserver.migrations.schema import METADATAS
+from cardserver.migrations.tables import METADATAS
 from ledger.database_store import Database
 
 

@@ -30,7 +30,7 @@ BARE_IGNORE = re.compile(r"#\s*type:\s*ignore(?!\[)")
 
 FILES_OF_LIBRARY = {
     "smartcard": re.compile(r"terminals/readers/pcsc\.py"),
-    "openpyxl": re.compile(r"cardserver/catalogue/sheets\.py"),
+    "openpyxl": re.compile(r"cardserver/catalogue/workbooks\.py"),
     "matplotlib": re.compile(r"cardserver/claims/replay_plot\.py"),
     "pkcs11": re.compile(r"cardserver/(cards/pkcs11_keystore|digest_token)\.py"),
     "reportlab": re.compile(r"cardserver/clearing/printed\.py"),

@@ -1,22 +1,24 @@
 """Tables in files: the rows of a CSV or XLSX file, each cell as text.
 
-Not here: what the columns mean (`columns.py`).
+Not here: what the columns mean (`columns.py`); how a workbook is read (`workbooks.py`).
 """
 
 import csv
-import datetime as dt
-import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
-
 from cardserver.registry.import_files import ImportFileError
+from cardserver.when_called import when_called
 
 UTF_8 = "utf-8-sig"
-CELLS_MAX = 200
+
+_read_workbook: Callable[[Path, str], Iterator[tuple[int, tuple[str, ...]]]] = when_called(
+    "cardserver.catalogue.workbooks:read_workbook"
+)
+_write_workbook: Callable[[Path, Iterable[Sequence[object]]], None] = when_called(
+    "cardserver.catalogue.workbooks:write_workbook"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def read_sheet(path: Path, *, encoding: str = UTF_8, sheet: str = "") -> Iterato
         case ".csv":
             rows = _csv_rows(path, encoding)
         case ".xlsx":
-            rows = _xlsx_rows(path, sheet)
+            rows = (SheetRow(line, cells) for line, cells in _read_workbook(path, sheet))
         case other:
             raise ImportFileError(f"{path}: expected a name in .csv or .xlsx, not {other!r}")
     for row in rows:
@@ -78,41 +80,6 @@ def _csv_rows(path: Path, encoding: str) -> Iterator[SheetRow]:
         raise ImportFileError(f"{path}: {error.strerror}") from error
 
 
-def _xlsx_rows(path: Path, sheet: str) -> Iterator[SheetRow]:
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except OSError as error:
-        raise ImportFileError(f"{path}: {error.strerror or error}") from error
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ImportFileError(f"{path}: not an XLSX file: {error}") from error
-    try:
-        if sheet and sheet not in book.sheetnames:
-            raise ImportFileError(f"{path}: no sheet {sheet!r} among {', '.join(book.sheetnames)}")
-        page = book[sheet or book.sheetnames[0]]
-        for line, values in enumerate(page.iter_rows(values_only=True), 1):
-            yield SheetRow(line, tuple([_text_of(value) for value in values[:CELLS_MAX]]))
-    finally:
-        book.close()
-
-
-def _text_of(value: object) -> str:
-    """Write a cell's value as a person would have typed it into a CSV file."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return str(int(value))
-        case float() if value.is_integer():
-            return str(int(value))
-        case float():
-            # A spreadsheet shows fifteen digits, and keeps 0.1 + 0.2 as a little more than 0.3.
-            return f"{value:.15g}"
-        case dt.datetime() | dt.date():
-            return f"{value:%Y%m%d}"
-        case _:
-            return str(value).strip()
-
-
 def write_sheet(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write rows, the header first; whole, or not at all.
 
@@ -126,11 +93,7 @@ def write_sheet(path: Path, rows: Iterable[Sequence[object]]) -> None:
                 with part.open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file, lineterminator="\n").writerows(rows)
             case ".xlsx":
-                book = openpyxl.Workbook(write_only=True)
-                page = book.create_sheet("catalogue")
-                for row in rows:
-                    page.append(["" if cell is None else str(cell) for cell in row])
-                book.save(part)
+                _write_workbook(part, rows)
             case other:
                 raise ImportFileError(f"{path}: expected a name in .csv or .xlsx, not {other!r}")
         part.replace(path)

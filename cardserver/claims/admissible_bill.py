@@ -3,7 +3,6 @@
 Not here: the checks one by one (`eligibility.py`), dividing it (`settlement.py`).
 """
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from cardserver.claims.values import (
 from cardserver.registry.values import Insurance
 from cardserver.visits.billing import VisitBill, bill_of_visit
 from cardserver.visits.refusal import Refusal
+from ledger.calendar import day_number
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Bill
 
@@ -109,7 +109,7 @@ def admissible_bill(
 
 def care_date_of(bill: Bill, today: int) -> int:
     """Return the day whose rules apply to a bill with lines: a stay's last day, else today."""
-    return today if bill.discharged is None else _day(bill.discharged)
+    return today if bill.discharged is None else day_number(bill.discharged)
 
 
 def _on_day(view: ClaimsView, rules: Rules, asked: _Asked) -> AdmissibleBill | Refusal:
@@ -199,8 +199,4 @@ def _visited(
 
 def _has_wrong_dates(bill: Bill, today: int) -> bool:
     last = care_date_of(bill, today)
-    return last > today or (bill.admitted is not None and _day(bill.admitted) > last)
-
-
-def _day(date: dt.date) -> int:
-    return date.year * 10_000 + date.month * 100 + date.day
+    return last > today or (bill.admitted is not None and day_number(bill.admitted) > last)

@@ -37,6 +37,7 @@ from cardserver.claims.values import (
 )
 from cardserver.registry.roles import Role
 from cardserver.registry.values import InstitutionKind
+from ledger.calendar import day_number
 from ledger.decisions import Answer
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -269,4 +270,4 @@ def _messages(findings: Sequence[Finding]) -> tuple[messages.CheckFinding, ...]:
 
 
 def _day(date: dt.date | None) -> int:
-    return 0 if date is None else date.year * 10_000 + date.month * 100 + date.day
+    return 0 if date is None else day_number(date)

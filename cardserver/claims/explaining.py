@@ -5,7 +5,6 @@ bill once more, with the facts that were kept, and the steps are told only where
 one that was settled. Not here: reading claims and versions (`explanation_store.py`).
 """
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from cardserver.benefits.policy import Policy
 from cardserver.claims.settlement import split_message
 from cardserver.claims.uncovered_lines import restore
 from cardserver.claims.values import Claim, ClaimDetail
+from ledger.calendar import date_of
 from protocol.terminal import messages
 from protocol.terminal.messages import ExplainResult, MessageType
 
@@ -125,7 +125,7 @@ def explained(
         setl_id=str(claim_no),
         result=retold.result,
         policy=claim.policy,
-        care_date=_date(claim.care_date),
+        care_date=date_of(claim.care_date),
         undoes=str(claim.undoes or ""),
         undone_by=str(undone_by or ""),
         replaces=str(detail.replaces or ""),
@@ -176,7 +176,3 @@ def _step(step: benefits.ExplanationStep) -> messages.ExplanationStep:
     return messages.ExplanationStep(
         step.rule, step.text_zh, step.text_en, step.amount_fen, step.field
     )
-
-
-def _date(day: int) -> dt.date:
-    return dt.date(day // 10_000, day // 100 % 100, day % 100)

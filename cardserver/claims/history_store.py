@@ -15,6 +15,7 @@ from cardserver.checks.values import CheckedLine, CheckedPlace, Occasion
 from cardserver.claims.values import Claim
 from cardserver.registry.values import InstitutionKind
 from ledger.bulk_store import Row, Statement
+from ledger.calendar import day_number
 from ledger.months import FIRST_NUMBERS, Span, numbers_of
 from ledger.scripts import Script
 
@@ -236,4 +237,4 @@ def occasion_of(row: Row) -> Occasion:
 
 
 def _day(date: dt.date | None) -> int:
-    return 0 if date is None else date.year * 10_000 + date.month * 100 + date.day
+    return 0 if date is None else day_number(date)

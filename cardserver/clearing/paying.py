@@ -48,6 +48,7 @@ from cardserver.clearing.payments_store import (
 from cardserver.clearing.terms import Terms, terms_of_month
 from cardserver.registry.history_store import audit
 from cardserver.registry.values import Actor
+from ledger.calendar import date_of
 from ledger.database_store import Database
 from ledger.fund_acts import FundActs
 
@@ -152,7 +153,7 @@ def _file(
         run_no=run.run_no,
         region=wish.region,
         created=dt.datetime.fromtimestamp(run.begun_time_ms // 1000, wish.timezone),
-        execution_date=_date(run.execution_date),
+        execution_date=date_of(run.execution_date),
         payer=terms.document.payer,
         instructions=[
             Instruction(one.payment_no, one.amount_fen, one.holder, _remittance(one, months))
@@ -169,10 +170,6 @@ def _remittance(payment: Payment, months: Sequence[int]) -> str:
     if payment.owed_fen:
         words.append("退还质量保证金 deposit released")
     return "; ".join(words)
-
-
-def _date(day: int) -> dt.date:
-    return dt.date(day // 10_000, day // 100 % 100, day % 100)
 
 
 async def run_of_number(database: Database, run_no: int) -> PaymentRun:

@@ -41,6 +41,8 @@ def adjudicate(
 ) -> None:
     """Divide a bill by a policy, and tell every step.
 
+    按政策试算账单，逐步说明。
+
     Exit status 0: divided; 1: refused; 2: a file cannot be used.
     """
     rules, given = _load(policy, bill)

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 from msgspec import json
-from rich.console import Console
 from rich.table import Table
 
 from cardserver.benefits.values import yuan
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.progress import progress_bar
+from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.registry_store import Registry
@@ -197,11 +197,11 @@ def _print_sums(found: list[Balance], *, as_json: bool) -> None:
 def _print_table(found: list[Balance], *, owner: str = "owner 户") -> None:
     table = Table("account", "", "", owner, "balance 余额")
     for column in table.columns[3:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for one in found:
         account = ACCOUNTS[one.account]
         table.add_row(
             str(one.account), account.name_zh, account.name_en, f"{one.owner:,}",
             yuan(one.balance_fen),
         )  # fmt: skip
-    Console(highlight=False).print(table)
+    wide_console().print(table)

@@ -16,6 +16,7 @@ from cardserver.claims.inquiry_store import ClaimFound, ClaimTold, RequestFound,
 from cardserver.claims.settled_store import Archive, retell_claim
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.observe.stages import Stage, in_order
 from cardserver.outcomes import code_of_number
@@ -46,7 +47,7 @@ def claim(
     if as_json:
         typer.echo(json.format(json.encode(found)).decode())
     else:
-        console = Console(highlight=False)
+        console = wide_console()
         for request in found:
             _print_request(console, config, request)
     if not found:

@@ -49,10 +49,10 @@ from cardserver.commands.clearing_desk import (
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.progress import progress_bar
-from cardserver.commands.when_called import when_called
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.roles import Role
+from cardserver.when_called import when_called
 from ledger.calendar import text_of
 from ledger.database_store import Database
 

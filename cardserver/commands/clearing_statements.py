@@ -10,8 +10,8 @@ import typer
 from cardserver.commands.clearing_desk import Month, month_of
 from cardserver.commands.database import ConfigFile
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.when_called import when_called
 from cardserver.config import Config, load_config
+from cardserver.when_called import when_called
 
 _write_files: Callable[
     [Config, int, str, Path, tuple[bool, bool]], Coroutine[object, object, tuple[int, int]]

@@ -9,9 +9,9 @@ import typer
 
 from cardserver.commands.database import ConfigFile
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.when_called import when_called
 from cardserver.config import Config, load_config
 from cardserver.observe.logs import configure_logs
+from cardserver.when_called import when_called
 
 _run_console: Callable[[Config, Path | None], None] = when_called(
     "cardserver.console.opening:run_console"

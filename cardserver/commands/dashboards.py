@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.when_called import when_called
 from cardserver.observe.rules import RUNBOOKS
 from cardserver.observe.rules import rules as made_rules
+from cardserver.when_called import when_called
 
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Made if it is not there.")

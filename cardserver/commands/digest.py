@@ -22,7 +22,7 @@ from cardserver.digest_keys import (
     write_public_key,
 )
 from cardserver.digest_token import TokenSigner
-from ledger.calendar import business_date
+from ledger.calendar import business_date, day_number
 from ledger.digest import Digest
 from ledger.digest_store import read_digest
 
@@ -146,4 +146,4 @@ def _day(text: str) -> int:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
         raise ConfigError(f"--day {text} is not YYYY-MM-DD") from error
-    return day.year * 10_000 + day.month * 100 + day.day
+    return day_number(day)

@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from cardserver.commands.database import ConfigFile
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.when_called import when_called
 from cardserver.config import Config, load_config
 from cardserver.doctor.findings import Finding, Level, worst
+from cardserver.when_called import when_called
 
 _MARKS = {
     Level.FINE: "[green]ok[/]",

@@ -22,7 +22,6 @@ from cardserver.cards.file_keystore import FileKeyStore
 from cardserver.cards.keystore import USAGES, RootKeyName
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.when_called import when_called
 from cardserver.config import Config, ConfigError, load_config
 from cardserver.registry import administration_store as administration
 from cardserver.registry.administration_store import AdministrationError
@@ -31,6 +30,7 @@ from cardserver.registry.registry_store import Registry
 from cardserver.telemetry.broker_files import CONFIG_FILE as BROKER_CONFIG_FILE
 from cardserver.telemetry.broker_files import DIRECTORY as BROKER_DIRECTORY
 from cardserver.telemetry.broker_files import BrokerWish, write_broker_files
+from cardserver.when_called import when_called
 from ledger.database_store import Database
 from protocol.card.profiles.social_security_keys import KEY_SIZE, CardKey
 
@@ -84,8 +84,10 @@ def init(  # noqa: PLR0913 - one parameter an option
         str, typer.Option(help="The fund's region, six digits; the default is made up.")
     ] = MADE_UP_REGION,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535)] = 7443,
-    observe_port: Annotated[int, typer.Option(min=0, max=65_535)] = 9464,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where terminals call.")] = 7443,
+    observe_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Where metrics and health are read.")
+    ] = 9464,
     name: Annotated[
         list[str] | None,
         typer.Option(help="A name or address by which terminals call this centre; repeatable."),

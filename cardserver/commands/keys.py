@@ -16,7 +16,6 @@ from typing import Annotated
 
 import typer
 from msgspec import json
-from rich.console import Console
 from rich.table import Table
 
 from cardserver import key_files
@@ -37,6 +36,7 @@ from cardserver.cards.keystore_choice import open_keystore
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import password_of, prove_operator
+from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.administration_store import AdministrationError, record_custody
 from cardserver.registry.registry_store import Registry
@@ -110,7 +110,7 @@ def list_keys(
         table.add_row(
             str(record.name), *(str(word) for word in list(_words(record, today).values())[1:])
         )
-    Console(highlight=False).print(table)
+    wide_console().print(table)
 
 
 @app.command("create")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 from msgspec import json
-from rich.console import Console
 from rich.table import Table
 
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from ledger.accounts import ACCOUNTS
 from ledger.trial_balance_store import TrialBalance
@@ -65,10 +65,10 @@ def _document(balance: TrialBalance) -> dict[str, object]:
 
 
 def _print(balance: TrialBalance) -> None:
-    console = Console(highlight=False)
+    console = wide_console()
     table = Table("account", "", "", "debit", "credit", "balance")
     for column in table.columns[3:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for number, total in balance.by_account.items():
         account = ACCOUNTS[number]
         table.add_row(

@@ -38,10 +38,10 @@ from cardserver.registry.roles import AT_INSTITUTIONS, Role
 from cardserver.registry.values import Terminal
 from ledger.database_store import Database
 
-app = typer.Typer(help="Fill the registry and manage operators and terminals.")
-operator_app = typer.Typer(help="Operators of institutions and of the fund.")
-terminal_app = typer.Typer(help="Terminals; `cardserver enrol-terminal` adds one.")
-card_app = typer.Typer(help="Cards as things happen to them.")
+app = typer.Typer(help="Fill the registry and manage operators and terminals. 参保登记")
+operator_app = typer.Typer(help="Operators of institutions and of the fund. 操作员")
+terminal_app = typer.Typer(help="Terminals; `cardserver enrol-terminal` adds one. 终端")
+card_app = typer.Typer(help="Cards as things happen to them. 卡片管理")
 app.command("import")(import_folder)
 app.add_typer(operator_app, name="operator")
 app.add_typer(terminal_app, name="terminal")
@@ -79,7 +79,7 @@ def add_operator(  # noqa: PLR0913, PLR0917 - one parameter an option
     config_file: ConfigFile,
     code: Code,
     name: Annotated[str, typer.Option(help="The operator's name.")],
-    role: Annotated[Role, typer.Option()] = Role.CASHIER,
+    role: Annotated[Role, typer.Option(help="What the operator may do.")] = Role.CASHIER,
     institution: InstitutionCode = "",
     department: Department = "",
     password_file: PasswordFile = None,

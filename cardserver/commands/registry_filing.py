@@ -5,7 +5,6 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cardserver.commands.database import ConfigFile, open_database
@@ -19,6 +18,7 @@ from cardserver.commands.registry_subjects import (
     find_institution,
     find_person,
 )
+from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.filing_store import add_filing, end_filing, filings_of
 from cardserver.registry.import_files import REFERRED
@@ -149,7 +149,7 @@ def list_filings(config_file: ConfigFile, person: PersonText) -> None:
             str(filing.begins),
             "" if filing.ends == FOREVER else str(filing.ends),
         )
-    Console(highlight=False).print(table)
+    wide_console().print(table)
 
 
 async def _list(config: Config, person: str) -> tuple[list[Filing], dict[int, str]]:

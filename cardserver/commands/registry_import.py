@@ -17,7 +17,7 @@ from rich.table import Table
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
-from cardserver.commands.when_called import when_called
+from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry import import_files
 from cardserver.registry.duplicates_store import look_for_pairs
@@ -30,6 +30,7 @@ from cardserver.registry.registry_store import Registry
 from cardserver.registry.revocation_store import list_missing_cards
 from cardserver.registry.roles import Role
 from cardserver.registry.values import Actor
+from cardserver.when_called import when_called
 from ledger.calendar import Clock, SystemClock
 from ledger.database_store import Database
 
@@ -94,7 +95,7 @@ def import_folder(
         column.justify = "right"
     for result in outcome.results:
         table.add_row(result.file, *(f"{getattr(result, name):,}" for name in _COUNTS))
-    console = Console(highlight=False)
+    console = wide_console()
     console.print(table)
     console.print(f"import {outcome.batch_no}")
     if outcome.pairs:

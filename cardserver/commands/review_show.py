@@ -42,7 +42,9 @@ def list_them(  # noqa: PLR0913 - one parameter an option
     institution: Annotated[str, typer.Option(help="机构 The institution's code.")] = "",
     holder: Annotated[str, typer.Option(help="领取人 Those that this operator has taken.")] = "",
     after: Annotated[int, typer.Option(help="Those with a higher number.")] = 0,
-    count_max: Annotated[int, typer.Option("--max", min=1, max=LIST_MAX)] = 100,
+    count_max: Annotated[
+        int, typer.Option("--max", min=1, max=LIST_MAX, help="So many at the most.")
+    ] = 100,
     as_json: AsJSON = False,
 ) -> None:
     """List cases of a month by number.

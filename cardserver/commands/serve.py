@@ -8,9 +8,9 @@ import msgspec
 import typer
 
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.when_called import when_called
 from cardserver.config import Config, load_config
 from cardserver.observe.logs import configure_logs
+from cardserver.when_called import when_called
 
 _check_workers: Callable[[Config, int], None] = when_called("cardserver.app:check_workers")
 _run_worker: Callable[..., None] = when_called("cardserver.commands.serve_workers:run_worker")

@@ -10,8 +10,8 @@ import typer
 
 from cardserver.commands.database import ConfigFile
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.when_called import when_called
 from cardserver.config import load_config
+from cardserver.when_called import when_called
 
 _show: Callable[..., Coroutine[object, object, None]] = when_called(
     "cardserver.commands.top_screen:show"

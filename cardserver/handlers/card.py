@@ -14,7 +14,7 @@ from cardserver.cards.opening import OpenedCard, open_card
 from cardserver.cards.refusals import CardRefusal, CardRefusalReason
 from cardserver.cards.session_token import CardSession
 from cardserver.cards.visit import BatchRunner, FirstAnswers
-from cardserver.centre import Answer, Exchange, day_number
+from cardserver.centre import Answer, Exchange
 from cardserver.claims.audit_store import INSERT_AUDIT, audit_row
 from cardserver.handlers.member import find_member
 from cardserver.handlers.presented import unverified_words
@@ -23,6 +23,7 @@ from cardserver.outcomes import code_of_card
 from cardserver.registry.registry_store import Registry
 from cardserver.registry.values import Card
 from cardserver.session import RelayRunner
+from ledger.calendar import day_number
 from protocol.card.profiles import egk, social_security_card
 from protocol.card.profiles.social_security_medical import MedicalRecords
 from protocol.card.script import Batch

@@ -3,7 +3,7 @@
 Not here: what is compared and kept (`cardserver/clearing/applications_store.py`).
 """
 
-from cardserver.centre import Answer, Exchange, day_number
+from cardserver.centre import Answer, Exchange
 from cardserver.claims.values import claim_number
 from cardserver.clearing.applications_store import (
     Applicant,
@@ -20,6 +20,7 @@ from cardserver.clearing.terms_document import CLEARING_TYPES
 from cardserver.observe.stages import Stage
 from cardserver.outcomes import code_of_clearing
 from cardserver.registry.roles import Role
+from ledger.calendar import day_number
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.errors import RemoteProtocolError
 from protocol.terminal.messages import (

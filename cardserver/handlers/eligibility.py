@@ -1,11 +1,12 @@
 """ELIGIBILITY: would SETTLE find this person covered?"""
 
-from cardserver.centre import Answer, Exchange, date_of, day_number
+from cardserver.centre import Answer, Exchange
 from cardserver.claims.eligibility import coverage, refusal_of_person
 from cardserver.claims.values import PersonState
 from cardserver.handlers.presented import card_session_of
 from cardserver.observe.stages import Stage
 from cardserver.registry.values import FOREVER
+from ledger.calendar import date_of, day_number
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Eligibility, EligibilityFound
 

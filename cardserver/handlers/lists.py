@@ -14,9 +14,10 @@ from cardserver.catalogue.pages_store import (
     mapping_page,
     revocation_page,
 )
-from cardserver.centre import Answer, Centre, Exchange, day_number
+from cardserver.centre import Answer, Centre, Exchange
 from cardserver.claims.values import Rules
 from cardserver.registry.values import Institution
+from ledger.calendar import day_number
 from protocol.telemetry.messages import ListNews, NewestList, NewestParameters
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode

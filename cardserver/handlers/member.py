@@ -3,11 +3,12 @@
 import asyncio
 
 from cardserver.benefits.values import Accumulated
-from cardserver.centre import Answer, Centre, Exchange, date_of
+from cardserver.centre import Answer, Centre, Exchange
 from cardserver.claims.claims_store import accumulators
 from cardserver.claims.values import AccumulatorKey
 from cardserver.observe.stages import Stage
 from cardserver.registry.values import FOREVER, Insurance
+from ledger.calendar import date_of
 from ledger.ledger_store import balances
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode

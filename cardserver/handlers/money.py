@@ -3,7 +3,7 @@
 Not here: what is decided (`cardserver/claims`), and what is known of an attempt (`status.py`).
 """
 
-from cardserver.centre import Answer, Exchange, day_number
+from cardserver.centre import Answer, Exchange
 from cardserver.claims import claims_store
 from cardserver.claims.settlement import settle_work
 from cardserver.claims.undoing import cancel_work, print_ack_work, reverse_work
@@ -15,6 +15,7 @@ from cardserver.observe.stages import Stage
 from cardserver.outcomes import code_of_number
 from cardserver.registry.roles import Role
 from ledger import decisions
+from ledger.calendar import day_number
 from ledger.ledger_store import GroupTime
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Cancel, Preview, PrintAck, Reverse, Settle

@@ -3,7 +3,7 @@
 Not here: what is compared and kept (`cardserver/reconciliation`).
 """
 
-from cardserver.centre import Answer, Exchange, day_number
+from cardserver.centre import Answer, Exchange
 from cardserver.claims.values import claim_number
 from cardserver.observe.stages import Stage
 from cardserver.reconciliation.comparison import key_of
@@ -18,6 +18,7 @@ from cardserver.reconciliation.reconciling import reconcile as reconcile_totals
 from cardserver.reconciliation.record_store import find_run, last_run
 from cardserver.reconciliation.values import Origin, Run, Source
 from cardserver.registry.roles import Role
+from ledger.calendar import day_number
 from protocol.terminal import msgid
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.errors import RemoteProtocolError

@@ -3,13 +3,14 @@
 Not here: undoing one whole (`money.py`), what is decided (`cardserver/claims`).
 """
 
-from cardserver.centre import Answer, Exchange, day_number
+from cardserver.centre import Answer, Exchange
 from cardserver.claims import settled_store
 from cardserver.claims.refund import refund_work
 from cardserver.handlers.posting import attempt_of, post
 from cardserver.observe.stages import Stage
 from cardserver.outcomes import code_of_number
 from ledger import decisions
+from ledger.calendar import day_number
 from ledger.ledger_store import GroupTime
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Explain, Refund

@@ -2,12 +2,13 @@
 
 import secrets
 
-from cardserver.centre import Answer, Centre, Exchange, day_number
+from cardserver.centre import Answer, Centre, Exchange
 from cardserver.handlers.lists import newest_lists
 from cardserver.observe.stages import Stage
 from cardserver.registry.passwords import verify_password
 from cardserver.registry.values import Operator
 from cardserver.session import SignedOnOperator, TerminalSession, card_steps
+from ledger.calendar import day_number
 from protocol.card.catalogue import OPENINGS
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import (

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from cardserver.migrations.schema import METADATAS
+from cardserver.migrations.tables import METADATAS
 
 context.configure(
     connection=context.config.attributes["connection"],

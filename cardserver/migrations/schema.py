@@ -1,4 +1,7 @@
-"""Bring a database's schema up to date. Not here: the steps themselves (`versions/`)."""
+"""Bring a database's schema up to date.
+
+Not here: the steps themselves (`versions/`); the tables that they come to (`tables.py`).
+"""
 
 from pathlib import Path
 
@@ -6,34 +9,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection
 
-from cardserver.catalogue import tables as catalogue_tables
-from cardserver.checks import tables as checks_tables
-from cardserver.claims import tables as claims_tables
-from cardserver.clearing import tables as clearing_tables
-from cardserver.funding import tables as funding_tables
-from cardserver.reconciliation import tables as reconciliation_tables
-from cardserver.registry import tables as registry_tables
-from cardserver.review import tables as review_tables
-from cardserver.telemetry import tables as telemetry_tables
-from cardserver.visits import tables as visits_tables
-from ledger import tables as ledger_tables
 from ledger.database_store import Database
-
-METADATAS: tuple[MetaData, ...] = (
-    ledger_tables.metadata,
-    registry_tables.metadata,
-    catalogue_tables.metadata,
-    claims_tables.metadata,
-    visits_tables.metadata,
-    checks_tables.metadata,
-    funding_tables.metadata,
-    clearing_tables.metadata,
-    review_tables.metadata,
-    reconciliation_tables.metadata,
-    telemetry_tables.metadata,
-)
 
 
 async def migrate(url: str, password: str = "") -> None:

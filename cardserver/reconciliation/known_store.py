@@ -4,9 +4,9 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cardserver.centre import date_of
 from cardserver.claims import tables as claims
 from ledger.bulk_store import select
+from ledger.calendar import date_of
 from ledger.group import TOMBSTONE_TYPE
 from ledger.ledger_store import RequestKey, read_requests
 from ledger.scripts import Script

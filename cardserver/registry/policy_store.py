@@ -9,6 +9,7 @@ import datetime as dt
 from msgspec import Struct
 
 from ledger.bulk_store import plain
+from ledger.calendar import date_of
 from ledger.database_store import Database
 
 _VERSIONS_TEXT = (
@@ -37,7 +38,7 @@ class PolicyVersion(Struct, frozen=True):
     @property
     def date(self) -> dt.date:
         """Its first day of care."""
-        return dt.date(self.begins // 10_000, self.begins // 100 % 100, self.begins % 100)
+        return date_of(self.begins)
 
     @property
     def identity(self) -> str:

@@ -33,6 +33,7 @@ from cardserver.review.desk_store import ReviewDesk
 from cardserver.review.rules_document import Article
 from cardserver.review.values import ROLE_AT, Case, Cut, State
 from ledger.bulk_store import Query, plain, select
+from ledger.calendar import date_of, day_number
 from ledger.database_store import Database
 
 NEAR_DAYS = 30
@@ -365,11 +366,11 @@ def _lines(detail: ClaimDetail) -> tuple[LineSeen, ...]:
 
 
 async def _near(database: Database, case: Case) -> tuple[ClaimNear, ...]:
-    day = dt.date(
-        case.business_date // 10_000, case.business_date // 100 % 100, case.business_date % 100
-    )
+    day = date_of(case.business_date)
     span = dt.timedelta(days=NEAR_DAYS)
-    rows = await database.fetch(_NEAR([(case.person_no, _number(day - span), _number(day + span))]))
+    rows = await database.fetch(
+        _NEAR([(case.person_no, day_number(day - span), day_number(day + span))])
+    )
     codes = await institution_codes(database, [row[3] for row in rows])
     return tuple(
         ClaimNear(
@@ -396,7 +397,3 @@ def _step_seen(step: StepDone, codes: dict[int, str], cuts: tuple[Cut, ...]) -> 
         note=step.note,
         cuts=cuts,
     )
-
-
-def _number(day: dt.date) -> int:
-    return day.year * 10_000 + day.month * 100 + day.day

@@ -27,6 +27,7 @@ from cardserver.review.rules_document import (
     TimeFlag,
 )
 from cardserver.review.sampling import Place, is_within, rank
+from ledger.calendar import date_of
 from protocol.terminal.messages import ProofLevel
 
 _HOUR_MS = 3_600_000
@@ -254,8 +255,4 @@ def _costs_more(flag: ItemFlag, bill: _Bill | None) -> bool:
 
 
 def _days(earlier: int, later: int) -> int:
-    return (_date(later) - _date(earlier)).days
-
-
-def _date(day: int) -> dt.date:
-    return dt.date(day // 10_000, day // 100 % 100, day % 100)
+    return (date_of(later) - date_of(earlier)).days

@@ -4,7 +4,6 @@ It sees that a settlement is reviewed, and what was decided, line by line with r
 not which flag found it, nor who signed. Not here: what reviewers see (`case_view_store.py`).
 """
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from cardserver.claims import tables as claims
@@ -21,6 +20,7 @@ from cardserver.review.cases_store import (
 from cardserver.review.desk_store import ReviewDesk
 from cardserver.review.values import Case, Cut, State, StepKind, Verdict
 from ledger.bulk_store import plain, select
+from ledger.calendar import date_of
 from ledger.database_store import Database
 from protocol.terminal.messages import (
     REVIEW_CASES_MAX,
@@ -126,7 +126,7 @@ def _message(
         setl_id=str(case.claim_no),
         msgid=msgid,
         terminal=terminal,
-        business_date=_date(case.business_date),
+        business_date=date_of(case.business_date),
         clearing_type=case.clearing_type,
         total_fen=case.total_fen,
         fund_pay_fen=case.fund_pay_fen,
@@ -134,7 +134,7 @@ def _message(
         verdict=_verdict(case, state),
         deduction_fen=case.deduction_fen,
         decided_time_ms=case.decided_time_ms,
-        appeal_until=_date(case.appeal_until) if case.appeal_until else None,
+        appeal_until=date_of(case.appeal_until) if case.appeal_until else None,
         appeal=_appeal(case, state),
         appeal_reason=appeal_reason,
         appeal_answer=appeal_answer,
@@ -181,7 +181,3 @@ def _cut(cut: Cut, titles: Mapping[str, tuple[str, str]]) -> ReviewCut:
     return ReviewCut(
         cut.line, cut.amount_fen, cut.article, title_zh, title_en, cut.reason[:_TEXT_SIZE_MAX]
     )
-
-
-def _date(day: int) -> dt.date:
-    return dt.date(day // 10_000, day // 100 % 100, day % 100)

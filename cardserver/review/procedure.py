@@ -31,6 +31,7 @@ from cardserver.review.values import (
     Terms,
     Verdict,
 )
+from ledger.calendar import date_of, day_number
 
 _SIGNATURES = {
     StepKind.ACCEPT, StepKind.CALCULATE, StepKind.RETURN, StepKind.AUDIT, StepKind.DECIDE_APPEAL,
@@ -376,5 +377,4 @@ def _free(case: Case) -> Case:
 
 
 def _days_after(day: int, days: int) -> int:
-    date = dt.date(day // 10_000, day // 100 % 100, day % 100) + dt.timedelta(days=days)
-    return date.year * 10_000 + date.month * 100 + date.day
+    return day_number(date_of(day) + dt.timedelta(days=days))

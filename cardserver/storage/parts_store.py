@@ -6,7 +6,7 @@ import datetime as dt
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from cardserver.migrations.schema import METADATAS
+from cardserver.migrations.tables import METADATAS
 from ledger.calendar import Clock, business_date
 from ledger.database_store import Database
 from ledger.partitions_store import Part, list_parts, make_parts, monthly, months_from

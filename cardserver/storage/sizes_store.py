@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
-from cardserver.migrations.schema import METADATAS
+from cardserver.migrations.tables import METADATAS
 from ledger.database_store import Database
 
 _NAMES = sorted(str(table.name) for metadata in METADATAS for table in metadata.tables.values())

@@ -12,7 +12,7 @@ from cardserver.visits.course import ChargeAccount, Course
 from cardserver.visits.refusal import Refusal
 from cardserver.visits.values import Settled, Visit
 from cardserver.visits.visit_book import VisitBook
-from cardserver.visits.visit_message import date_of, day_of
+from ledger.calendar import date_of, day_number
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import LINES_MAX, Bill, Line, VisitKind, VisitState
 
@@ -134,7 +134,7 @@ def stay_so_far(stays: Iterable[Course], *, year: int) -> Stay | None:
 
 def _until(course: Course, bill: Bill, today: int) -> int:
     """Return the last day whose lines are taken: at most the day of discharge."""
-    wanted = today if bill.discharged is None else day_of(bill.discharged)
+    wanted = today if bill.discharged is None else day_number(bill.discharged)
     return min(wanted, course.discharged.day) if course.discharged else wanted
 
 

@@ -6,8 +6,9 @@ from msgspec import msgpack
 
 from cardserver.visits.course import ChargeAccount, Course
 from cardserver.visits.visit_book import VisitBook
-from cardserver.visits.visit_message import date_of, day_of, line_found, visit_message
+from cardserver.visits.visit_message import line_found, visit_message
 from cardserver.visits.visits_store import find_numbers, read_visits
+from ledger.calendar import date_of, day_number
 from ledger.database_store import Database
 from ledger.scripts import Script
 from protocol.terminal import messages
@@ -39,7 +40,7 @@ async def find_visit(
     if found is None:
         return None
     visit, course = found
-    until = None if query.until is None else day_of(query.until)
+    until = None if query.until is None else day_number(query.until)
     first = query.first_line
     accounts = list(course.charges.values())
     page = _page(course, accounts[first : first + query.lines_max], size_max)

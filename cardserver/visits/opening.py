@@ -31,7 +31,7 @@ from cardserver.claims.values import (
 from cardserver.visits.refusal import Refusal
 from cardserver.visits.values import Visit
 from cardserver.visits.visit_book import Noted, VisitBook
-from cardserver.visits.visit_message import date_of, day_of
+from ledger.calendar import date_of, day_number
 from ledger.decisions import Answer, Post, Posted, Work
 from ledger.entries import Draft, EntryKind
 from protocol.terminal import messages
@@ -123,7 +123,7 @@ def refusal_of_stay(
 def _work(attempt: Attempt, opening: _Opening, presented: Presented, rules: Rules) -> ClaimsWork:
     def decide(view: ClaimsView) -> ClaimsDecision:
         today = view.when.business_date
-        begins = today if opening.begins is None else day_of(opening.begins)
+        begins = today if opening.begins is None else day_number(opening.begins)
         refusal = _refusal(view, attempt, opening, presented, rules, begins=begins)
         if refusal is not None:
             return Answer(

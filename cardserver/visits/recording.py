@@ -40,7 +40,8 @@ from cardserver.visits.values import (
     VisitRecord,
 )
 from cardserver.visits.visit_book import Noted
-from cardserver.visits.visit_message import charge_of, day_of, visit_message
+from cardserver.visits.visit_message import charge_of, visit_message
+from ledger.calendar import day_number
 from ledger.decisions import Answer, Work
 from protocol.terminal import messages
 from protocol.terminal.codes import ResponseCode
@@ -102,7 +103,7 @@ def discharge_work(attempt: Attempt, body: messages.Discharge) -> ClaimsWork:
 
     def decide(view: ClaimsView, visit: Visit, course: Course) -> _Entry | Refusal:
         today = view.when.business_date
-        day = today if body.ends is None else day_of(body.ends)
+        day = today if body.ends is None else day_number(body.ends)
         refusal = refusal_of_discharge(view.book.visits, visit, course, day=day, today=today)
         return refusal or _Entry(Discharged(day, body.outcome, body.diagnosis))
 

@@ -1,9 +1,8 @@
 """Visits and their lines as they go over the wire, from what is kept of them and back."""
 
-import datetime as dt
-
 from cardserver.visits.course import ChargeAccount, Course
 from cardserver.visits.values import Charge, Visit
+from ledger.calendar import date_of, day_number
 from protocol.terminal import messages
 from protocol.terminal.messages import VisitKind
 
@@ -70,7 +69,7 @@ def charge_of(line: messages.VisitLine) -> Charge:
     """Return a line as it is kept."""
     return Charge(
         number=line.number,
-        day=day_of(line.date),
+        day=day_number(line.date),
         item=line.item,
         name=line.name,
         price_microyuan=line.price_microyuan,
@@ -78,13 +77,3 @@ def charge_of(line: messages.VisitLine) -> Charge:
         gross_fen=line.gross_fen,
         refunds=line.refunds,
     )
-
-
-def date_of(day: int) -> dt.date:
-    """Return YYYYMMDD as a date."""
-    return dt.date(day // 10_000, day // 100 % 100, day % 100)
-
-
-def day_of(date: dt.date) -> int:
-    """Return a date as YYYYMMDD."""
-    return date.year * 10_000 + date.month * 100 + date.day

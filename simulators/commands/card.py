@@ -121,6 +121,8 @@ def card(  # noqa: PLR0913 - each is an option of the command
 
     Without --population, --image or --file it is the card of a fictitious holder. pcscd is started
     where none runs, with as many slots as are needed, and then also stopped.
+
+    模拟卡：放入真实 pcscd 的虚拟读卡器，直到停止。
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:

@@ -29,7 +29,7 @@ def fleet(  # noqa: PLR0913 - one parameter an option
     password_file: Annotated[
         Path, typer.Option(exists=True, dir_okay=False, help="Password of its operators.")
     ],
-    terminals: Annotated[int, typer.Option(min=1, max=20_000)] = 100,
+    terminals: Annotated[int, typer.Option(min=1, max=20_000, help="How many.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed draws the same terminals.")] = 1,
     seconds: Annotated[
         float, typer.Option(min=1, help="How long they work, once all are signed on.")
@@ -44,9 +44,9 @@ def fleet(  # noqa: PLR0913 - one parameter an option
         float, typer.Option(min=0, max=1, help="Which part of the terminals has a fault.")
     ] = 0.1,
     host: Annotated[str, typer.Option(help="The centre's.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65_535)] = 7443,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="The centre's.")] = 7443,
     broker_host: Annotated[str, typer.Option(help="The broker's; empty for none.")] = "",
-    broker_port: Annotated[int, typer.Option(min=1, max=65_535)] = 8883,
+    broker_port: Annotated[int, typer.Option(min=1, max=65_535, help="The broker's.")] = 8883,
     folder: Annotated[
         Path | None,
         typer.Option(

@@ -25,7 +25,7 @@ ARGON2_SALT_SIZE = 16
 def population(  # noqa: PLR0913 - one parameter an option
     *,
     seed: Annotated[int, typer.Option(help="The same seed makes the same city.")] = 1,
-    persons: Annotated[int, typer.Option(min=1, max=PERSONS_MAX)] = 10_000,
+    persons: Annotated[int, typer.Option(min=1, max=PERSONS_MAX, help="How many.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Folder for the CSV files, new or empty.")],
     region: Annotated[
         str, typer.Option(help="Six digits; must be the fund's, and should exist nowhere.")
@@ -48,7 +48,10 @@ def population(  # noqa: PLR0913 - one parameter an option
         ),
     ] = False,
 ) -> None:
-    """Make up a city: persons, families, employers, cards, institutions, operators, catalogue."""
+    """Make up a city: persons, families, employers, cards, institutions, operators, catalogue.
+
+    编造一座城市：人员、家庭、单位、卡、机构、操作员、目录。
+    """
     console = Console(stderr=True)
     if not re.fullmatch(r"[0-9]{6}", region):
         raise typer.BadParameter("expected six digits", param_hint="--region")

@@ -15,7 +15,7 @@ from cardserver.claims.claims_store import claims_participants
 from cardserver.claims.values import ClaimsWriter, Rules
 from cardserver.cli import app
 from cardserver.config import load_config
-from cardserver.migrations.schema import METADATAS
+from cardserver.migrations.tables import METADATAS
 from ledger.balances_store import make_snapshots
 from ledger.bulk_store import Row, plain
 from ledger.database_store import Database

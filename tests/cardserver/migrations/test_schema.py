@@ -14,7 +14,8 @@ from cardserver.catalogue.catalogue import Catalogue
 from cardserver.catalogue.catalogue_store import CATALOGUE, catch_up
 from cardserver.claims.audit_search_store import AuditQuery
 from cardserver.migrations import schema
-from cardserver.migrations.schema import METADATAS, is_current, upgrade
+from cardserver.migrations.schema import is_current, upgrade
+from cardserver.migrations.tables import METADATAS
 from cardserver.registry import tables
 from cardserver.registry.revocation_store import card_subject, changes_since
 from cardserver.registry.values import RevocationReason

@@ -1,8 +1,7 @@
-"""What a command calls only as it runs: imported by the call.
+"""What is called only by the way: imported by the call.
 
-Web pages, drawn pages and the whole centre take longer to load than most commands run, and the
-help of all commands imports every command's file. Not here: the commands themselves, which
-`terminals/lazy_commands.py` imports when they are called.
+Web pages, drawn pages, spreadsheets and the whole centre take longer to load than most commands
+run. Not here: the commands themselves, which `terminals/lazy_commands.py` imports.
 """
 
 from collections.abc import Callable
