@@ -24,7 +24,7 @@ from protocol.terminal.messages import (
 )
 
 COUNTER_ROLES = frozenset({"cashier", "supervisor"})
-_UNDOING = frozenset({MessageType.CANCEL, MessageType.REVERSE})
+_UNDOING = frozenset({MessageType.CANCEL, MessageType.REFUND, MessageType.REVERSE})
 
 _OPENINGS = tuple(
     OpeningBatch(opening.number, opening.atr, opening.atr_mask, card_steps(opening.batch))

@@ -331,7 +331,7 @@ async def test_an_operator_locked_while_signed_on_is_refused(
             await administration.set_operator_active(
                 database, operator, acting_user(), is_active=False
             )
-        for type_ in (MessageType.CANCEL, MessageType.REVERSE):  # at once
+        for type_ in (MessageType.CANCEL, MessageType.REFUND, MessageType.REVERSE):  # at once
             reply = await terminal.reply_to(terminal.request(type_, all_bodies[type_]))
             assert reply.code == ResponseCode.OPERATOR_LOCKED
         await asyncio.sleep(0.45)
