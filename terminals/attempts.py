@@ -487,7 +487,9 @@ class AttemptRunner:
             if not isinstance(event, Reply) or not is_stored(event.code):
                 continue
             try:
-                body = decode_reply_body(attempt.type, event.code, event.body)
+                body = decode_reply_body(
+                    attempt.type, event.code, event.body, is_duplicate=event.duplicate
+                )
             except RemoteProtocolError:
                 continue
             answer = Answer(attempt.type, attempt.msgid, event, body, 0.0, 0.0, attempt.sends)

@@ -432,7 +432,9 @@ class TerminalClient:
         if self._lists is not None:
             self._lists.hear_reply(reply.list_version)
         try:
-            body = decode_reply_body(sending.type, reply.code, reply.body)
+            body = decode_reply_body(
+                sending.type, reply.code, reply.body, is_duplicate=reply.duplicate
+            )
         except RemoteProtocolError as error:
             self.drop()
             await link.close(error.code, error.detail)
