@@ -935,7 +935,7 @@ class LineSplit(Struct, frozen=True, array_like=True):
     """
 
     item_class: Annotated[int, Meta(ge=1, le=3)]
-    price_limit_microyuan: Microyuan | None
+    price_limit_microyuan: ListPrice | None
     self_pay_ratio_e4: Ratio
     fully_own_fen: Fen
     over_limit_fen: Fen
