@@ -738,7 +738,7 @@ class EligibilityFound(Struct, frozen=True, array_like=True):
     """ELIGIBILITY's reply.
 
     Attributes:
-        is_entitled: Whether SETTLE would find coverage.
+        is_entitled: Whether SETTLE would find this care covered here.
         reason: The `ResponseCode` that SETTLE would answer; 0 when entitled.
         begins: First day of the coverage found, or nil.
         ends: Last day, or nil.
