@@ -89,6 +89,7 @@ class Repeater:
         clock = asyncio.get_running_loop().time
         started = clock()
         answer: Answer | None = None
+        fault: ClientError | None = None
         has_signed_on_again = False
         sends = 0
         while True:
@@ -100,13 +101,16 @@ class Repeater:
             sign_no = self._sign_no()
             try:
                 answer = await self._send(sending, max(time_left_ms, 1), felt)
-            except ClientError as fault:
-                if is_last or not _may_be_repeated(sending, fault):
-                    raise
+            except ClientError as error:
+                # A copy that may have arrived is not forgotten over one that was never sent.
+                fault = fault if isinstance(fault, NoAnswerError) else error
+                if is_last or not _may_be_repeated(sending, error):
+                    break
                 felt.end(TerminalStage.ROUND_TRIP)
                 await self._pause(sends, time_left_ms)
                 felt.end(TerminalStage.PAUSE)
                 continue
+            fault = None
             advice = advice_of(answer.code)
             has_asked_pin = sending.relaying is not None and sending.relaying.has_asked_pin
             if is_last or has_asked_pin or advice not in {Retry.SAME_MSGID, Retry.SIGN_ON}:
@@ -122,8 +126,9 @@ class Repeater:
                 self._drop()
             await self._pause(sends, time_left_ms)
             felt.end(TerminalStage.PAUSE)
-        if answer is None:
-            raise NotSentError(f"the centre was not reached within {time_limit_ms} ms")
+        if fault is not None:
+            raise fault
+        assert answer is not None
         return replace(answer, took_ms=(clock() - started) * 1000, sends=sends)
 
     async def _pause(self, sends: int, time_left_ms: int) -> None:
