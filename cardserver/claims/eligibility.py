@@ -6,8 +6,8 @@ Each check returns the code that refuses, or nothing; they are ordered as the co
 from collections.abc import Iterable
 
 from cardserver.benefits.circumstances import type_of_kind
-from cardserver.benefits.policy import Policy, PolicyBook
-from cardserver.claims.values import CardState, PersonState, Place
+from cardserver.benefits.policy import Policy
+from cardserver.claims.values import CardState, PersonState, Place, PolicyFinder
 from cardserver.registry.values import CardState as CardStateNumber
 from cardserver.registry.values import InstitutionKind, Insurance, InsuranceState
 from protocol.terminal.codes import ResponseCode
@@ -102,7 +102,7 @@ def entitlement(
     place: Place | None,
     person: PersonState | None,
     insurances: Iterable[Insurance],
-    policies: PolicyBook,
+    policies: PolicyFinder,
     insutype: str,
     med_type: str,
     care_date: int,
