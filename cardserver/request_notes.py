@@ -14,8 +14,10 @@ from cardserver.claims.values import request_key
 from cardserver.observe.spans import Span, SpanKind, new_span_id, with_stages
 from cardserver.observe.stages import StageClock, in_order
 from cardserver.session import TerminalSession
+from ledger.ledger_store import RequestKey
 from protocol.terminal.bodies import STORED_TYPES
 from protocol.terminal.messages import Felt, MessageType, Request
+from protocol.terminal.msgid import is_well_formed
 from protocol.terminal.trace import TraceContext, parse_traceparent, trace_of
 
 log = structlog.get_logger("cardserver.dispatch")
@@ -119,11 +121,8 @@ def note_felt(centre: Centre, session: TerminalSession, request: Request) -> Non
     centre.metrics.felt(name, felt.took_us * _US, felt.msgid)
     session.outbox_count = felt.outbox_count
     session.outbox_since_ms = centre.clock.now_ms() - felt.outbox_age_ms
-    try:
-        key = request_key(
-            session.institution.institution_no, session.terminal.terminal_no, felt.msgid
-        )
-    except ValueError:  # no msgid at all; there is nothing to keep it under
+    key = _key_of(session, felt.msgid)
+    if key is None:
         return
     if felt.type in _KEPT_TYPES:
         stages = [(one.stage, one.microseconds) for one in felt.stages]
@@ -182,11 +181,8 @@ def _keep_stages(
     context: TraceContext,
 ) -> None:
     """Keep where the time went, for `cardserver claim`; a later group writes it."""
-    try:
-        key = request_key(
-            session.institution.institution_no, session.terminal.terminal_no, request.msgid
-        )
-    except ValueError:  # no msgid at all; there is nothing to keep it under
+    key = _key_of(session, request.msgid)
+    if key is None:
         return
     row = stages_row(
         key,
@@ -197,3 +193,14 @@ def _keep_stages(
         trace=bytes.fromhex(context.trace_id),
     )
     centre.writer.append_later(NOTE_STAGES, row)
+
+
+def _key_of(session: TerminalSession, msgid: str) -> RequestKey | None:
+    """Name what notes are kept under; nothing where that is no msgid.
+
+    A database need not be able to hold other texts, and what it refuses would cost the notes of
+    all others in the same group.
+    """
+    if not is_well_formed(msgid):
+        return None
+    return request_key(session.institution.institution_no, session.terminal.terminal_no, msgid)

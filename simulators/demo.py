@@ -47,7 +47,8 @@ from simulators.mosquitto import MosquittoError, make_broker
 from simulators.network import BadNetwork
 from simulators.pcscd import PCSCDError, virtual_reader
 from terminals.answer import Answer, NoAnswerError, words_of
-from terminals.client import CardOpening, TerminalClient
+from terminals.card_opening import CardOpening
+from terminals.client import TerminalClient
 from terminals.config import TerminalConfig, load_config
 from terminals.readers.pcsc import PCSCReader
 

@@ -535,7 +535,9 @@ class AttemptRunner:
                 CopyCounter(self._outbox, attempt.msgid, self._now_ms).after_reply(event)
                 continue
             try:
-                body = decode_reply_body(attempt.type, event.code, event.body)
+                body = decode_reply_body(
+                    attempt.type, event.code, event.body, is_duplicate=event.duplicate
+                )
             except RemoteProtocolError:
                 continue
             answer = Answer(attempt.type, attempt.msgid, event, body, 0.0, 0.0, attempt.sends)

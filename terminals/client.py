@@ -1,34 +1,30 @@
 """The terminal's client: one connection, many requests in flight, replies matched by exchange.
 
-It signs on and signs on again, follows the retry advice of codes within limits, connects again
-with back-off, and answers the centre's relayed card commands from the reader. Not here: which
-attempts must survive a crash (`outbox.py`) and what becomes of one in doubt (`attempts.py`).
+It connects, signs on and signs on again, and sends copies of requests. Not here: when another copy
+is sent (`repeating.py`), how a card is opened (`card_opening.py`), which attempts must survive a
+crash (`outbox.py`) and what becomes of one in doubt (`attempts.py`).
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol, Self
 from zoneinfo import ZoneInfo
 
-from msgspec import Raw, Struct, structs
+from msgspec import Raw, Struct
 
 from protocol.terminal.bodies import decode_reply_body, encode_body
-from protocol.terminal.codes import ResponseCode, Retry
 from protocol.terminal.connection import Limits, TerminalConnection
 from protocol.terminal.errors import LocalProtocolError, RemoteProtocolError
 from protocol.terminal.messages import (
     PROTOCOL_VERSION,
-    CardOpen,
-    Challenge,
     Echo,
     ListVersion,
     MessageType,
     OpeningBatch,
     PINAction,
-    RelayOutcome,
     Reply,
     Request,
     SignedOn,
@@ -36,41 +32,19 @@ from protocol.terminal.messages import (
     SignOn,
     Status,
 )
-from terminals.answer import Answer, ClientError, NoAnswerError, NotSentError, advice_of
-from terminals.card_reader import (
-    CardReader,
-    PINEntry,
-    Relaying,
-    relayed,
-    run_batch,
-)
+from terminals.answer import Answer, ClientError, NoAnswerError, NotSentError
+from terminals.card_opening import CardOpener, CardOpening, FirstAnswers
+from terminals.card_reader import CardReader, PINEntry, relayed
 from terminals.config import REPLY_GRACE_MS, TerminalConfig
 from terminals.felt import FeltClock, TerminalStage, Untold, no_outbox
 from terminals.link import Connector, Exchange, Link, LinkLost, tls_connector
 from terminals.msgids import MemoryReserve, Msgids
-from terminals.openings import ChallengeWallet, opening_of
+from terminals.openings import ChallengeWallet
+from terminals.repeating import Repeater, Sending, SendWatcher
 
 SOFTWARE: Final = "cardterminal 0.1.0"
-OPENINGS_MAX: Final = 3
-"""How often a card is opened anew when its challenge had died on the way."""
-PIN_TIME_MS: Final = 60_000
-"""How much longer a request may take in which the holder is asked for a PIN."""
-
 _UINT32_MAX: Final = 2**32 - 1
 _TIME_LEFT_MS_MAX: Final = 600_000
-
-
-class SendWatcher(Protocol):
-    """Who must know of each sending before it happens and of each reply: the outbox."""
-
-    def before_send(self) -> None:
-        """Record durably that a copy is about to be sent."""
-
-    def not_sent(self) -> None:
-        """Record that the copy announced last never left."""
-
-    def after_reply(self, reply: Reply, /) -> None:
-        """Record what came back for a copy."""
 
 
 class ListKeeper(Protocol):
@@ -116,50 +90,6 @@ FeltListener = Callable[[MessageType, float, bool], None]
 """Is told what a request was, how many milliseconds the cashier waited, and whether for an answer.
 """
 
-FirstAnswers = Callable[[int, bytes, tuple[bytes, ...]], None]
-"""Is told the number of an opening batch, the card's ATR and its answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class CardOpening:
-    """A card opened, or refused, and where the time went.
-
-    Attributes:
-        answer: CARD_OPEN's.
-        atr: The card's ATR.
-        prepare_ms: Connecting to the centre and getting a challenge, where neither stood.
-        connect_ms: Powering the card up.
-        card_ms: In reader and card, relayed batches included.
-        total_ms: From before powering up to the answer; without `prepare_ms`.
-        relays: Batches that the centre relayed.
-        exchanges: Commands sent to the card, GET RESPONSE and repetitions of length counted.
-        pin_entry_ms: How long the holder took over a PIN; in `total_ms` too.
-        terminal_ms: Processor time of this program meanwhile; in `total_ms` too.
-    """
-
-    answer: Answer
-    atr: bytes
-    prepare_ms: float
-    connect_ms: float
-    card_ms: float
-    total_ms: float
-    relays: int
-    exchanges: int = 0
-    pin_entry_ms: float = 0.0
-    terminal_ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """What stays the same in every copy of a request."""
-
-    type: MessageType
-    body: Raw
-    msgid: str
-    card_session: bytes = b""
-    watcher: SendWatcher | None = None
-    relaying: Relaying | None = None
-
 
 class TerminalClient:
     """A terminal towards its centre. Use it in `async with`, or `connect` and `close` it.
@@ -194,7 +124,6 @@ class TerminalClient:
         self.config: Final = config
         self._connector = connector or tls_connector(config)
         self._now_ms = now_ms
-        self._jitter = jitter
         self._msgids = msgids or Msgids(
             institution=config.terminal.institution,
             zone=ZoneInfo(config.terminal.time_zone),
@@ -216,6 +145,22 @@ class TerminalClient:
         self._trace = trace
         self.untold: Final = Untold(outbox_doubts)
         self._clock_offset_ms = 0
+        self._repeater = Repeater(
+            config.limits,
+            jitter,
+            send=self._send,
+            drop=self.drop,
+            sign_no=lambda: self._sign_on.sign_no if self._sign_on else "",
+            sign_on_again=self._sign_on_again,
+        )
+        self._opener = CardOpener(
+            config,
+            self._wallet,
+            openings=lambda: self._sign_on.openings if self._sign_on else (),
+            msgid=self.msgid,
+            prepare=self.prepare_card,
+            request=self._request,
+        )
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -365,7 +310,7 @@ class TerminalClient:
             NotSentError: The centre could not be reached, and no copy is without its answer.
             NoAnswerError: The last copy sent was not answered.
         """
-        sending = _Sending(type_, _raw(body), msgid or self.msgid(), card_session, watcher)
+        sending = Sending(type_, _raw(body), msgid or self.msgid(), card_session, watcher)
         return await self._request(sending, time_limit_ms or self.config.limits.request_timeout_ms)
 
     async def exchange(
@@ -383,7 +328,7 @@ class TerminalClient:
             NotSentError: As in `request`.
             NoAnswerError: As in `request`.
         """
-        sending = _Sending(type_, _raw(body), msgid or self.msgid(), card_session)
+        sending = Sending(type_, _raw(body), msgid or self.msgid(), card_session)
         felt = FeltClock(asyncio.get_running_loop().time)
         answer = await self._send(
             sending, time_left_ms or self.config.limits.request_timeout_ms, felt
@@ -417,64 +362,13 @@ class TerminalClient:
             NoAnswerError: As in `request`.
             ReaderError: The reader has no card or fails before the centre is asked.
         """
-        assert (pin_entry is not None) == (pin_action is not PINAction.NONE)
-        clock = asyncio.get_running_loop().time
-        begun = clock()
-        await self.prepare_card()
-        started = clock()
-        felt = FeltClock(clock)
-        atr = await reader.connect()
-        felt.end(TerminalStage.POWER_UP)
-        connected = clock()
-        processor_began = time.thread_time()
-        time_limit_ms = self.config.limits.request_timeout_ms
-        if pin_entry is not None:
-            time_limit_ms += PIN_TIME_MS
-        card_time_us = relays = tries = exchanges = 0
-        pin_entry_ms = 0.0
-        while True:
-            tries += 1
-            body, sent_count = await self._card_open_of(reader, atr, wants_holder=wants_holder)
-            felt.end(TerminalStage.CHIP)
-            body = structs.replace(body, wants_medical=wants_medical, pin_action=pin_action)
-            if on_first_answers is not None and body.answers and tries == 1:
-                on_first_answers(body.opening, atr, body.answers)
-            exchanges += sent_count
-            relaying = Relaying(
-                reader,
-                self.config.reader.batch_timeout_ms,
-                body.card_time_us,
-                pin_entry=pin_entry,
-            )
-            sending = _Sending(
-                MessageType.CARD_OPEN, encode_body(body), self.msgid(), relaying=relaying
-            )
-            try:
-                answer = await self._request(sending, time_limit_ms, felt)
-            except NoAnswerError as lost:
-                # Opening a card commits nothing: where the connection broke, begin anew. Not so
-                # where a PIN was asked for: another time takes another try, if it was wrong.
-                if lost.exchange is not None or tries == OPENINGS_MAX or relaying.has_asked_pin:
-                    raise
-                continue
-            finally:
-                card_time_us += relaying.card_time_us
-                relays += relaying.count
-                exchanges += relaying.exchanges_count
-                pin_entry_ms += relaying.pin_entry_ms
-            if answer.code != ResponseCode.CHALLENGE_NOT_VALID or tries == OPENINGS_MAX:
-                break
-        return CardOpening(
-            answer=answer,
-            atr=atr,
-            prepare_ms=(started - begun) * 1000,
-            connect_ms=(connected - started) * 1000,
-            card_ms=card_time_us / 1000,
-            total_ms=(clock() - started) * 1000,
-            relays=relays,
-            exchanges=exchanges,
-            pin_entry_ms=pin_entry_ms,
-            terminal_ms=(time.thread_time() - processor_began) * 1000,
+        return await self._opener.open(
+            reader,
+            wants_holder=wants_holder,
+            wants_medical=wants_medical,
+            pin_action=pin_action,
+            pin_entry=pin_entry,
+            on_first_answers=on_first_answers,
         )
 
     async def prepare_card(self) -> None:
@@ -491,54 +385,18 @@ class TerminalClient:
     # --- private ------------------------------------------------------------------------------
 
     async def _request(
-        self, sending: _Sending, time_limit_ms: int, felt: FeltClock | None = None
+        self, sending: Sending, time_limit_ms: int, felt: FeltClock | None = None
     ) -> Answer:
         clock = asyncio.get_running_loop().time
         felt = felt or FeltClock(clock)
         started = clock()
-        answer: Answer | None = None
-        has_signed_on_again = False
-        retries_max = self.config.limits.retries_max
-        sends = 0
-        while True:
-            time_left_ms = time_limit_ms - int((clock() - started) * 1000)
-            if sends and time_left_ms <= 0:
-                break
-            sends += 1
-            is_last = sends > retries_max
-            sign_no = self._sign_on.sign_no if self._sign_on else ""
-            try:
-                answer = await self._send(sending, max(time_left_ms, 1), felt)
-            except ClientError as fault:
-                if is_last or not _may_be_repeated(sending, fault):
-                    self._tell_felt(sending.type, (clock() - started) * 1000, is_answered=False)
-                    raise
-                felt.end(TerminalStage.ROUND_TRIP)
-                await self._pause(sends, time_left_ms)
-                felt.end(TerminalStage.PAUSE)
-                continue
-            advice = advice_of(answer.code)
-            has_asked_pin = sending.relaying is not None and sending.relaying.has_asked_pin
-            if is_last or has_asked_pin or advice not in {Retry.SAME_MSGID, Retry.SIGN_ON}:
-                break
-            if advice is Retry.SIGN_ON:
-                may_sign_on = sending.type is not MessageType.SIGN_ON and not has_signed_on_again
-                if not may_sign_on or not await self._sign_on_again(sign_no):
-                    break
-                has_signed_on_again = True
-                felt.end(TerminalStage.SIGN_ON)
-                continue
-            if answer.code == ResponseCode.SHUTTING_DOWN:
-                self.drop()
-            await self._pause(sends, time_left_ms)
-            felt.end(TerminalStage.PAUSE)
-        if answer is None:
+        try:
+            answer = await self._repeater.request(sending, time_limit_ms, felt)
+        except ClientError:
             self._tell_felt(sending.type, (clock() - started) * 1000, is_answered=False)
-            raise NotSentError(f"the centre was not reached within {time_limit_ms} ms")
-        took_ms = (clock() - started) * 1000
-        self._felt_ms = min(round(took_ms), _UINT32_MAX)
-        self._tell_felt(sending.type, took_ms, is_answered=True)
-        answer = replace(answer, took_ms=took_ms, sends=sends)
+            raise
+        self._felt_ms = min(round(answer.took_ms), _UINT32_MAX)
+        self._tell_felt(sending.type, answer.took_ms, is_answered=True)
         self._note_felt(answer, felt)
         return answer
 
@@ -546,7 +404,7 @@ class TerminalClient:
         said = felt.felt(answer.type, answer.msgid, code=answer.code, sends=answer.sends)
         self.untold.extend((said,))
 
-    async def _send(self, sending: _Sending, time_left_ms: int, felt: FeltClock) -> Answer:
+    async def _send(self, sending: Sending, time_left_ms: int, felt: FeltClock) -> Answer:
         loop = asyncio.get_running_loop()
         async with self._in_flight:
             felt.end(TerminalStage.QUEUE)
@@ -574,7 +432,9 @@ class TerminalClient:
         if self._lists is not None:
             self._lists.hear_reply(reply.list_version)
         try:
-            body = decode_reply_body(sending.type, reply.code, reply.body)
+            body = decode_reply_body(
+                sending.type, reply.code, reply.body, is_duplicate=reply.duplicate
+            )
         except RemoteProtocolError as error:
             self.drop()
             await link.close(error.code, error.detail)
@@ -584,7 +444,7 @@ class TerminalClient:
         return Answer(sending.type, sending.msgid, reply, body, took_ms, took_ms, 1)
 
     async def _reply_of(
-        self, link: Link, exchange: Exchange, sending: _Sending, deadline: float, felt: FeltClock
+        self, link: Link, exchange: Exchange, sending: Sending, deadline: float, felt: FeltClock
     ) -> Reply:
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
@@ -607,34 +467,6 @@ class TerminalClient:
             answers = await relayed(event, sending.relaying)
             felt.end(TerminalStage.READER)
             link.answer(answers)
-
-    async def _card_open_of(
-        self, reader: CardReader, atr: bytes, *, wants_holder: bool
-    ) -> tuple[CardOpen, int]:
-        """Run the opening batch, if one is held; give the request and how many commands it took."""
-        opening = opening_of(self._sign_on.openings if self._sign_on else (), atr)
-        challenge: Challenge | None = None
-        if opening is not None:
-            await self.prepare_card()
-            challenge = self._wallet.take()
-        if opening is None or challenge is None:
-            # Nothing in hand: the centre relays the whole opening.
-            unopened = CardOpen(reader.name, atr, 0, 0, RelayOutcome.COMPLETED, (), wants_holder, 0)
-            return unopened, 0
-        batch = await run_batch(
-            reader, opening.steps, challenge.value, self.config.reader.batch_timeout_ms
-        )
-        opened = CardOpen(
-            reader.name,
-            atr,
-            opening.opening,
-            challenge.number,
-            RelayOutcome(batch.outcome),
-            batch.answers,
-            wants_holder,
-            batch.card_time_us,
-        )
-        return opened, batch.exchanges_count
 
     async def _sign_on_again(self, sign_no_used: str) -> bool:
         async with self._signing_on:
@@ -680,7 +512,7 @@ class TerminalClient:
         if self._link is not None:
             self._link.adopt_limits(limits)
 
-    def _envelope(self, sending: _Sending, time_left_ms: int) -> Request:
+    def _envelope(self, sending: Sending, time_left_ms: int) -> Request:
         state = self._sign_on
         return Request(
             exchange=0,  # the link numbers it
@@ -702,24 +534,6 @@ class TerminalClient:
     def _tell_felt(self, type_: MessageType, took_ms: float, *, is_answered: bool) -> None:
         if self._on_felt is not None:
             self._on_felt(type_, took_ms, is_answered)
-
-    async def _pause(self, sends: int, time_left_ms: int) -> None:
-        limits = self.config.limits
-        pause_ms = min(
-            limits.reconnect_pause_ms_min * 2 ** (sends - 1), limits.reconnect_pause_ms_max
-        )
-        spread_ms = pause_ms * (0.5 + self._jitter() / 2)
-        await asyncio.sleep(max(0.0, min(spread_ms, float(time_left_ms))) / 1000)
-
-
-def _may_be_repeated(sending: _Sending, fault: ClientError) -> bool:
-    """Say whether another copy does no harm: none was sent, or the request commits nothing.
-
-    One that was not answered in time isn't repeated either: the cashier has waited enough.
-    """
-    if isinstance(fault, NoAnswerError):
-        return sending.watcher is None and sending.relaying is None and fault.exchange is None
-    return isinstance(fault, NotSentError)
 
 
 def _raw(body: Struct | Raw) -> Raw:

@@ -1,6 +1,6 @@
 """One connection to the centre: bytes to and from the sans-IO `TerminalConnection`.
 
-Not here: which requests are sent, how often, and what an answer means (`client.py`).
+Not here: which requests are sent (`client.py`), how often and on whose advice (`repeating.py`).
 """
 
 import asyncio

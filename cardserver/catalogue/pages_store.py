@@ -5,9 +5,9 @@ Not here: who asks (`cardserver/handlers/lists.py`), taking pages up (`terminals
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from msgspec import DecodeError, Struct, msgpack
+from msgspec import DecodeError, Meta, Struct, msgpack
 
 from cardserver.catalogue.catalogue_store import CATALOGUE, MAPPING
 from cardserver.catalogue.lists_store import Position
@@ -24,9 +24,14 @@ _REST_SIZE = 200
 
 T = TypeVar("T")
 
+# What the columns hold: a position outside of that is none of ours either.
+_Integer = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+_SmallInteger = Annotated[int, Meta(ge=0, le=2**15 - 1)]
+_Name = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+
 _ENCODER = msgpack.Encoder()
-_POSITION = msgpack.Decoder(tuple[int, str, int])
-_REVOCATION_POSITION = msgpack.Decoder(tuple[int, int, bytes])
+_POSITION = msgpack.Decoder(tuple[_Integer, _Name, _Integer])
+_REVOCATION_POSITION = msgpack.Decoder(tuple[_Integer, _SmallInteger, bytes])
 
 
 class PositionError(ValueError):

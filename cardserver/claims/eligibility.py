@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from cardserver.benefits.circumstances import type_of_kind
 from cardserver.benefits.policy import Policy
-from cardserver.claims.values import CardState, PersonState, Place
+from cardserver.claims.values import CardState, PersonState, Place, PolicyFinder
 from cardserver.registry.values import CardState as CardStateNumber
 from cardserver.registry.values import InstitutionKind, Insurance, InsuranceState
 from protocol.terminal.codes import ResponseCode
@@ -101,6 +101,38 @@ def refusal_of_care(policy: Policy, scheme: str, place: Place) -> ResponseCode |
     if type_of_kind.get(place.kind) in policy.plans[scheme].rules.institution_kinds:
         return None
     return ResponseCode.CARE_TYPE_NOT_CONTRACTED
+
+
+def entitlement(
+    *,
+    place: Place | None,
+    person: PersonState | None,
+    insurances: Iterable[Insurance],
+    policies: PolicyFinder,
+    insutype: str,
+    med_type: str,
+    care_date: int,
+) -> Insurance | ResponseCode:
+    """Find the insurance under which care would be settled here, or the code that refuses it.
+
+    Whether care for which a disease must be named is covered, is not known without it.
+    """
+    code = refusal_of_place(place) or refusal_of_person(person, care_date)
+    if code is not None:
+        return code
+    assert place is not None
+    place = place.on(care_date)
+    insurance = coverage(insurances, insutype, care_date)
+    if isinstance(insurance, ResponseCode):
+        return insurance
+    code = refusal_of_contract(place, med_type, care_date)
+    if code is not None:
+        return code
+    policy = policies.find(insutype, insurance.region, med_type, care_date)
+    if policy is None:
+        return ResponseCode.POLICY_NOT_FOUND
+    scheme = policy.care_of(med_type)
+    return (scheme and refusal_of_care(policy, scheme, place)) or insurance
 
 
 def age_on(birth_date: int, day: int) -> int:

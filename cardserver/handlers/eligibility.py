@@ -1,12 +1,14 @@
 """ELIGIBILITY: would SETTLE find this person covered?"""
 
 from cardserver.centre import Answer, Exchange
-from cardserver.claims.eligibility import coverage, refusal_of_person
-from cardserver.claims.values import PersonState
+from cardserver.claims.claims_store import read_view
+from cardserver.claims.eligibility import entitlement
+from cardserver.claims.values import Needs
 from cardserver.handlers.presented import card_session_of
 from cardserver.observe.stages import Stage
 from cardserver.registry.values import FOREVER
 from ledger.calendar import date_of, day_number
+from ledger.ledger_store import GroupTime
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import Eligibility, EligibilityFound
 
@@ -18,17 +20,21 @@ async def eligibility(exchange: Exchange, body: Eligibility) -> Answer:
     person_no = person_asked(exchange, body.psn_no)
     if isinstance(person_no, Answer):
         return person_no
-    registry = exchange.centre.registry
-    person = await registry.person(person_no)
-    insurances = await registry.insurances(person_no)
+    centre, terminal_no = exchange.centre, exchange.session.terminal.terminal_no
+    today = day_number(centre.today())
+    needs = Needs(person_no=person_no, terminal_no=terminal_no)
+    when = GroupTime(today, today // 100, centre.clock.now_ms())
+    view = await centre.database.fetch_script(read_view(needs, when))
     exchange.clock.end(Stage.LOOKUP)
-    day = day_number(body.date or exchange.centre.today())
-    state = (
-        None
-        if person is None
-        else PersonState(person.birth_date, person.deceased_date, person.family_no)
+    found = entitlement(
+        place=view.book.places.get(terminal_no),
+        person=view.book.persons.get(person_no),
+        insurances=view.book.insurances.get(person_no, []),
+        policies=centre.rules.policies,
+        insutype=body.insutype,
+        med_type=body.med_type,
+        care_date=day_number(body.date) if body.date else today,
     )
-    found = refusal_of_person(state, day) or coverage(insurances, body.insutype, day)
     if isinstance(found, ResponseCode):
         return Answer(
             ResponseCode.APPROVED,

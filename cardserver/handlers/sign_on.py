@@ -25,7 +25,7 @@ from protocol.terminal.messages import (
 )
 
 COUNTER_ROLES = frozenset({"cashier", "supervisor"})
-_UNDOING = frozenset({MessageType.CANCEL, MessageType.REVERSE})
+_UNDOING = frozenset({MessageType.CANCEL, MessageType.REFUND, MessageType.REVERSE})
 
 _OPENINGS = tuple(
     OpeningBatch(opening.number, opening.atr, opening.atr_mask, card_steps(opening.batch))
@@ -146,7 +146,8 @@ async def check_sign_on(exchange: Exchange) -> Answer | None:
         found = await centre.registry.sign_on(request.sign_no)
         if found is None or found.terminal.terminal_no != session.terminal.terminal_no:
             return Answer(ResponseCode.NOT_SIGNED_ON)
-        if not found.terminal.is_active:
+        is_revoked = centre.revocations.is_certificate_revoked(session.terminal.certificate_sha256)
+        if is_revoked or not found.terminal.is_active:
             return Answer(ResponseCode.TERMINAL_DISABLED)
         if found.terminal.certificate_sha256 != session.terminal.certificate_sha256:
             return Answer(ResponseCode.CERTIFICATE_REPLACED)

@@ -143,17 +143,22 @@ def decode_request_body(type_: int, body: Raw | bytes) -> Struct:
     return decode(decoder, bytes(body))
 
 
-def decode_reply_body(type_: int, code: int, body: Raw | bytes) -> Struct | None:
+def decode_reply_body(
+    type_: int, code: int, body: Raw | bytes, *, is_duplicate: bool = False
+) -> Struct | None:
     """Decode a reply's body; None where the code's replies carry none.
 
     Args:
         type_: The request's `type`.
         code: The reply's `code`.
         body: The bytes as sent.
+        is_duplicate: The reply's `duplicate`: then nil is a body that is kept no longer.
 
     Raises:
         RemoteProtocolError: As for requests.
     """
+    if is_duplicate and bytes(body) == NIL:
+        return None
     if code == ResponseCode.CHECK_REFUSED and type_ in {MessageType.PREVIEW, MessageType.SETTLE}:
         return decode(_CHECK_REFUSED_DECODER, bytes(body))
     if code == ResponseCode.SPLIT_CHANGED and type_ != MessageType.REFUND:

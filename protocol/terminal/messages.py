@@ -738,7 +738,7 @@ class EligibilityFound(Struct, frozen=True, array_like=True):
     """ELIGIBILITY's reply.
 
     Attributes:
-        is_entitled: Whether SETTLE would find coverage.
+        is_entitled: Whether SETTLE would find this care covered here.
         reason: The `ResponseCode` that SETTLE would answer; 0 when entitled.
         begins: First day of the coverage found, or nil.
         ends: Last day, or nil.
@@ -935,7 +935,7 @@ class LineSplit(Struct, frozen=True, array_like=True):
     """
 
     item_class: Annotated[int, Meta(ge=1, le=3)]
-    price_limit_microyuan: Microyuan | None
+    price_limit_microyuan: ListPrice | None
     self_pay_ratio_e4: Ratio
     fully_own_fen: Fen
     over_limit_fen: Fen

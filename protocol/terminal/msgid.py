@@ -51,6 +51,11 @@ def parse(msgid: str) -> MsgidParts:
     return MsgidParts(institution=institution, time=time, sequence=int(sequence))
 
 
+def is_well_formed(msgid: str) -> bool:
+    """Tell whether a text has a msgid's form, whatever time it names."""
+    return _MSGID.fullmatch(msgid) is not None
+
+
 def make(*, institution: str, time: dt.datetime, sequence: int) -> str:
     """Make a `msgid`.
 

@@ -27,7 +27,7 @@ from protocol.terminal.messages import (
 )
 from terminals.answer import ClientError, words_of
 from terminals.attendance import WatchedReader, attending
-from terminals.client import CardOpening
+from terminals.card_opening import CardOpening
 from terminals.commands.attend import counter_of
 from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, NoCardError, run
 from terminals.commands.result import ExitStatus, Result, fault, plain, result_of, show

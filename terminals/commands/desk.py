@@ -18,7 +18,8 @@ from terminals.answer import ClientError, NoAnswerError
 from terminals.attempts import AttemptRunner
 from terminals.bill_file import day_of, load_bill
 from terminals.bill_notes import notes_of
-from terminals.client import CardOpening, TerminalClient
+from terminals.card_opening import CardOpening
+from terminals.client import TerminalClient
 from terminals.commands.result import (
     ExitStatus,
     Result,

@@ -7,8 +7,9 @@ import pytest
 
 from protocol.terminal.messages import CardOpened, PINAction, PINKind, PINResult, PINState
 from simulators.card.social_security_card import RootKeys, print_card
+from terminals.card_opening import CardOpening
 from terminals.card_reader import PINRequest
-from terminals.client import CardOpening, TerminalClient
+from terminals.client import TerminalClient
 from terminals.link import Link
 from tests.cardserver.desk import Desk, Reader
 

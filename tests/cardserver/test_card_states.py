@@ -18,7 +18,7 @@ from ledger.bulk_store import plain
 from ledger.database_store import Database
 from ledger.scripts import Script
 from protocol.terminal.codes import ResponseCode
-from protocol.terminal.messages import Eligibility, MessageType, Preview
+from protocol.terminal.messages import Eligibility, MemberQuery, MessageType, Preview
 from simulators.postgres import PostgreSQLCluster
 from tests.cardserver.desk import Desk, Reader, open_card, settle_of
 from tests.in_process import command
@@ -185,6 +185,24 @@ async def test_a_revoked_certificate_is_not_admitted(desk_with: Any) -> None:
     other = hashlib.sha256(b"").hexdigest()[:-1]
     refused = await command("cardserver", *arguments, other, "revoked", check=False)
     assert "neither a SHA-256 in hex nor a readable file" in refused.errors
+
+
+async def test_a_certificate_that_is_revoked_serves_no_longer(desk_with: Any) -> None:
+    desk = await desk_with(sign_on={"recheck_ms": 300})
+    credentials = await desk.enrol("S1")
+    number = desk.card_data().holder_number
+    async with desk.client(credentials) as client:
+        query = MemberQuery("02", number)
+        assert (await client.exchange(MessageType.MEMBER_QUERY, query)).is_approved
+        await command(
+            "cardserver", "revocation", "certificate", "--config", str(desk.city.config_file),
+            str(credentials.certificate_file), "revoked",
+        )  # fmt: skip
+        answer = await until(
+            lambda: client.exchange(MessageType.MEMBER_QUERY, query),
+            lambda one: not one.is_approved,
+        )
+        assert answer.code == ResponseCode.TERMINAL_DISABLED
 
 
 async def test_the_imported_city_is_on_the_list(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from msgspec import structs
+from msgspec import msgpack, structs
 
 from cardserver.registry.revocation_store import card_subject as subject_at_the_centre
 from protocol.terminal.codes import ResponseCode
@@ -105,6 +105,9 @@ async def test_what_is_no_list_and_no_position(desk: Desk) -> None:
             ("", b""), ("secrets", b""), ("catalogue", b"\xc0"),
             ("revocations", b"\x93\x01\x02\x03"),
             ("mapping", b"\x00" * 64),
+            ("catalogue", msgpack.encode((2**63, "", 0))),
+            ("mapping", msgpack.encode((1, "a\0", 0))),
+            ("revocations", msgpack.encode((1, 2**63, b""))),
         ):  # fmt: skip
             body = ListDownload(name, 0, after, 0)
             answer = await client.request(MessageType.LIST_DOWNLOAD, body)

@@ -9,10 +9,13 @@ import struct
 import msgspec
 import pytest
 from msgspec import Raw
+from sqlalchemy import text as sql
 
+from cardserver.commands.database import open_database
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import (
     Echo,
+    Felt,
     Goodbye,
     MemberQuery,
     Message,
@@ -415,3 +418,25 @@ async def test_names_that_look_like_statements_are_only_names(
                 terminal.request(MessageType.MEMBER_QUERY, MemberQuery("02", number))
             )
             assert reply.code == ResponseCode.PERSON_UNKNOWN, number
+
+
+async def test_nothing_is_kept_under_what_is_no_msgid(desk: Desk, credentials: Credentials) -> None:
+    odd = ("H11019900001202611\0", "H11019900001-00001000000000001", "H11019900001２０２６１１000")
+    async with desk.raw(credentials) as terminal:
+        for text in odd:
+            refused = terminal.request(MessageType.SETTLE, Echo(b"x"), msgid=text)
+            assert (await terminal.reply_to(refused)).code == ResponseCode.INVALID_FIELD
+            telling = msgspec.structs.replace(
+                terminal.request(MessageType.ECHO, Echo(b"x")),
+                felt=Felt(MessageType.SETTLE, text, 0, 1, 1),
+            )
+            assert (await terminal.reply_to(telling)).code == ResponseCode.APPROVED
+    await asyncio.sleep(1.5)  # the writer writes such notes after a second at the latest
+    async with open_database(desk.config) as database:
+        for table in ("request_stage", "request_felt"):
+            kept = await database.report(
+                lambda connection, table=table: (
+                    connection.execute(sql(f"SELECT msgid FROM {table}")).scalars().all()
+                )
+            )
+            assert not set(odd) & set(kept), table

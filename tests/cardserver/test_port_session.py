@@ -331,7 +331,7 @@ async def test_an_operator_locked_while_signed_on_is_refused(
             await administration.set_operator_active(
                 database, operator, acting_user(), is_active=False
             )
-        for type_ in (MessageType.CANCEL, MessageType.REVERSE):  # at once
+        for type_ in (MessageType.CANCEL, MessageType.REFUND, MessageType.REVERSE):  # at once
             reply = await terminal.reply_to(terminal.request(type_, all_bodies[type_]))
             assert reply.code == ResponseCode.OPERATOR_LOCKED
         await asyncio.sleep(0.45)
@@ -590,6 +590,30 @@ async def test_without_a_card_only_as_the_configuration_allows(
         assert reply.code == ResponseCode.PERSON_UNKNOWN
         assert reply.duplicate is is_duplicate
     assert await status_of(terminal, msgid) == StatusState.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("insutype", "med_type", "code"),
+    [
+        ("310", "11", ResponseCode.APPROVED),
+        ("999", "11", ResponseCode.COVERAGE_NOT_FOUND),
+        ("310", "41", ResponseCode.CARE_TYPE_NOT_CONTRACTED),
+        ("310", "99", ResponseCode.POLICY_NOT_FOUND),
+    ],
+)
+async def test_eligibility_gives_the_reason_that_settle_would(
+    desk: Desk, credentials: Credentials, insutype: str, med_type: str, code: ResponseCode
+) -> None:
+    async with desk.client(credentials) as client:
+        token = await open_card(client, desk.card())
+        found = await client.request(
+            MessageType.ELIGIBILITY, Eligibility("", insutype, med_type), card_session=token
+        )
+        assert isinstance(found.body, messages.EligibilityFound)
+        assert (found.body.is_entitled, found.body.reason) == (code == 0, code)
+        bill = msgspec.structs.replace(desk.bill(71), insutype=insutype, med_type=med_type)
+        shown = await client.request(MessageType.PREVIEW, Preview(bill), card_session=token)
+        assert shown.code == code
 
 
 async def test_a_challenge_serves_once_and_on_its_connection_only(

@@ -148,6 +148,25 @@ async def test_a_cancel_in_doubt_is_repeated_not_reversed(centre: Any, counter: 
     assert centre.settlements == 0
 
 
+async def test_a_doubt_ends_also_where_the_reply_is_kept_no_longer(
+    centre: Any, counter: Counter
+) -> None:
+    done = await counter.runner.settle(settle_body())
+
+    async def lose_for_months(peer: Any, request: m.Request) -> Any:
+        await centre.decide(peer, request)
+        centre.stored[request.msgid].body = msgspec.Raw(b"\xc0")
+        peer.writer.transport.abort()
+        raise ConnectionAbortedError
+
+    centre.rule(MessageType.CANCEL, lose_for_months)
+    outcome = await counter.runner.cancel(done.attempt.setl_id, "wrong item")
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert outcome.body is None
+    assert centre.count(MessageType.CANCEL) == 2
+    assert centre.settlements == 0
+
+
 async def test_a_refund_in_doubt_is_repeated_not_reversed(centre: Any, counter: Counter) -> None:
     done = await counter.runner.settle(settle_body())
     asked = m.Refund(done.attempt.setl_id, (m.RefundLine(1, 10_000),), "", commits=True)

@@ -231,6 +231,15 @@ async def test_a_query_whose_connection_broke_is_repeated(
     assert centre.connections == 2
 
 
+async def test_a_query_that_was_sent_and_never_answered_is_not_called_unsent(
+    centre: Any, config: TerminalConfig
+) -> None:
+    centre.rule(MessageType.ECHO, *[centre.lose_request] * 1000)
+    async with TerminalClient(with_limits(config, retries_max=1000)) as client:
+        with pytest.raises(NoAnswerError):
+            await client.request(MessageType.ECHO, m.Echo(b""), time_limit_ms=300)
+
+
 async def test_never_more_in_flight_than_the_centre_allows(
     centre: Any, config: TerminalConfig
 ) -> None:

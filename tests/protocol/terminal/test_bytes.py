@@ -327,7 +327,8 @@ def test_a_body_keeps_its_bytes_through_an_envelope() -> None:
 
 def test_a_reply_of_two_thousand_lines_fits_a_frame() -> None:
     split = messages.Split(*[10**10] * 6, (messages.Layer("hifp_pay", 10**10),), *[10**10] * 6)
-    line = messages.LineSplit(2, 10**12, 10_000, 0, 10**10, 10**10, 10**10)
+    # 10^13 is the highest price limit that a catalogue's row may name.
+    line = messages.LineSplit(2, 10**13, 10_000, 0, 10**10, 10**10, 10**10)
     body = messages.Previewed("1" * 20, split, (line,) * 2000, 10**10)
     reply = Reply(
         exchange=2**32 - 1, code=0, duplicate=False, business_date=dt.date(2026, 11, 21),
@@ -335,6 +336,7 @@ def test_a_reply_of_two_thousand_lines_fits_a_frame() -> None:
         body=encode_body(body),
     )  # fmt: skip
     assert len(Encoder().encode(reply)) <= Limits().frame_size_max
+    assert decode_reply_body(MessageType.PREVIEW, 0, reply.body) == body
 
 
 @pytest.mark.parametrize("character", ["\x00", "\n", "\x1f", "\x7f"])
