@@ -220,10 +220,7 @@ class Worker:
             registry=registry,
             writer=writer,
             keys=keys,
-            card_sessions=CardSessions(
-                read_secret(config.path(config.cards.session_secret_file)),
-                life_ms=config.cards.session_life_ms,
-            ),
+            card_sessions=_card_sessions(config),
             rules=Rules(
                 PolicyBook([load_policy(text) for text in self._policy_texts]),
                 await catch_up(database, Catalogue()),
@@ -432,6 +429,14 @@ class Worker:
             part = self._options.ready_file.with_suffix(".part")
             part.write_bytes(msgspec.json.encode(content))
             part.replace(self._options.ready_file)
+
+
+def _card_sessions(config: Config) -> CardSessions:
+    path = config.path(config.cards.session_secret_file)
+    try:
+        return CardSessions(read_secret(path), life_ms=config.cards.session_life_ms)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def leave_to_itself_what_stays() -> None:

@@ -8,6 +8,7 @@ import typer
 
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.when_called import when_called
+from cardserver.config import ConfigError
 from cardserver.observe.rules import RUNBOOKS
 from cardserver.observe.rules import rules as made_rules
 
@@ -44,7 +45,10 @@ def rules(
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{folder / name} can't be written: {error.strerror}") from error
         typer.echo(folder / name)
