@@ -14,6 +14,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +330,7 @@ class Worker:
             self._shared or centre.metrics,
             centre.metrics,
             centre.recent,
-            lambda: "draining" if centre.is_draining else "",
+            partial(_why_unready, centre),
             host=section.host,
             port=port,
             listening=None if pages_socket < 0 else socket.socket(fileno=pages_socket),
@@ -429,6 +430,13 @@ class Worker:
             part = self._options.ready_file.with_suffix(".part")
             part.write_bytes(msgspec.json.encode(content))
             part.replace(self._options.ready_file)
+
+
+def _why_unready(centre: Centre) -> str:
+    """Say why no terminals should be sent here now; nothing where they may be."""
+    if centre.is_draining:
+        return "draining"
+    return "" if centre.is_database_up else "the database does not answer"
 
 
 def _card_sessions(config: Config) -> CardSessions:

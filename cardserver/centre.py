@@ -55,6 +55,7 @@ class Centre:
     spans: SpanExporter | None = None
     telemetry: TelemetryService | None = None
     is_draining: bool = False
+    is_database_up: bool = True  # when last asked, every few seconds
     _proving: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def proving(self, operator_no: int) -> asyncio.Lock:

@@ -209,7 +209,9 @@ class _Door:
             page = sign_on_page(self._desk, language, refusal="unavailable")
             return HTMLResponse(page, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
         if isinstance(outcome, SignOnRefusal):
-            log.warning("sign-on refused", reason=outcome.value)
+            # Not what was typed as number: it may be a password, typed too early.
+            peer = "" if request.client is None else request.client.host
+            log.warning("sign-on refused", reason=outcome.value, peer=peer)
             page = sign_on_page(self._desk, language, refusal=outcome.value)
             return HTMLResponse(page, status_code=HTTPStatus.FORBIDDEN)
         response = RedirectResponse(Page.LIVE, status_code=HTTPStatus.SEE_OTHER)

@@ -43,9 +43,8 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
         )
     if exchange.request.operator != body.operator:
         return Answer(ResponseCode.OPERATOR_MISMATCH)
-    refusal = await _refusal_of_terminal(exchange)
-    if refusal is not None:
-        return Answer(refusal)
+    if (code := await _refusal_of_terminal(exchange)) is not None:
+        return Answer(code)
     operator = await centre.registry.operator(session.institution.institution_no, body.operator)
     if operator is None:
         # As long as a wrong password takes, so that operator numbers can't be guessed by time.

@@ -2,10 +2,12 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import cast
 
+import pytest
 from cryptography import x509
 
 from cardserver.centre import Centre
@@ -54,18 +56,53 @@ class Watched:
     database: Database
     metrics: Metrics
     clock: Clock
+    is_database_up: bool = True
+
+    def shown(self, name: str) -> float | None:
+        """What a gauge without labels shows."""
+        for line in self.metrics.text().decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        return None
+
+
+@asynccontextmanager
+async def watched(city: City, *, looks_at_all: bool = True) -> AsyncIterator[tuple[Watched, Watch]]:
+    config = load_config(city.config_file)
+    async with open_database(config) as database:
+        centre = Watched(config, database, Metrics(), SystemClock())
+        yield centre, Watch(cast(Centre, centre), looks_at_all=looks_at_all)
+
+
+def rename(city: City, table: str, to: str) -> None:
+    file = load_config(city.config_file).database_url.partition(":///")[2]
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
 
 
 async def test_a_look_that_the_database_refuses_ends_no_worker(city: City) -> None:
-    config = load_config(city.config_file)
-    file = config.database_url.partition(":///")[2]
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("ALTER TABLE clearing_month RENAME TO moved_away")
-    async with open_database(config) as database:
-        centre = Watched(config, database, Metrics(), SystemClock())
-        watch = Watch(cast(Centre, centre), looks_at_all=True)
+    """The moment of the last look stands still then, and is an alert after two minutes."""
+    rename(city, "clearing_month", "moved_away")
+    async with watched(city) as (centre, watch):
         await watch.look()
-        assert b"cardserver_database_up 0.0" in centre.metrics.text()
-        assert b"cardserver_watch_timestamp_seconds" in centre.metrics.text()
-        await watch.look()  # what is overdue is looked at a minute later
-        assert b"cardserver_database_up 1.0" in centre.metrics.text()
+        assert centre.is_database_up
+        assert centre.shown("cardserver_database_up") == 1
+        assert centre.shown("cardserver_watch_timestamp_seconds") is None
+        rename(city, "moved_away", "clearing_month")
+        await watch.look()
+        assert centre.shown("cardserver_watch_timestamp_seconds") is not None
+        assert centre.shown("cardserver_clearing_uncleared_months") is not None
+
+
+@pytest.mark.parametrize("looks_at_all", [True, False])
+async def test_every_worker_knows_whether_its_database_answers(
+    city: City, *, looks_at_all: bool
+) -> None:
+    async with watched(city, looks_at_all=looks_at_all) as (centre, watch):
+        rename(city, "writer_slot", "moved_away")
+        await watch.look()
+        assert not centre.is_database_up
+        assert centre.shown("cardserver_database_up") == (0 if looks_at_all else None)
+        rename(city, "moved_away", "writer_slot")
+        await watch.look()
+        assert centre.is_database_up
