@@ -45,17 +45,22 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
         return Answer(ResponseCode.OPERATOR_MISMATCH)
     if (code := await _refusal_of_terminal(exchange)) is not None:
         return Answer(code)
-    operator = await centre.registry.operator(session.institution.institution_no, body.operator)
-    if operator is None:
-        # As long as a wrong password takes, so that operator numbers can't be guessed by time.
-        await verify_password("", body.password)
-        return Answer(ResponseCode.OPERATOR_REFUSED)
-    # One guess after another: guesses made at once count as they do in turn.
-    async with centre.proving(operator.operator_no):
-        refusal = await _prove(exchange, body)
-        if refusal is not None:
-            return refusal
-        return await _open(exchange, operator, wants_stages=body.wants_stages)
+    # One guess after another, of a terminal too: it shall not have all the threads to itself.
+    async with centre.proving(-session.terminal.terminal_no):
+        institution_no = session.institution.institution_no
+        operator = await centre.registry.operator(institution_no, body.operator)
+        if operator is None:
+            if exchange.time_left_ms() <= 0:
+                return Answer(ResponseCode.DEADLINE_PASSED)
+            # As long as a wrong password takes, so that operator numbers can't be guessed by time.
+            await verify_password("", body.password)
+            return Answer(ResponseCode.OPERATOR_REFUSED)
+        # Guesses made at once count as they do in turn.
+        async with centre.proving(operator.operator_no):
+            refusal = await _prove(exchange, body)
+            if refusal is not None:
+                return refusal
+            return await _open(exchange, operator, wants_stages=body.wants_stages)
 
 
 async def _refusal_of_terminal(exchange: Exchange) -> ResponseCode | None:
