@@ -30,6 +30,7 @@ _LOOK_S = 5.0
 _ANSWER_MAX_S = 5.0
 _SELDOM_S = 60.0  # for what changes by the day, and takes longer to find out
 _SERVICE = "cardserver"
+_OF_OTHERS = frozenset({"console"})  # certificates that another process loads
 
 
 class Watch:
@@ -40,6 +41,8 @@ class Watch:
         self._centre = centre
         self._looks_at_all = looks_at_all
         self._seldom_at = 0.0
+        # This worker goes on with what it loaded, whatever lies in the files by now.
+        self._loaded_ends: dict[str, float] = {}
 
     async def run(self) -> None:
         """Look every few seconds, until cancelled."""
@@ -61,7 +64,7 @@ class Watch:
         if state is not None:
             _show(metrics, state)
             is_all_seen = await self._look_at_what_changes_seldom(now_ms)
-        await asyncio.to_thread(_look_at_files, centre.config, metrics)
+        await asyncio.to_thread(_look_at_files, centre.config, metrics, self._loaded_ends)
         if is_all_seen:
             metrics.set(catalogue.WATCH, now_ms / 1000)
 
@@ -171,9 +174,10 @@ def _look_at_pools(database: Database, metrics: Metrics) -> None:
         metrics.set(catalogue.DATABASE_CONNECTIONS, idle, pool, "idle")
 
 
-def _look_at_files(config: Config, metrics: Metrics) -> None:
+def _look_at_files(config: Config, metrics: Metrics, loaded_ends: dict[str, float]) -> None:
     for name, expiry in expiries(config).items():
-        metrics.set(catalogue.CERTIFICATE_EXPIRY, expiry, name)
+        ends = expiry if name in _OF_OTHERS else min(expiry, loaded_ends.setdefault(name, expiry))
+        metrics.set(catalogue.CERTIFICATE_EXPIRY, ends, name)
     for volume, folder in _folders(config).items():
         try:
             usage = shutil.disk_usage(folder)

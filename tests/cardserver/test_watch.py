@@ -1,6 +1,7 @@
 """What is watched of the centre's own files."""
 
 import asyncio
+import datetime as dt
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -10,6 +11,7 @@ from typing import cast
 import pytest
 from cryptography import x509
 
+from cardserver.authority import issue_server_certificate, open_authority
 from cardserver.centre import Centre
 from cardserver.commands.database import open_database
 from cardserver.config import Config, load_config
@@ -59,7 +61,7 @@ class Watched:
     is_database_up: bool = True
 
     def shown(self, name: str) -> float | None:
-        """What a gauge without labels shows."""
+        """What a gauge shows."""
         for line in self.metrics.text().decode().splitlines():
             if line.startswith(f"{name} "):
                 return float(line.split()[1])
@@ -72,6 +74,26 @@ async def watched(city: City, *, looks_at_all: bool = True) -> AsyncIterator[tup
     async with open_database(config) as database:
         centre = Watched(config, database, Metrics(), SystemClock())
         yield centre, Watch(cast(Centre, centre), looks_at_all=looks_at_all)
+
+
+async def test_a_new_certificate_counts_once_a_worker_has_loaded_it(city: City) -> None:
+    authority = open_authority(city.directory / "authority")
+    now = dt.datetime.now(dt.UTC)
+    name = 'cardserver_certificate_expiry_timestamp_seconds{certificate="listener"}'
+    async with watched(city) as (centre, watch):
+        file = centre.config.path(centre.config.listener.certificate_file)
+        older, _ = issue_server_certificate(
+            authority, hosts=("localhost",), now=now - dt.timedelta(days=800)
+        )
+        before = file.read_bytes()
+        file.write_bytes(older)
+        await watch.look()
+        ends = centre.shown(name)
+        file.write_bytes(before)
+        await watch.look()
+        assert centre.shown(name) == ends
+        await Watch(cast(Centre, centre), looks_at_all=True).look()  # the next worker's
+        assert (centre.shown(name) or 0) > (ends or 0)
 
 
 def rename(city: City, table: str, to: str) -> None:
