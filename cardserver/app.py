@@ -425,11 +425,19 @@ class Worker:
 
     def _say_ready(self, port: int, observe_port: int) -> None:
         log.info("ready", worker=self._options.index, port=port, observe_port=observe_port)
-        if self._options.ready_file is not None:
-            content = {"port": port, "observe_port": observe_port, "pid": os.getpid()}
-            part = self._options.ready_file.with_suffix(".part")
+        file = self._options.ready_file
+        if file is None:
+            return
+        content = {"port": port, "observe_port": observe_port, "pid": os.getpid()}
+        part = file.with_name(f"{file.name}.part")  # not that of another worker, nor the parent's
+        try:
             part.write_bytes(msgspec.json.encode(content))
-            part.replace(self._options.ready_file)
+            part.replace(file)
+        except OSError as error:
+            if not self._options.shares_port:
+                raise ConfigError(f"{file} can't be written: {error.strerror}") from error
+            # On a full disk a worker that died is replaced all the same; an upgrade is given up.
+            log.warning("the ready file can't be written", file=str(file), error=str(error))
 
 
 def _why_unready(centre: Centre) -> str:

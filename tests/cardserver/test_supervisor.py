@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
+from cardserver.app import Worker, WorkerOptions
+from cardserver.config import ConfigError, load_config
 from cardserver.supervisor import Supervisor, UpgradeState
+from simulators.centre_process import City
 
 _WORKER = """
 import json, os, signal, sys
@@ -120,3 +124,26 @@ async def test_a_state_that_cannot_be_told_ends_no_upgrade(tmp_path: Path) -> No
         os.kill(os.getpid(), signal.SIGHUP)
         await parent.worker_pid(first, second)
         await until(lambda: parent.state().upgrades == 2)
+
+
+async def test_workers_that_get_ready_at_once_write_over_nobodys_file(
+    made_city: City, tmp_path: Path
+) -> None:
+    (tmp_path / "serve.json.part").mkdir()  # what the parent is about to write
+    config = load_config(made_city.config_file)
+    for index in range(2):
+        file = tmp_path / f"serve.json.{index}"
+        (tmp_path / f"serve.json.{1 - index}.part").write_text("half")
+        Worker(config, WorkerOptions(index, shares_port=True, ready_file=file))._say_ready(1, 2)
+        assert json.loads(file.read_text())["pid"] == os.getpid()
+    assert (tmp_path / "serve.json.0.part").read_text() == "half"
+
+
+async def test_a_ready_file_that_cannot_be_written_is_a_sentence_or_no_matter(
+    made_city: City, tmp_path: Path
+) -> None:
+    config = load_config(made_city.config_file)
+    file = tmp_path / "no-such-folder" / "serve.json"
+    Worker(config, WorkerOptions(shares_port=True, ready_file=file))._say_ready(1, 2)
+    with pytest.raises(ConfigError, match="can't be written"):
+        Worker(config, WorkerOptions(ready_file=file))._say_ready(1, 2)
