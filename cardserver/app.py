@@ -14,6 +14,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +219,7 @@ class Worker:
             registry=registry,
             writer=writer,
             keys=keys,
-            card_sessions=CardSessions(
-                read_secret(config.path(config.cards.session_secret_file)),
-                life_ms=config.cards.session_life_ms,
-            ),
+            card_sessions=_card_sessions(config),
             rules=Rules(
                 PolicyBook([load_policy(text) for text in self._policy_texts]),
                 await catch_up(database, Catalogue()),
@@ -289,7 +287,7 @@ class Worker:
             self._shared or centre.metrics,
             centre.metrics,
             centre.recent,
-            lambda: "draining" if centre.is_draining else "",
+            partial(_why_unready, centre),
             host=section.host,
             port=port,
             listening=None if pages_socket < 0 else socket.socket(fileno=pages_socket),
@@ -384,11 +382,34 @@ class Worker:
 
     def _say_ready(self, port: int, observe_port: int) -> None:
         log.info("ready", worker=self._options.index, port=port, observe_port=observe_port)
-        if self._options.ready_file is not None:
-            content = {"port": port, "observe_port": observe_port, "pid": os.getpid()}
-            part = self._options.ready_file.with_suffix(".part")
+        file = self._options.ready_file
+        if file is None:
+            return
+        content = {"port": port, "observe_port": observe_port, "pid": os.getpid()}
+        part = file.with_name(f"{file.name}.part")  # not that of another worker, nor the parent's
+        try:
             part.write_bytes(msgspec.json.encode(content))
-            part.replace(self._options.ready_file)
+            part.replace(file)
+        except OSError as error:
+            if not self._options.shares_port:
+                raise ConfigError(f"{file} can't be written: {error.strerror}") from error
+            # On a full disk a worker that died is replaced all the same; an upgrade is given up.
+            log.warning("the ready file can't be written", file=str(file), error=str(error))
+
+
+def _why_unready(centre: Centre) -> str:
+    """Say why no terminals should be sent here now; nothing where they may be."""
+    if centre.is_draining:
+        return "draining"
+    return "" if centre.is_database_up else "the database does not answer"
+
+
+def _card_sessions(config: Config) -> CardSessions:
+    path = config.path(config.cards.session_secret_file)
+    try:
+        return CardSessions(read_secret(path), life_ms=config.cards.session_life_ms)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def leave_to_itself_what_stays() -> None:

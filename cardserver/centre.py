@@ -55,11 +55,15 @@ class Centre:
     spans: SpanExporter | None = None
     telemetry: TelemetryService | None = None
     is_draining: bool = False
+    is_database_up: bool = True  # when last asked, every few seconds
     _proving: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
-    def proving(self, operator_no: int) -> asyncio.Lock:
-        """Whoever holds this may check a password of the operator; one at a time."""
-        return self._proving.setdefault(operator_no, asyncio.Lock())
+    def proving(self, number: int) -> asyncio.Lock:
+        """Whoever holds this may check a password of the operator, or, negative, at the terminal.
+
+        One at a time.
+        """
+        return self._proving.setdefault(number, asyncio.Lock())
 
     def today(self) -> dt.date:
         """The fund's local day."""

@@ -352,10 +352,20 @@ class Config(Section, frozen=True):
 
     @property
     def database_password(self) -> str:
-        """The database's password, or nothing."""
+        """The database's password, or nothing.
+
+        Raises:
+            ConfigError: Its file can't be read.
+        """
         if not self.database.password_file:
             return ""
-        return self.path(self.database.password_file).read_text(encoding="utf-8").strip()
+        path = self.path(self.database.password_file)
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+        except UnicodeDecodeError:  # which holds the password
+            raise ConfigError(f"{path}: is not UTF-8") from None
 
     @property
     def issuers(self) -> tuple[bytes, ...]:
@@ -380,6 +390,8 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
     try:
         config = msgspec.toml.decode(text, type=Config)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8: {error}") from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
     if config.directory:

@@ -18,7 +18,7 @@ from typing import Protocol, cast
 import structlog
 
 from cardserver.authority import AuthorityError, TerminalCertificate, terminal_certificate
-from cardserver.config import Listener
+from cardserver.config import ConfigError, Listener
 from cardserver.observe.metrics import Metrics
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.connection import (
@@ -63,12 +63,24 @@ Admit = Callable[["TerminalLink", TerminalCertificate], Awaitable["Session | Res
 
 
 def terminal_tls_context(section: Listener, path: Callable[[str], Path]) -> ssl.SSLContext:
-    """Make the listener's TLS: 1.3 only, a certificate from each side, no early data."""
+    """Make the listener's TLS: 1.3 only, a certificate from each side, no early data.
+
+    Raises:
+        ConfigError: A file can't be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(path(section.certificate_file), path(section.key_file))
-    context.load_verify_locations(path(section.terminal_ca_file))
+    certificate, key = path(section.certificate_file), path(section.key_file)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one; it names no file
+        raise ConfigError(f"{certificate} and {key} can't be used: {error}") from error
+    authorities = path(section.terminal_ca_file)
+    try:
+        context.load_verify_locations(authorities)
+    except OSError as error:
+        raise ConfigError(f"{authorities} can't be used: {error}") from error
     context.set_alpn_protocols([ALPN])
     # Each connection shows its certificate anew: a session resumed would not be looked at again.
     context.num_tickets = 0

@@ -159,7 +159,7 @@ class Supervisor:
             try:
                 for place in self._places:
                     await self._replace(place)
-            except UpgradeError as error:
+            except (UpgradeError, OSError) as error:  # the latter: no process could be started
                 failure = str(error)
             if not failure:
                 log.info("upgrade ended", workers=len(self._places))
@@ -217,16 +217,16 @@ class Supervisor:
             async with place.changing:
                 if place.worker is None:
                     await self._begin(place)
-                    if place.worker is None:
-                        return 1
             worker = place.worker
-            await self._until_news(place, worker, stop)
-            if place.worker is not worker:
-                continue
-            if self._stopping.is_set():
-                break
-            status = worker.ended.result()
-            log.error("worker died", worker=place.index, status=status)
+            if worker is not None:
+                await self._until_news(place, worker, stop)
+                if place.worker is not worker:
+                    continue
+                if self._stopping.is_set():
+                    break
+                log.error("worker died", worker=place.index, status=worker.ended.result())
+            elif self._stopping.is_set():
+                return 1
             async with place.changing:
                 if place.worker is not worker:
                     continue  # an upgrade had its successor ready
@@ -248,7 +248,7 @@ class Supervisor:
         return min(1, abs(await self._end(worker_last, signal.SIGTERM)))
 
     async def _begin(self, place: _Place) -> None:
-        """Listen and start a worker; none where the address can't be bound any more."""
+        """Listen and start a worker; all are to stop where the address can't be bound any more."""
         host, _ = self._address
         pages_host, pages_port = self._pages_address
         try:
@@ -259,7 +259,10 @@ class Supervisor:
             log.critical("can't listen; stopping all", worker=place.index, error=str(error))
             self._stopping.set()
             return
-        place.worker = await self._spawn(place)
+        try:
+            place.worker = await self._spawn(place)
+        except OSError as error:  # no room for a process now: counted as a death, and tried again
+            log.warning("worker can't be started", worker=place.index, error=str(error))
 
     async def _until_news(self, place: _Place, worker: _Worker, stop: asyncio.Task[bool]) -> None:
         """Wait until this worker ended or was replaced, or all are to stop."""
@@ -313,8 +316,11 @@ class Supervisor:
         self._state = state
         if self._ready_file is not None:
             part = self._ready_file.with_name(f"{self._ready_file.name}.part")
-            part.write_bytes(msgspec.json.encode(state))
-            part.replace(self._ready_file)
+            try:
+                part.write_bytes(msgspec.json.encode(state))
+                part.replace(self._ready_file)
+            except OSError as error:  # the workers are none the worse for it
+                log.warning("the ready file can't be written", error=str(error))
 
 
 class _ReadyFile(msgspec.Struct):

@@ -28,8 +28,10 @@ from ledger.store_errors import StoreError
 log = structlog.get_logger("cardserver.watch")
 
 _LOOK_S = 5.0
+_ANSWER_MAX_S = 5.0
 _SELDOM_S = 60.0  # for what changes by the day, and takes longer to find out
 _SERVICE = "cardserver"
+_OF_OTHERS = frozenset({"console"})  # certificates that another process loads
 
 
 class Watch:
@@ -40,6 +42,8 @@ class Watch:
         self._centre = centre
         self._looks_at_all = looks_at_all
         self._seldom_at = 0.0
+        # This worker goes on with what it loaded, whatever lies in the files by now.
+        self._loaded_ends: dict[str, float] = {}
 
     async def run(self) -> None:
         """Look every few seconds, until cancelled."""
@@ -51,22 +55,41 @@ class Watch:
         """Look once."""
         centre, metrics = self._centre, self._centre.metrics
         _look_at_pools(centre.database, metrics)
+        now_ms = centre.clock.now_ms()
+        state = await self._ask_database(now_ms)
+        centre.is_database_up = state is not None
         if not self._looks_at_all:
             return
-        now_ms = centre.clock.now_ms()
-        try:
-            state = await watch_store.look(centre.database, now_ms)
-            metrics.set(catalogue.DATABASE_UP, 1)
+        metrics.set(catalogue.DATABASE_UP, float(centre.is_database_up))
+        is_all_seen = True
+        if state is not None:
             _show(metrics, state)
-            monotonic_s = asyncio.get_running_loop().time()
-            if monotonic_s >= self._seldom_at:
-                self._seldom_at = monotonic_s + _SELDOM_S
-                await self._look_at_what_is_overdue(now_ms)
-        except StoreError as error:  # it is said by the gauge, and in the log of whoever needs it
-            metrics.set(catalogue.DATABASE_UP, 0)
-            log.warning("the database can't be watched", error=str(error))
-        await asyncio.to_thread(_look_at_files, centre.config, metrics)
-        metrics.set(catalogue.WATCH, now_ms / 1000)
+            is_all_seen = await self._look_at_what_changes_seldom(now_ms)
+        await asyncio.to_thread(_look_at_files, centre.config, metrics, self._loaded_ends)
+        if is_all_seen:
+            metrics.set(catalogue.WATCH, now_ms / 1000)
+
+    async def _ask_database(self, now_ms: int) -> watch_store.DatabaseState | None:
+        """Ask the database how it is; None where it doesn't answer soon."""
+        try:
+            async with asyncio.timeout(_ANSWER_MAX_S):
+                return await watch_store.look(self._centre.database, now_ms)
+        except (StoreError, TimeoutError) as error:
+            log.warning("the database can't be watched", error=str(error) or "no answer in time")
+            return None
+
+    async def _look_at_what_changes_seldom(self, now_ms: int) -> bool:
+        """Look once a minute; False where it failed, and is tried again at the next look."""
+        monotonic_s = asyncio.get_running_loop().time()
+        if monotonic_s < self._seldom_at:
+            return True
+        try:
+            await self._look_at_what_is_overdue(now_ms)
+        except StoreError as error:  # its moment stands still, which is an alert of its own
+            log.warning("what is overdue can't be watched", error=str(error))
+            return False
+        self._seldom_at = monotonic_s + _SELDOM_S
+        return True
 
     async def _look_at_what_is_overdue(self, now_ms: int) -> None:
         centre, metrics = self._centre, self._centre.metrics
@@ -155,9 +178,10 @@ def _look_at_pools(database: Database, metrics: Metrics) -> None:
         metrics.set(catalogue.DATABASE_CONNECTIONS, idle, pool, "idle")
 
 
-def _look_at_files(config: Config, metrics: Metrics) -> None:
+def _look_at_files(config: Config, metrics: Metrics, loaded_ends: dict[str, float]) -> None:
     for name, expiry in expiries(config).items():
-        metrics.set(catalogue.CERTIFICATE_EXPIRY, expiry, name)
+        ends = expiry if name in _OF_OTHERS else min(expiry, loaded_ends.setdefault(name, expiry))
+        metrics.set(catalogue.CERTIFICATE_EXPIRY, ends, name)
     for volume, folder in _folders(config).items():
         try:
             usage = shutil.disk_usage(folder)

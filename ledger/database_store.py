@@ -158,6 +158,9 @@ class Database:
 
         For migrations and administration; while a centre runs on SQLite, it keeps to transactions
         under 50 ms.
+
+        Raises:
+            StoreError: As the family says; a commit whose connection ended may have been recorded.
         """
         return await self._store.administer(work)
 
@@ -165,6 +168,9 @@ class Database:
         """Read with a SQLAlchemy connection, in one snapshot of what is committed.
 
         It may take its time: it holds up no settlement.
+
+        Raises:
+            StoreError: As the family says.
         """
         return await self._store.report(work)
 

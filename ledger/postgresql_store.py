@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -36,6 +37,7 @@ _STATEMENT_TIMEOUT_S = 60.0
 _ATTEMPTS_MAX = 10
 _KEYS_MAX = 4096  # of one shared read
 _NO_SPAN: Span = (0, 0)
+_BAD_ARGUMENT = "invalid input for query argument"  # the driver's own words, before the value
 
 APPLICATION_NAME = "cardserver"
 """By which a centre's connections are known in `pg_stat_activity`."""
@@ -120,14 +122,22 @@ class PostgreSQLStore:
 
     async def administer(self, work: Callable[[Connection], T]) -> T:
         """Run work with a SQLAlchemy connection."""
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(work)
+
+        async def in_transaction() -> T:
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(work)
+
+        return await _guard(in_transaction())
 
     async def report(self, work: Callable[[Connection], T]) -> T:
         """Read with a SQLAlchemy connection, in one snapshot."""
         engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
-        async with engine.connect() as connection:
-            return await connection.run_sync(work)
+
+        async def in_snapshot() -> T:
+            async with engine.connect() as connection:
+                return await connection.run_sync(work)
+
+        return await _guard(in_snapshot())
 
     async def _connect(self) -> _Asyncpg:
         try:
@@ -407,23 +417,44 @@ async def _guard(work: Coroutine[Any, Any, T]) -> T:  # as asyncio types them
     """Await the driver, and name its errors in our words."""
     try:
         return await work
-    except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
-        raise ConflictError(str(error)) from error
-    except asyncpg.exceptions.DataError as error:  # before InterfaceError, which a part of it is
-        raise StoreError(str(error)) from error
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise ConstraintError(str(error)) from error
-    except (
-        OSError,
-        TimeoutError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,  # as of a connection that the server ended while it was idle
-        asyncpg.PostgresConnectionError,
-        asyncpg.OperatorInterventionError,
-        asyncpg.InsufficientResourcesError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.ReadOnlySQLTransactionError,
-    ) as error:
-        raise StoreUnavailableError(str(error) or type(error).__name__) from error
-    except asyncpg.PostgresError as error:
-        raise StoreError(str(error)) from error
+    except DBAPIError as error:  # SQLAlchemy's, around the driver's own
+        named = _in_our_words(error.orig and error.orig.__cause__)
+        raise named or StoreError(type(error.orig).__name__) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InternalClientError,
+            asyncpg.InterfaceError) as error:  # fmt: skip
+        raise _in_our_words(error) or StoreError(type(error).__name__) from error
+
+
+def _in_our_words(error: BaseException | None) -> StoreError | None:
+    """Name an error of the driver; None where it is none that we know."""
+    match error:
+        case asyncpg.SerializationError() | asyncpg.DeadlockDetectedError():
+            return ConflictError(_said(error))
+        case asyncpg.exceptions.DataError():  # before InterfaceError, which a part of it is
+            return StoreError(_said(error))
+        case asyncpg.IntegrityConstraintViolationError():
+            return ConstraintError(_said(error))
+        case (
+            OSError()
+            | TimeoutError()
+            | asyncpg.InterfaceError()
+            | asyncpg.InternalClientError()  # as of a connection ended by the server while idle
+            | asyncpg.PostgresConnectionError()
+            | asyncpg.OperatorInterventionError()
+            | asyncpg.InsufficientResourcesError()
+            | asyncpg.CannotConnectNowError()
+            | asyncpg.ReadOnlySQLTransactionError()
+        ):
+            return StoreUnavailableError(_said(error))
+        case asyncpg.PostgresError():
+            return StoreError(_said(error))
+        case _:
+            return None
+
+
+def _said(error: BaseException) -> str:
+    """Say what the driver said, without the row that it was said of: rows hold people."""
+    if isinstance(error, asyncpg.PostgresError) and error.args:
+        said = str(error.args[0])  # its text would go on with DETAIL, the whole row at times
+        return said.partition(": ")[0] if said.startswith(_BAD_ARGUMENT) else said
+    return str(error) or type(error).__name__

@@ -6,12 +6,14 @@ commit waits for the disk and must not hold up the loop.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from msgspec import json
 from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ledger.bulk_store import Query, Row
@@ -95,7 +97,7 @@ class SQLiteStore:
         """Run work with a SQLAlchemy connection."""
 
         def in_transaction() -> T:
-            with self._engine.begin() as connection:
+            with _named(), self._engine.begin() as connection:
                 connection.exec_driver_sql("BEGIN")
                 return work(connection)
 
@@ -105,7 +107,7 @@ class SQLiteStore:
         """Read with a SQLAlchemy connection, in one snapshot."""
 
         def in_snapshot() -> T:
-            with self._engine.connect() as connection:
+            with _named(), self._engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN")
                 return work(connection)
 
@@ -214,6 +216,17 @@ def _execute(connection: sqlite3.Connection, query: Query) -> list[Row]:
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Name SQLAlchemy's errors, which are around SQLite's own, in our words."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not isinstance(error.orig, sqlite3.Error):
+            raise
+        raise _translated(error.orig) from error
 
 
 def _translated(error: sqlite3.Error) -> StoreError:

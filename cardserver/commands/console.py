@@ -43,5 +43,9 @@ def console(
     if watch:
         section = msgspec.structs.replace(section, watches=tuple(watch))
     config = msgspec.structs.replace(config, console=section)
-    configure_logs(level=config.observe.log_level, log_format=config.observe.log_format)
+    configure_logs(
+        level=config.observe.log_level,
+        log_format=config.observe.log_format,
+        events_a_second=config.observe.log_events_a_second,
+    )
     _run_console(config, ready_file)

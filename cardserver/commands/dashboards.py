@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cardserver.commands.faults import fail_clearly
+from cardserver.config import ConfigError
 from cardserver.observe.rules import RUNBOOKS
 from cardserver.observe.rules import rules as made_rules
 from cardserver.when_called import when_called
@@ -44,7 +45,10 @@ def rules(
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{folder / name} can't be written: {error.strerror}") from error
         typer.echo(folder / name)

@@ -10,6 +10,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
+from weakref import WeakValueDictionary
+
+import structlog
 
 from cardserver.config import Config
 from cardserver.registry.administration_store import FUND
@@ -25,6 +28,11 @@ from ledger.scripts import Script
 
 _TOKEN_SIZE = 32
 _CODE_SIZE_MAX = 20
+# Whoever reaches the form may guess: a hash takes 50 ms of one of two threads, so that nobody who
+# is let in waits for much longer than two seconds.
+_PROVING_MAX = 64
+
+log = structlog.get_logger("cardserver.console")
 
 
 @unique
@@ -90,6 +98,7 @@ class SignOnRefusal(StrEnum):
     LOCKED = "locked"
     NOT_PERMITTED = "not_permitted"
     FULL = "full"
+    BUSY = "busy"
 
 
 class Sessions:
@@ -102,7 +111,8 @@ class Sessions:
         self._config = config
         self._clock = clock
         self._sessions: dict[str, ConsoleSession] = {}
-        self._proving: dict[str, asyncio.Lock] = {}
+        self._proving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._proving_count = 0
 
     async def sign_on(
         self, code: str, password: str, language: Language
@@ -114,13 +124,15 @@ class Sessions:
             return SignOnRefusal.REFUSED
         if len(self._sessions) >= self._config.console.sessions_max:
             return SignOnRefusal.FULL
-        lock = self._proving.setdefault(code, asyncio.Lock())
+        if self._proving_count >= _PROVING_MAX:
+            return SignOnRefusal.BUSY
+        self._proving_count += 1
         try:
-            async with lock:  # one guess after another, so that those made at once all count
+            # One guess after another, so that those made at once all count.
+            async with self._proving.setdefault(code, asyncio.Lock()):
                 proven = await self._prove(code, password)
         finally:
-            if not lock.locked():
-                self._proving.pop(code, None)
+            self._proving_count -= 1
         if isinstance(proven, SignOnRefusal):
             return proven
         now_ms = self._clock.monotonic_ms()
@@ -174,6 +186,17 @@ class Sessions:
             and now_ms < session.ends_ms
             and idle_ms < self._config.console.idle_time_max_ms
         )
+
+    async def confirm(self, session: ConsoleSession) -> bool:
+        """Say whether they may go on; who was locked, or is otherwise than then, is signed off.
+
+        Raises:
+            StoreError: The database doesn't say who they are now.
+        """
+        operator = await self._registry.operator(FUND, session.operator.code)
+        if operator != session.operator and self._sessions.pop(session.token, None) is not None:
+            log.warning("session ended: the operator was changed", operator=session.operator.code)
+        return self.is_alive(session)
 
     async def sign_off(self, session: ConsoleSession) -> None:
         """End a session."""

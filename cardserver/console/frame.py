@@ -132,8 +132,12 @@ def _is_chord(event: events.KeyEventArguments) -> bool:
     return bool(event.modifiers.ctrl or event.modifiers.alt or event.modifiers.meta)
 
 
-def _leave_when_ended(desk: ConsoleDesk, who: Visitor) -> None:
-    if not desk.sessions.is_alive(who.session):
+async def _leave_when_ended(desk: ConsoleDesk, who: Visitor) -> None:
+    try:
+        goes_on = await desk.sessions.confirm(who.session)
+    except StoreError:  # each page says so itself
+        goes_on = desk.sessions.is_alive(who.session)
+    if not goes_on:
         ui.navigate.to(_SIGN_ON)
 
 

@@ -52,7 +52,7 @@ async def _run(config: Config, ready_file: Path | None) -> None:
         def on_ready(port: int) -> None:
             log.info("ready", port=port)
             if ready_file is not None:
-                part = ready_file.with_suffix(".part")
+                part = ready_file.with_name(f"{ready_file.name}.part")
                 part.write_bytes(msgspec.json.encode({"port": port}))
                 part.replace(ready_file)
 

@@ -22,7 +22,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
 from cardserver.config import Config, ConfigError
-from cardserver.console.access import ConsoleSession, Language, Page, SignOnRefusal
+from cardserver.console.access import Language, Page, SignOnRefusal
 from cardserver.console.desk import COOKIE, LANGUAGE_COOKIE, THEME_COOKIE, ConsoleDesk, Theme
 from cardserver.console.sign_on_page import sign_on_page
 from cardserver.console.site import register_pages
@@ -75,8 +75,9 @@ class OnlySignedOn:
 
         connection = HTTPConnection(scope)
         # Only what a person opens keeps a session alive, not what its open pages ask by themselves.
-        is_page = connection.url.path in set(Page)
-        if connection.url.path != SIGN_ON and self._session(connection, is_use=is_page) is None:
+        # By the path that is routed by, not by an address that is put together from headers.
+        is_page = scope["path"] in set(Page)
+        if scope["path"] != SIGN_ON and not await self._is_signed_on(connection, is_use=is_page):
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 4401})
             elif is_page:
@@ -88,10 +89,17 @@ class OnlySignedOn:
             return
         await self._application(scope, receive, with_headers)
 
-    def _session(self, connection: HTTPConnection, *, is_use: bool) -> ConsoleSession | None:
+    async def _is_signed_on(self, connection: HTTPConnection, *, is_use: bool) -> bool:
         token = connection.cookies.get(COOKIE, "")
         sessions = self._desk.sessions
-        return sessions.find(token) if is_use else sessions.peek(token)
+        if not is_use:
+            return sessions.peek(token) is not None
+        session = sessions.find(token)
+        try:
+            return session is not None and await sessions.confirm(session)
+        except StoreError as error:  # what those on duty see without the database goes on
+            log.warning("store failed", error=str(error))
+            return True
 
 
 async def serve_console(
@@ -201,7 +209,9 @@ class _Door:
             page = sign_on_page(self._desk, language, refusal="unavailable")
             return HTMLResponse(page, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
         if isinstance(outcome, SignOnRefusal):
-            log.warning("sign-on refused", reason=outcome.value)
+            # Not what was typed as number: it may be a password, typed too early.
+            peer = "" if request.client is None else request.client.host
+            log.warning("sign-on refused", reason=outcome.value, peer=peer)
             page = sign_on_page(self._desk, language, refusal=outcome.value)
             return HTMLResponse(page, status_code=HTTPStatus.FORBIDDEN)
         response = RedirectResponse(Page.LIVE, status_code=HTTPStatus.SEE_OTHER)

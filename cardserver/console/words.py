@@ -54,6 +54,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "not_permitted": ("该工号不是基金中心的。", "This operator is not one of the fund's."),
     "full": ("登录人数已满，请稍后再试。", "Too many are signed on: try again later."),
+    "busy": ("登录请求过多，请稍后再试。", "Too many sign on at once: try again in a moment."),
     "unavailable": (
         "数据库暂时连不上，请稍后再试。",
         "The database can't be reached: try again later.",

@@ -5,7 +5,7 @@ import time
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from cardserver.config import Config
+from cardserver.config import Config, ConfigError
 from cardserver.doctor.findings import Finding, fault, fine, warning
 from cardserver.doctor.machine import check_skew
 from cardserver.migrations.schema import is_current, is_known, revision_of
@@ -23,7 +23,7 @@ async def check_database(config: Config) -> list[Finding]:
     """Look at the database, as far as it lets us."""
     try:
         database = Database.open(config.database_url, config.database_password)
-    except (OSError, ValueError, SQLAlchemyError) as error:
+    except (ConfigError, ValueError, SQLAlchemyError) as error:
         return [_unusable(str(error))]
     try:
         await database.start()

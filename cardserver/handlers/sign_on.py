@@ -6,7 +6,7 @@ from cardserver.centre import Answer, Centre, Exchange
 from cardserver.handlers.lists import newest_lists
 from cardserver.observe.stages import Stage
 from cardserver.registry.passwords import verify_password
-from cardserver.registry.values import Operator
+from cardserver.registry.values import Operator, Terminal
 from cardserver.session import SignedOnOperator, TerminalSession, card_steps
 from ledger.calendar import day_number
 from protocol.card.catalogue import OPENINGS
@@ -44,17 +44,46 @@ async def sign_on(exchange: Exchange, body: SignOn) -> Answer:
         )
     if exchange.request.operator != body.operator:
         return Answer(ResponseCode.OPERATOR_MISMATCH)
-    operator = await centre.registry.operator(session.institution.institution_no, body.operator)
-    if operator is None:
-        # As long as a wrong password takes, so that operator numbers can't be guessed by time.
-        await verify_password("", body.password)
-        return Answer(ResponseCode.OPERATOR_REFUSED)
-    # One guess after another: guesses made at once count as they do in turn.
-    async with centre.proving(operator.operator_no):
-        refusal = await _prove(exchange, body)
-        if refusal is not None:
-            return refusal
-        return await _open(exchange, operator, wants_stages=body.wants_stages)
+    if (code := await _refusal_of_terminal(exchange)) is not None:
+        return Answer(code)
+    # One guess after another, of a terminal too: it shall not have all the threads to itself.
+    async with centre.proving(-session.terminal.terminal_no):
+        institution_no = session.institution.institution_no
+        operator = await centre.registry.operator(institution_no, body.operator)
+        if operator is None:
+            if exchange.time_left_ms() <= 0:
+                return Answer(ResponseCode.DEADLINE_PASSED)
+            # As long as a wrong password takes, so that operator numbers can't be guessed by time.
+            await verify_password("", body.password)
+            return Answer(ResponseCode.OPERATOR_REFUSED)
+        # Guesses made at once count as they do in turn.
+        async with centre.proving(operator.operator_no):
+            refusal = await _prove(exchange, body)
+            if refusal is not None:
+                return refusal
+            return await _open(exchange, operator, wants_stages=body.wants_stages)
+
+
+async def _refusal_of_terminal(exchange: Exchange) -> ResponseCode | None:
+    """Say why the terminal may not work any more; it was admitted when it connected."""
+    centre, session = exchange.centre, exchange.session
+    terminal = await centre.registry.terminal_by_no(session.terminal.terminal_no)
+    institution = await centre.registry.institution_by_code(session.institution.code)
+    if terminal is None or institution is None:
+        return ResponseCode.TERMINAL_UNKNOWN
+    if (refusal := _refusal_of_certificate(exchange, terminal)) is not None:
+        return refusal
+    return None if institution.is_active else ResponseCode.INSTITUTION_SUSPENDED
+
+
+def _refusal_of_certificate(exchange: Exchange, terminal: Terminal) -> ResponseCode | None:
+    """Compare the connection's certificate with what the registry and the list say now."""
+    certificate = exchange.session.terminal.certificate_sha256
+    if not terminal.is_active or exchange.centre.revocations.is_certificate_revoked(certificate):
+        return ResponseCode.TERMINAL_DISABLED
+    if terminal.certificate_sha256 != certificate:
+        return ResponseCode.CERTIFICATE_REPLACED
+    return None
 
 
 async def _prove(exchange: Exchange, body: SignOn) -> Answer | None:
@@ -146,11 +175,8 @@ async def check_sign_on(exchange: Exchange) -> Answer | None:
         found = await centre.registry.sign_on(request.sign_no)
         if found is None or found.terminal.terminal_no != session.terminal.terminal_no:
             return Answer(ResponseCode.NOT_SIGNED_ON)
-        is_revoked = centre.revocations.is_certificate_revoked(session.terminal.certificate_sha256)
-        if is_revoked or not found.terminal.is_active:
-            return Answer(ResponseCode.TERMINAL_DISABLED)
-        if found.terminal.certificate_sha256 != session.terminal.certificate_sha256:
-            return Answer(ResponseCode.CERTIFICATE_REPLACED)
+        if (refusal := _refusal_of_certificate(exchange, found.terminal)) is not None:
+            return Answer(refusal)
         if not found.institution_is_active:
             return Answer(ResponseCode.INSTITUTION_SUSPENDED)
         if not found.operator.is_active:

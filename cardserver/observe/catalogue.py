@@ -78,7 +78,7 @@ CLOCK_SKEW: Final = _counter(
     "terminal_clock_skew", "Requests whose terminal clock was further off than the limit."
 )
 LOGS_DROPPED: Final = _counter(
-    "log_events_dropped", "Log events left out of a flood of their like."
+    "log_events_dropped", "Log events left out of a flood of their like, or not written."
 )
 SPANS_SENT: Final = _counter("spans_sent", "Spans that the collector of traces took.")
 SPANS_DROPPED: Final = _counter("spans_dropped", "Spans that could not be sent.")

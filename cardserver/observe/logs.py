@@ -133,7 +133,7 @@ _dropped = [0]
 
 
 def dropped_count() -> int:
-    """Say how many events this process has left out of floods."""
+    """Say how many events this process has left out of floods, or could not write."""
     return _dropped[0]
 
 
@@ -166,10 +166,46 @@ def configure_logs(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        logger_factory=lambda *_: _Lines(stream or sys.stderr, count_dropped),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=threshold, stream=stream or sys.stderr, force=True)
+    # Libraries speak of what goes wrong; what goes well they say of themselves, not of the centre.
+    level_of_libraries = logging.WARNING if threshold == logging.INFO else threshold
+    logging.basicConfig(level=level_of_libraries, handlers=[_OfLibraries()], force=True)
+
+
+class _Lines:
+    """Writes lines; one that can't be written is dropped: no settlement ends for the sake of a log.
+
+    The disk that it goes to may be full, and whoever reads it may have gone.
+    """
+
+    def __init__(self, stream: TextIO, on_dropped: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_dropped = on_dropped
+
+    def _write(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # the latter of a stream that was closed
+            self._on_dropped()
+
+    debug = info = warning = error = critical = _write
+
+
+class _OfLibraries(logging.Handler):
+    """Has what libraries log become events like ours: masked, of one line, and no flood."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log it."""
+        structlog.get_logger(record.name).log(
+            record.levelno,
+            "of a library",
+            logger=record.name,
+            text=record.getMessage(),
+            exc_info=record.exc_info,
+        )
 
 
 def _to_json(

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
 from ledger.bulk_store import Row, plain
 from ledger.calendar import period_after
@@ -25,6 +24,7 @@ from ledger.entries import SEQUENCE_BITS
 from ledger.partitions_store import list_parts, replace_part
 from ledger.scripts import Script
 from ledger.sealing import EXPIRED, EXPIRED_SIZE, OUTCOME, expired
+from ledger.store_errors import StoreError, StoreUnavailableError
 from ledger.tables import request
 
 KEPT_MS = 62 * 86_400_000
@@ -149,7 +149,9 @@ async def _expire_parts(
             continue
         try:
             done += await database.administer(partial(_expire_part, part=part.name, until=until))
-        except DBAPIError:
+        except StoreUnavailableError:
+            raise
+        except StoreError:
             waiting.append(part.name)
         on_progress(done)
     return done, tuple(waiting)

@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from cardserver.migrations.tables import METADATAS
 from ledger.calendar import Clock, business_date
@@ -45,7 +44,7 @@ async def keep_parts_ahead(database: Database, clock: Clock, timezone: dt.tzinfo
         month = business_date(clock.now_ms(), timezone) // 100
         try:
             made = await make_parts_ahead(database, month=month)
-        except (DBAPIError, OSError, StoreError) as error:
+        except StoreError as error:
             log.warning("parts by month not made", error=str(error))
         else:
             if made:

@@ -30,7 +30,7 @@ from cardserver.telemetry.terminal_states_store import (
 )
 from ledger.calendar import Clock
 from ledger.database_store import Database
-from ledger.store_errors import StoreError
+from ledger.store_errors import CommitUnknownError, StoreError
 from protocol.telemetry.messages import ListNews, Presence, StopNews, encode
 from protocol.telemetry.topics import NEWS_LISTS, NEWS_STOP, STATES_FILTER
 
@@ -39,6 +39,8 @@ _RENEW_S: Final = 2.0
 _KEEP_S: Final = 0.5  # how often what was heard is written, in one statement
 _NEWS_S: Final = 0.5
 _STOPS_EVERY: Final = 4  # rounds of news between two looks at the planned stops
+# What may be written all the same is written again: it is the same, or newer.
+_NOT_WRITTEN: Final = (StoreError, CommitUnknownError)
 _REFUSALS_LOGGED_MAX: Final = 100  # of a life; whoever floods the broker shall not flood the log
 
 log = structlog.get_logger("cardserver.telemetry")
@@ -184,7 +186,7 @@ class TelemetryService:
                 now_ms=self._clock.now_ms(),
                 life_ms=LEASE_LIFE_MS,
             )
-        except StoreError as error:
+        except _NOT_WRITTEN as error:
             log.warning("telemetry lease not renewed", error=str(error))
             return False
 
@@ -197,7 +199,7 @@ class TelemetryService:
                     self._states.load(heard_states(await terminal_states(self._database)))
                     is_loaded = True
                 await self._keep_changed()
-            except StoreError as error:
+            except _NOT_WRITTEN as error:
                 log.warning("terminals' states not kept", error=str(error))
             await asyncio.sleep(_KEEP_S)
 
@@ -205,7 +207,7 @@ class TelemetryService:
         while heard := self._states.take_changed(ROWS_MAX):
             try:
                 await keep_states(self._database, heard)
-            except StoreError:
+            except _NOT_WRITTEN:
                 self._states.put_back(name for name, _ in heard)
                 raise
 
@@ -244,7 +246,7 @@ class TelemetryService:
 
     async def _end(self) -> None:
         """Keep what was heard last, and let another worker speak at once."""
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(*_NOT_WRITTEN):
             await self._keep_changed()
             await give_lease_back(self._database, self._holder)
 

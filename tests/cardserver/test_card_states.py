@@ -167,14 +167,21 @@ async def test_what_a_terminal_held_and_its_age_are_kept_with_the_settlement(
 
 
 async def test_a_revoked_certificate_is_not_admitted(desk_with: Any) -> None:
-    desk = await desk_with()
+    desk = await desk_with(sign_on={"recheck_ms": 400})
     credentials = await desk.enrol("S1")
     data = credentials.certificate_file.read_bytes()
     fingerprint = x509.load_pem_x509_certificate(data).fingerprint(hashes.SHA256()).hex()
     arguments = ("revocation", "certificate", "--config", str(desk.city.config_file))
-    done = await command("cardserver", *arguments, str(credentials.certificate_file), "revoked")
-    assert fingerprint in done.output
-    await asyncio.sleep(2)
+    async with desk.raw(credentials, operator="c001") as connected:
+        done = await command("cardserver", *arguments, str(credentials.certificate_file), "revoked")
+        assert fingerprint in done.output
+        await asyncio.sleep(2)
+        # Whoever was connected before serves no longer either, nor signs on anew.
+        query = MemberQuery(certificate_type="03", certificate_number="X1")
+        reply = await connected.reply_to(connected.request(MessageType.MEMBER_QUERY, query))
+        assert reply.code == ResponseCode.TERMINAL_DISABLED
+        signed_on = await connected.sign_on("c001", desk.password)
+        assert signed_on.code == ResponseCode.TERMINAL_DISABLED
     async with desk.raw(credentials) as terminal:
         goodbye = await terminal.goodbye()
         assert goodbye.code == ResponseCode.TERMINAL_DISABLED

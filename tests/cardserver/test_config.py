@@ -1,11 +1,14 @@
 """The configuration is closed: what it doesn't know, it names with its path."""
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
 from cardserver.app import check_workers
+from cardserver.authority import issue_server_certificate, make_authority
 from cardserver.config import Config, ConfigError, load_config
+from cardserver.listener import terminal_tls_context
 
 MINIMAL = """
 [fund]
@@ -78,6 +81,37 @@ def test_the_password_is_in_a_file(tmp_path: Path) -> None:
     config = load(tmp_path, text)
     assert config.database_password == "of-the-database"
     assert config.database_url == "postgresql+asyncpg://cardserver@127.0.0.1/fund"
+
+
+def test_a_file_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "cardserver.toml"
+    file.write_bytes(MINIMAL.encode("gb18030"))
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        load_config(file)
+
+
+def test_a_password_that_cannot_be_read_is_a_sentence_without_it(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL.replace("[database]", '[database]\npassword_file = "secret"'))
+    with pytest.raises(ConfigError, match="secret: can't be read"):
+        _ = config.database_password
+    (tmp_path / "secret").write_bytes(b"made-up \xff")
+    with pytest.raises(ConfigError, match="is not UTF-8") as refused:
+        _ = config.database_password
+    assert "made-up" not in str(refused.value)
+
+
+def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError, match=r"centre\.crt and .*centre\.key can't be used"):
+        terminal_tls_context(config.listener, config.path)
+    authority = make_authority(tmp_path, name="Made up", now=dt.datetime.now(dt.UTC))
+    certificate, key = issue_server_certificate(
+        authority, hosts=("localhost",), now=dt.datetime.now(dt.UTC)
+    )
+    (tmp_path / "centre.crt").write_bytes(certificate)
+    (tmp_path / "centre.key").write_bytes(key)
+    with pytest.raises(ConfigError, match=r"ca\.crt can't be used"):
+        terminal_tls_context(config.listener, config.path)
 
 
 def test_sqlite_serves_one_worker(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The contract of a database, on both kinds."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from cardserver.registry import tables as registry
 from ledger import tables
@@ -260,3 +262,47 @@ async def test_a_script_whose_first_query_goes_alone_is_run_all_the_same(
 
     (counted,), found = await database.transact(lambda: along([COUNT_SEALS()], script()))
     assert (counted, found) == ([(3,)], [(1, 2030, 1)])
+
+
+async def test_what_reports_and_administration_meet_is_of_the_family(database: Database) -> None:
+    def ask(connection: Connection) -> None:
+        connection.exec_driver_sql("SELECT 1 FROM nowhere")
+
+    for run in (database.report, database.administer):
+        with pytest.raises(StoreError, match="nowhere"):
+            await run(ask)
+    await database.report(lambda connection: connection.exec_driver_sql("SELECT 1"))
+
+
+async def test_a_broken_rule_does_not_tell_the_row_that_broke_it(database: Database) -> None:
+    person = insert(registry.person, (
+        "person_no", "id_number", "name", "sex", "birth_date", "family_no", "employer_no"
+    ))  # fmt: skip
+    row = (1, "111111198101011110", "张三", 1, 19810101, 0, 0)
+
+    def again(connection: Connection) -> None:
+        values = dict(zip(registry.person.columns.keys(), (*row, None, None, 0), strict=False))
+        connection.execute(registry.person.insert(), values)
+
+    await database.execute(person([row]))
+    unwritable = (2, row[1], "张三\ud800", *row[3:])
+    for work, family in (
+        (database.execute(person([row])), ConstraintError),
+        (database.administer(again), ConstraintError),
+        (database.execute(person([unwritable])), Exception),
+    ):
+        with pytest.raises(family) as broken:
+            await work
+        assert "张三" not in str(broken.value)
+        assert row[1] not in str(broken.value)
+
+
+async def test_a_database_that_is_away_is_said_of_reports_too(tmp_path: Path) -> None:
+    for url in (
+        f"sqlite:///{tmp_path}/no-such-folder/cardserver.db",
+        "postgresql+asyncpg://nobody@127.0.0.1:1/nowhere",  # tcpmux, which nobody serves
+    ):
+        database = Database.open(url)
+        for run in (database.report, database.administer):
+            with pytest.raises(StoreUnavailableError):
+                await run(lambda connection: connection.exec_driver_sql("SELECT 1"))

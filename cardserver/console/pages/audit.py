@@ -71,10 +71,11 @@ class _Audit:
         """Search as asked; whoever looks for something leaves a row too."""
         sought = {name: self._text(name) for name in self._fields}
         desk = self._desk
-        if desk.sessions.find(self._who.session.token) is None:
+        session = desk.sessions.find(self._who.session.token)
+        if session is None or not await desk.sessions.confirm(session):
             return
         detail = " ".join(f"{name}={value}" for name, value in sought.items() if value)
-        await desk.sessions.note(self._who.session, "audit_search", "audit", detail)
+        await desk.sessions.note(session, "audit_search", "audit", detail)
         await self._show()
 
     def _text(self, name: str) -> str:

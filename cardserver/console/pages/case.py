@@ -293,11 +293,11 @@ class _Case:
     async def _do(self, act: _Act) -> None:
         """Do a step, and show the case anew; a refusal is said and nothing is lost."""
         desk, language = self._desk, self._language
-        if not desk.sessions.is_alive(self._who.session):
-            self._refuse(word("ended", language))
-            return
-        desk.sessions.find(self._who.session.token)
         try:
+            session = desk.sessions.find(self._who.session.token)
+            if session is None or not await desk.sessions.confirm(session):
+                self._refuse(word("ended", language))
+                return
             async with open_fund_acts(desk.database, desk.timezone, desk.clock) as acts:
                 review = ReviewDesk(desk.database, acts, clock=desk.clock, timezone=desk.timezone)
                 done = await act(review)

@@ -130,13 +130,14 @@ class _Reconciliation:
 
             async def resolve() -> None:
                 desk = self._desk
-                if desk.sessions.find(self._who.session.token) is None:
-                    fault.text = word("ended", language)
-                    return
+                session = desk.sessions.find(self._who.session.token)
                 try:
+                    if session is None or not await desk.sessions.confirm(session):
+                        fault.text = word("ended", language)
+                        return
                     await resolve_difference(
                         desk.database, number, str(reason.value or ""),
-                        desk.sessions.actor(self._who.session),
+                        desk.sessions.actor(session),
                     )  # fmt: skip
                 except AdministrationError as error:
                     fault.text = str(error)

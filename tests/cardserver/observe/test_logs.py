@@ -2,8 +2,10 @@
 
 import ast
 import asyncio
+import contextlib
 import io
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardserver.observe.logs import Flood, configure_logs, correlate
+from cardserver.observe.logs import Flood, configure_logs, correlate, dropped_count
 from cardserver.registry.values import CardNumber, IDNumber, PersonName
 
 ID_NUMBER = "111111198101011110"  # the standard's fictitious person
@@ -65,6 +67,36 @@ def test_an_event_is_one_json_line(lines: io.StringIO) -> None:
     assert event["level"] == "warning"
     assert event["skew_ms"] == 70_000
     assert event["terminal"] == "T0001"
+
+
+def test_a_log_that_cannot_be_written_ends_nothing_and_is_counted() -> None:
+    before = dropped_count()
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        configure_logs(level="INFO", log_format="json", stream=full)
+        structlog.get_logger("test").info("one", detail="x" * 10_000)
+        structlog.get_logger("test").exception("fault", exc_info=ZeroDivisionError())
+        logging.getLogger("some.library").warning("another")
+        with contextlib.suppress(OSError):
+            full.close()
+    structlog.get_logger("test").critical("the file is closed")
+    assert dropped_count() - before == 4
+
+
+def test_what_libraries_log_is_one_masked_json_line_too(lines: io.StringIO) -> None:
+    log = logging.getLogger("some.library")
+    log.info("set up")
+    try:
+        int(f"number {ID_NUMBER}")
+    except ValueError:
+        log.exception("job %s of %s failed", 7, ID_NUMBER)
+    log.warning("none left")
+    events = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [one["logger"] for one in events] == ["some.library"] * 2
+    assert events[0]["text"] == "job 7 of *** failed"
+    assert events[0]["level"] == "error"
+    assert "ValueError" in events[0]["exception"]
+    assert events[1]["text"] == "none left"
+    assert ID_NUMBER not in lines.getvalue()
 
 
 def test_levels_below_the_configured_are_silent(lines: io.StringIO) -> None:
