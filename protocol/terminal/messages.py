@@ -11,7 +11,7 @@ ISO 8601 strings. National names are those of the national platform's interface.
 
 import datetime as dt
 from enum import IntEnum, unique
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Raw, Struct
 
@@ -393,6 +393,14 @@ class SignOn(Struct, frozen=True, array_like=True):
     software: Text
     versions: Annotated[tuple[UInt32, ...], Meta(min_length=1, max_length=16)]
     wants_stages: bool = False
+
+    def __repr__(self) -> str:
+        """Show nothing of the password."""
+        return f"SignOn({self.operator!r}, <password>, software={self.software!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # Any: as msgspec has it
+        """Show nothing of the password to rich either."""
+        return [("operator", self.operator), ("software", self.software)]
 
 
 class ListVersion(Struct, frozen=True, array_like=True):

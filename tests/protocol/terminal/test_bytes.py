@@ -346,3 +346,10 @@ def test_names_hold_no_control_characters(character: str) -> None:
         decode_request_body(MessageType.MEMBER_QUERY, body)
     assert raised.value.code is ResponseCode.INVALID_FIELD
     assert character not in raised.value.detail
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    body = messages.SignOn("c001", "correct horse", 1, "counter 1.0", (1,))
+    for shown in (repr(body), str(body), f"{[body]}", str(body.__rich_repr__())):
+        assert "c001" in shown
+        assert "correct horse" not in shown
