@@ -45,10 +45,10 @@ StatusWord = Annotated[int, Meta(ge=0, le=0xFFFF)]
 TypeNumber = Annotated[int, Meta(ge=0, le=2**16 - 1)]
 CodeNumber = Annotated[int, Meta(ge=0, le=999)]
 Ratio = Annotated[int, Meta(ge=0, le=10_000)]
-Microyuan = Annotated[int, Meta(ge=0, le=10**12)]
+Microyuan = Annotated[int, Meta(ge=0, le=10**13)]
+"""A price: up to ten million yuan a unit, as in the catalogue."""
 Day = Annotated[int, Meta(ge=0, le=99_991_231)]
 """A date as YYYYMMDD, which takes half of what a str does: lists hold many."""
-ListPrice = Annotated[int, Meta(ge=0, le=10**13)]
 Position = Annotated[bytes, Meta(max_length=64)]
 ClearingType = Annotated[int, Meta(ge=0, le=99)]
 
@@ -943,7 +943,7 @@ class LineSplit(Struct, frozen=True, array_like=True):
     """
 
     item_class: Annotated[int, Meta(ge=1, le=3)]
-    price_limit_microyuan: ListPrice | None
+    price_limit_microyuan: Microyuan | None
     self_pay_ratio_e4: Ratio
     fully_own_fen: Fen
     over_limit_fen: Fen
@@ -1732,8 +1732,8 @@ class ItemRow(Struct, frozen=True, array_like=True):
     name: Text
     item_class: Annotated[int, Meta(ge=1, le=3)]
     self_pay_ratio_e4: Ratio
-    price_limit_microyuan: ListPrice | None
-    level_limits: Annotated[tuple[ListPrice | None, ...], Meta(max_length=4)]
+    price_limit_microyuan: Microyuan | None
+    level_limits: Annotated[tuple[Microyuan | None, ...], Meta(max_length=4)]
     kind: Annotated[int, Meta(ge=1, le=3)]
     unit: Code
     sex: Annotated[int, Meta(ge=0, le=2)]
