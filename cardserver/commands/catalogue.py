@@ -167,7 +167,8 @@ def show_map(
     history, versions = asyncio.run(run())
     if not history:
         raise AdministrationError(f"{institution} has no code {local_item}")
-    _print_history(history, versions, config.timezone, as_json=as_json)
+    asked = ("institution_no", "local_item")
+    _print_history(history, versions, config.timezone, asked=asked, as_json=as_json)
 
 
 @app.command("show")
@@ -215,7 +216,7 @@ def show(
             f"{day}: {CLASSES[one.item_class]}, self-pay {one.self_pay_ratio_e4 / 100:g} %,"
             f" limit by level: {limits}"
         )
-    _print_history(list(history), versions, config.timezone, as_json=False)
+    _print_history(list(history), versions, config.timezone, asked=("item",), as_json=False)
 
 
 @app.command("versions")
@@ -345,6 +346,7 @@ def _print_history(
     versions: list[ListVersion],
     timezone: dt.tzinfo,
     *,
+    asked: tuple[str, ...],
     as_json: bool,
 ) -> None:
     values = _history_values(history, versions)
@@ -358,7 +360,7 @@ def _print_history(
         said = ", ".join(
             f"{name} {getattr(row, name)}"
             for name in row.__struct_fields__
-            if name != "item" and getattr(row, name) not in {None, "", 0}
+            if name not in asked and getattr(row, name) not in {None, "", 0}
         )
         table.add_row(
             str(one["version"]), _time(one["made_time_ms"], timezone), str(one["actor"]),

@@ -180,6 +180,7 @@ def test_own_codes_of_an_institution(run: Run, tmp_path: Path) -> None:
     assert "version 1: 0 rows added, 0 changed, 1 unchanged" in again.stdout
     shown = json.loads((run("map", "show", "H11019900001", "YP1", "--json")).stdout)
     assert [(one["version"], one["row"]["item"]) for one in shown] == [(1, "XA01BA001")]
+    assert "item XA01BA001" in run("map", "show", "H11019900001", "YP1").stdout
     (version,) = json.loads((run("versions", "--mapping", "--json")).stdout)
     assert version["source"] == "map.csv"
     for wrong in (("H11019900001", "YP9"), ("H11019900009", "YP1")):

@@ -490,12 +490,13 @@ async def test_what_a_terminal_may_say_is_always_stored(counter: Counter) -> Non
 
 async def test_outpatient_care_is_of_the_day_whatever_the_bill_says(counter: Counter) -> None:
     """Only a stay has days of its own: last year's deductible is not for this year's purchase."""
-    for dates in (
-        {"discharged": dt.date(2025, 12, 31)},
-        {"admitted": dt.date(2026, 11, 20)},
-        {"admitted": dt.date(2026, 11, 20), "discharged": dt.date(2026, 11, 21)},
+    for admitted, discharged in (
+        (None, dt.date(2025, 12, 31)),
+        (dt.date(2026, 11, 20), None),
+        (dt.date(2026, 11, 20), dt.date(2026, 11, 21)),
     ):
-        found = await counter.preview(bill(("A1", 300_000), **dates))
+        asked = bill(("A1", 300_000), admitted=admitted, discharged=discharged)
+        found = await counter.preview(asked)
         assert isinstance(found, Answer), found
         assert found.code == ResponseCode.BILL_INVALID
         assert "is no stay" in found.detail_en
