@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cardserver.benefits.values import yuan
-from cardserver.commands.wide_console import wide_console
+from cardserver.commands.wide_console import print_whole, wide_console
 from cardserver.config import Config
 from cardserver.reconciliation.day_summary import InstitutionDay
 from cardserver.reconciliation.importing import Imported
@@ -129,7 +129,7 @@ def print_listed(found: list[Listed], now_ms: int) -> None:
             str(one.age_days(now_ms)), "" if not kept.resolved_time_ms else
             f"{kept.resolution.name.lower()} {escape(kept.reason)}",
         )  # fmt: skip
-    wide_console().print(table)
+    print_whole(table)  # a msgid is known by its end
 
 
 def print_sides(listed: Listed) -> None:

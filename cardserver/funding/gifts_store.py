@@ -47,10 +47,12 @@ _CONTRIBUTED = plain(
     postgresql=_CONTRIBUTED_TEXT.format("$1", "$2", "$3", "$4", "$5", "$6"),
     sqlite=_CONTRIBUTED_TEXT.format(*"??????"),
 )
+# A cross join is SQLite's word for: in this order. From the runs' side, each step would read all
+# that the month's runs gave.
 _GIVEN_TEXT = (
-    "SELECT DISTINCT p.owner FROM funding_run r JOIN funding_entry f ON f.run_no = r.run_no"
-    " JOIN posting p ON p.entry_no = f.entry_no"
+    "SELECT DISTINCT p.owner FROM posting p CROSS JOIN funding_entry f CROSS JOIN funding_run r"
     f" WHERE p.account = {_PERSONAL} AND p.owner BETWEEN {{0}} AND {{1}}"
+    " AND f.entry_no = p.entry_no AND r.run_no = f.run_no"
     " AND r.kind = {2} AND r.month = {3} AND r.attempt < {4}"
 )
 _GIVEN = plain(
@@ -58,16 +60,19 @@ _GIVEN = plain(
     postgresql=_GIVEN_TEXT.format("$1", "$2", "$3", "$4", "$5"),
     sqlite=_GIVEN_TEXT.format(*"?????"),
 )
-# Few numbers are ever merged into others, so that these are looked up from there.
-_OF_MERGED = (
-    "merged_person m JOIN posting p ON p.owner = m.person_no"
-    f" AND p.account = {_PERSONAL} JOIN entry e ON e.entry_no = p.entry_no"
+_MERGED_TEXT = (
+    "SELECT person_no FROM merged_person WHERE kept_person_no BETWEEN {0} AND {1} LIMIT 1"
 )
+_MERGED = plain(
+    "whether someone was merged into one of these",
+    postgresql=_MERGED_TEXT.format("$1", "$2"), sqlite=_MERGED_TEXT.format(*"??"),
+)  # fmt: skip
 _GIVEN_MERGED_TEXT = (
-    "SELECT DISTINCT m.kept_person_no, m.person_no"
-    f" FROM {_OF_MERGED} JOIN funding_entry f ON f.entry_no = p.entry_no"
-    " JOIN funding_run r ON r.run_no = f.run_no"
-    " WHERE m.kept_person_no BETWEEN {0} AND {1} AND r.kind = {2} AND r.month = {3}"
+    "SELECT DISTINCT m.kept_person_no, m.person_no FROM merged_person m CROSS JOIN posting p"
+    " CROSS JOIN funding_entry f CROSS JOIN funding_run r"
+    " WHERE m.kept_person_no BETWEEN {0} AND {1} AND p.owner = m.person_no"
+    f" AND p.account = {_PERSONAL} AND f.entry_no = p.entry_no"
+    " AND r.run_no = f.run_no AND r.kind = {2} AND r.month = {3}"
 )
 _GIVEN_MERGED = plain(
     "who was given under a number that was merged",
@@ -91,8 +96,10 @@ _MOVES_TEXT = (
     " FROM posting p JOIN entry e ON e.entry_no = p.entry_no"
     f" WHERE p.account = {_PERSONAL} AND p.owner BETWEEN {{0}} AND {{1}}"
     " AND e.business_date >= {2} GROUP BY p.owner, e.business_date"
-    f" UNION ALL SELECT m.kept_person_no, m.person_no, {_MOVED} FROM {_OF_MERGED}"
-    " WHERE m.kept_person_no BETWEEN {3} AND {4} AND e.business_date >= {5}"
+    f" UNION ALL SELECT m.kept_person_no, m.person_no, {_MOVED}"
+    " FROM merged_person m CROSS JOIN posting p CROSS JOIN entry e"
+    " WHERE m.kept_person_no BETWEEN {3} AND {4} AND p.owner = m.person_no"
+    f" AND p.account = {_PERSONAL} AND e.entry_no = p.entry_no AND e.business_date >= {{5}}"
     " GROUP BY m.kept_person_no, m.person_no, e.business_date"
 )
 _MOVES = plain(
@@ -181,6 +188,8 @@ def read_given_merged(
     Returns:
         The number that is kept, and the one that was given.
     """
+    if not (yield _MERGED([(first, last)])):
+        return frozenset()
     rows = yield _GIVEN_MERGED([(first, last, kind, month)])
     return frozenset((row[0], row[1]) for row in rows)
 
