@@ -24,12 +24,17 @@ async def require_current(database: Database) -> None:
     found, known = await database.report(_read_revision), revisions()
     if found == known[-1]:
         return
-    if found and found not in known:
+    if not found:
+        raise SchemaError(
+            "the database is empty: is it the right one? `cardserver restore` puts a backup into"
+            " it, `cardserver init` makes a new centre"
+        )
+    if found not in known:
         raise SchemaError(
             f"the database has schema {found}, which a later release made: run that one"
         )
     raise SchemaError(
-        f"the database has {f'schema {found}' if found else 'no schema'}, not this release's:"
+        f"the database has schema {found}, not this release's:"
         " `cardserver storage migrate` brings it up to date; make a backup before"
     )
 
