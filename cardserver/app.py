@@ -47,6 +47,7 @@ from cardserver.listener import (
     listening_sockets,
     terminal_tls_context,
 )
+from cardserver.migrations.revision_store import require_current
 from cardserver.observe import catalogue as families
 from cardserver.observe.logs import dropped_count
 from cardserver.observe.metrics import Metrics
@@ -188,6 +189,7 @@ class Worker:
         )
         await database.start()
         stack.push_async_callback(database.close)
+        await require_current(database)
         registry = Registry(database)
         writer = GroupWriter(
             database,

@@ -3,8 +3,6 @@
 import asyncio
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
 from cardserver import backup_sqlite
 from cardserver.backup import BackupError, Manifest, read_manifest
 from cardserver.backup_making import Tell
@@ -13,7 +11,7 @@ from cardserver.backup_sqlite import held_alone
 from cardserver.backup_store import (
     Occupancy,
     libpq_environment,
-    read_occupancy,
+    occupancy_of,
     sqlite_path,
     table_names,
 )
@@ -60,12 +58,7 @@ async def check_target(config: Config, *, replaces: bool) -> Occupancy:
         return Occupancy(has_tables=False, has_data=False, served_by=0)
     database = Database.open(config.database_url, config.database_password)
     try:
-        found = await database.report(read_occupancy)
-    except DBAPIError as error:
-        if not is_file:
-            raise BackupError(f"this database can't be read: {error.orig}") from error
-        # Damaged: that is what backups are for.
-        found = Occupancy(has_tables=True, has_data=True, served_by=0)
+        found = await occupancy_of(database)
     finally:
         await database.close()
     if found.served_by:

@@ -62,8 +62,8 @@ def copy_beside(backup: Path, database: Path) -> Path:
     """
     beside = database.with_name(f".{database.name}.restore-{secrets.token_hex(4)}")
     try:
+        beside.touch(mode=SECRET_MODE, exist_ok=False)  # before there is anything to read in it
         shutil.copyfile(backup, beside)
-        beside.chmod(SECRET_MODE)
         _sync(beside)
     except OSError as error:
         beside.unlink(missing_ok=True)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, exists, inspect, make_url, select, text
+from sqlalchemy.exc import DBAPIError
 
+from cardserver.backup import BackupError
 from cardserver.migrations.schema import revision_of
 from cardserver.migrations.tables import METADATAS
 from cardserver.registry.tables import person
 from cardserver.storage.parts_store import DIVIDED
+from ledger.database_store import Database
 from ledger.digest import Digest
 from ledger.digest_store import read_digest
 from ledger.postgresql_store import APPLICATION_NAME
@@ -67,8 +70,21 @@ def read_with_snapshot(
     return content
 
 
-def read_occupancy(connection: Connection) -> Occupancy:
-    """Read what is in the way of a restore; for `Database.report`."""
+async def occupancy_of(database: Database) -> Occupancy:
+    """Read what is in the way of a restore; a damaged file is, and is what backups are for.
+
+    Raises:
+        BackupError: The database can't be read.
+    """
+    try:
+        return await database.report(_read_occupancy)
+    except DBAPIError as error:
+        if database.dialect != "sqlite":
+            raise BackupError(f"the database can't be read: {error.orig}") from error
+        return Occupancy(has_tables=True, has_data=True, served_by=0)
+
+
+def _read_occupancy(connection: Connection) -> Occupancy:
     names = set(inspect(connection).get_table_names())
     if writer_slot.name not in names:
         return Occupancy(has_tables=False, has_data=False, served_by=0)

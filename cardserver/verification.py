@@ -26,6 +26,7 @@ from cardserver.claims.verify_claims import ClaimRow as Claim
 from cardserver.claims.verify_store import Books, check_books, check_numbers, read_claims
 from cardserver.clearing.verify_store import check_clearings
 from cardserver.funding.verify_funding import check_funding
+from cardserver.migrations.revision_store import require_current
 from cardserver.review.check_store import compare_review
 from ledger.bulk_store import Row
 from ledger.database_store import Database
@@ -92,6 +93,7 @@ async def verify(url: str, password: str, wish: Wish, on_progress: Progress) -> 
         database = Database.open(url, password)
         await database.start()
         try:
+            await require_current(database)
             numbers = await database.report(check_numbers)
             if numbers.count:
                 workbook.close()

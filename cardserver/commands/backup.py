@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import TaskID
 
+from cardserver.backup import BackupError
 from cardserver.backup_making import Tell, make_backup
 from cardserver.backup_restoring import check_target, open_backup
 from cardserver.backup_restoring import restore as restore_backup
@@ -77,7 +78,12 @@ def restore(
 
     async def run(tell: Tell) -> None:
         manifest = open_backup(config, folder, tell)
-        await check_target(config, replaces=replaces)
+        target = await check_target(config, replaces=replaces)
+        if by and not target.has_tables:
+            raise BackupError(
+                "--by names an operator of the database that is restored into, and it has none yet:"
+                " leave --by away"
+            )
         actor = await _actor(config, by)
         verified = await restore_backup(config, folder, manifest, actor, jobs=jobs, tell=tell)
         print_verified(verified, (manifest.ledger,))

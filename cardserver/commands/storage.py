@@ -1,4 +1,4 @@
-"""`cardserver storage`: sizes, parts by month, and replies that expire."""
+"""`cardserver storage`: sizes, parts by month, replies that expire, a new release's schema."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from cardserver.commands.faults import fail_clearly
 from cardserver.commands.progress import progress_bar
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
+from cardserver.migrations.revision_store import require_current
+from cardserver.migrations.schema import is_known, revision_of, upgrade
 from cardserver.storage.expiry_store import Expired, expire_replies
 from cardserver.storage.parts_store import MONTHS_AHEAD, make_parts_ahead, read_parts
 from cardserver.storage.sizes_store import TableSize, read_sizes
@@ -94,6 +96,32 @@ def expire(config_file: ConfigFile) -> None:
         typer.echo(f"{part} is in use; run this again 分区占用，请重试", err=True)
     if done.waiting:
         raise typer.Exit(1)
+
+
+@app.command("migrate")
+@fail_clearly
+def migrate_schema(config_file: ConfigFile) -> None:
+    """Bring the database's schema up to this release's; where it is already, change nothing.
+
+    Stop the centre and make a backup before: there is no way back but that. Broken off, it has
+    changed nothing. 升级数据库结构；请先停止中心并备份。
+    """
+    config = load_config(config_file)
+    before, after = asyncio.run(_migrate(config))
+    typer.echo(
+        f"the schema is {after}, as it was 结构未变"
+        if before == after
+        else f"the schema was {before or 'none'} and is {after} 结构已升级"
+    )
+
+
+async def _migrate(config: Config) -> tuple[str, str]:
+    async with open_database(config) as database:
+        before = await database.report(revision_of)
+        if before and not is_known(before):
+            await require_current(database)
+        await database.administer(upgrade)
+        return before, await database.report(revision_of)
 
 
 async def _sizes(config: Config) -> list[TableSize]:

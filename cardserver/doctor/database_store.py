@@ -76,7 +76,10 @@ def _of_another_release(revision: str) -> Finding:
             f"数据库结构 {revision or '为空'}，不是本版本的",
             f"the schema is {revision or 'empty'}, not this release's",
         ),
-        ("执行 cardserver init 升级结构", "run `cardserver init`, which brings it up to date"),
+        (
+            "先备份，再执行 cardserver storage migrate 升级结构",
+            "back it up, then `cardserver storage migrate` brings it up to date",
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """The steps of the schema's history lead to the tables that the code uses."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,13 +8,18 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, text
+from typer.testing import CliRunner
 
 from cardserver.audit_desk import find, verify_audit
 from cardserver.catalogue.catalogue import Catalogue
 from cardserver.catalogue.catalogue_store import CATALOGUE, catch_up
 from cardserver.claims.audit_search_store import AuditQuery
+from cardserver.cli import app
+from cardserver.config import load_config
 from cardserver.migrations import schema
+from cardserver.migrations.revision_store import revisions
 from cardserver.migrations.schema import is_current, upgrade
 from cardserver.migrations.tables import METADATAS
 from cardserver.registry import tables
@@ -24,6 +30,7 @@ from ledger.database_store import Database
 from ledger.ledger_store import RequestKey, read_drafts, read_requests
 from ledger.partitions_store import list_parts, monthly
 from simulators.postgres import PostgreSQLCluster
+from tests.cardserver.claims.books import config_for
 
 
 class BrokenOffError(Exception):
@@ -78,6 +85,45 @@ async def test_an_upgrade_that_is_broken_off_leaves_nothing_and_may_be_done_agai
         await database.administer(upgrade)
         assert await database.administer(is_current)
         await database.close()
+
+
+def test_the_steps_are_found_without_alembic_too() -> None:
+    steps = ScriptDirectory.from_config(schema._config()).walk_revisions()
+    assert revisions() == [step.revision for step in steps][::-1]
+
+
+def test_a_database_of_another_release_is_not_served_and_is_brought_up_to_date(
+    tmp_path: Path,
+) -> None:
+    config_file = config_for(f"sqlite:///{tmp_path / 'old.db'}", tmp_path)
+
+    async def prepare(statement: str) -> None:
+        database = Database.open(load_config(config_file).database_url)
+        await database.administer(lambda connection: upgrade(connection, "0014"))
+        if statement:
+            await database.administer(lambda connection: connection.execute(text(statement)))
+        await database.close()
+
+    def run(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, [*words, "--config", str(config_file)])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.output
+
+    asyncio.run(prepare(""))
+    for command_name in ("serve", "verify-ledger"):
+        status, printed = run(command_name)
+        assert status == 1
+        assert "has schema 0014, not this release's: `cardserver storage migrate`" in printed
+    status, printed = run("storage", "migrate")
+    assert status == 0
+    assert "was 0014" in printed
+    assert run("verify-ledger")[0] == 0
+    assert "as it was" in run("storage", "migrate")[1]
+    asyncio.run(prepare("UPDATE alembic_version SET version_num = '9999'"))
+    for words in (("verify-ledger",), ("storage", "migrate")):
+        status, printed = run(*words)
+        assert status == 1
+        assert "which a later release made" in printed
 
 
 async def test_an_empty_database_is_not_current(postgres_cluster: PostgreSQLCluster) -> None:
