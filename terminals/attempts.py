@@ -612,4 +612,9 @@ def _of_bill(
 
 
 def _nameless(bill: Bill) -> Bill:
-    return replace(bill, lines=tuple(replace(one, name="") for one in bill.lines))
+    """Give what two bills that are the same have in common: of a visit not what is due by now."""
+    return replace(
+        bill,
+        total_fen=0 if bill.mdtrt_id else bill.total_fen,
+        lines=tuple(replace(one, name="") for one in bill.lines),
+    )
