@@ -508,7 +508,11 @@ class AttemptRunner:
         elif isinstance(body, Refunded) and body.undo_setl_id:
             original, by = self._outbox.find(body.refunds), "refund"
         elif isinstance(body, Reversed):
-            original, by = self._outbox.find(attempt.original), "reversal"
+            asked = decode_request_body(attempt.type, attempt.body)
+            assert isinstance(asked, Reverse)
+            # Another terminal of the institution may have used a msgid of ours.
+            is_ours = asked.original_terminal == self._terminal
+            original, by = self._outbox.find(attempt.original) if is_ours else None, "reversal"
         else:
             return
         if original is None:

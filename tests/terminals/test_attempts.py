@@ -136,6 +136,23 @@ async def test_a_reversal_whose_reply_is_lost_is_repeated(centre: Any, counter: 
     assert centre.settlements == 0
 
 
+async def test_what_is_reversed_for_another_terminal_is_not_ours(
+    centre: Any, counter: Counter
+) -> None:
+    """Two terminals of an institution may use the same msgid: it is made of the time."""
+    done = await counter.runner.settle(settle_body())
+
+    async def not_found(_peer: Any, _request: m.Request) -> Any:
+        return 0, m.Reversed(m.ReverseResult.NOT_FOUND, "", "", 0)
+
+    centre.rule(MessageType.REVERSE, not_found)
+    outcome = await counter.runner.reverse(done.attempt.msgid, "dead", terminal="T99")
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert counter.outbox.get(done.attempt.msgid) == done.attempt
+    await counter.runner.reverse(done.attempt.msgid, "ours", terminal=counter.runner._terminal)
+    assert counter.outbox.get(done.attempt.msgid).state is AttemptState.REVERSED
+
+
 async def test_a_cancel_in_doubt_is_repeated_not_reversed(centre: Any, counter: Counter) -> None:
     done = await counter.runner.settle(settle_body())
     centre.rule(MessageType.CANCEL, centre.lose_reply)
