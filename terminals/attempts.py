@@ -508,7 +508,11 @@ class AttemptRunner:
         elif isinstance(body, Refunded) and body.undo_setl_id:
             original, by = self._outbox.find(body.refunds), "refund"
         elif isinstance(body, Reversed):
-            original, by = self._outbox.find(attempt.original), "reversal"
+            asked = decode_request_body(attempt.type, attempt.body)
+            assert isinstance(asked, Reverse)
+            # Another terminal of the institution may have used a msgid of ours.
+            is_ours = asked.original_terminal == self._terminal
+            original, by = self._outbox.find(attempt.original) if is_ours else None, "reversal"
         else:
             return
         if original is None:
@@ -614,4 +618,9 @@ def _of_bill(
 
 
 def _nameless(bill: Bill) -> Bill:
-    return replace(bill, lines=tuple(replace(one, name="") for one in bill.lines))
+    """Give what two bills that are the same have in common: of a visit not what is due by now."""
+    return replace(
+        bill,
+        total_fen=0 if bill.mdtrt_id else bill.total_fen,
+        lines=tuple(replace(one, name="") for one in bill.lines),
+    )

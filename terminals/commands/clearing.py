@@ -20,7 +20,7 @@ from protocol.terminal.messages import (
     ClearingTotal,
     MessageType,
 )
-from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, run
+from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, recorded, run
 from terminals.commands.result import JSON, ExitStatus, Result, fault, plain, result_of
 from terminals.receipt import yuan
 
@@ -63,7 +63,14 @@ def apply(  # noqa: PLR0913 - one parameter an option
         if number is None or settled_fen is None or undone_fen is None:
             return fault("月份或金额无效", "a month or an amount is not valid")
         total = ClearingTotal(clearing_type, settled_count, settled_fen, undone_count, -undone_fen)
-        answer = await desk.client.request(MessageType.CLEARING_APPLY, ClearingApply(number, total))
+        answer = await recorded(
+            desk,
+            MessageType.CLEARING_APPLY,
+            ClearingApply(number, total),
+            f"clearing query {number}",
+        )
+        if isinstance(answer, Result):
+            return answer
         told = answer.body
         if not isinstance(told, ClearingApplied):
             return result_of(answer)
@@ -100,9 +107,14 @@ def cancel(
     """撤销申请 Take an application back, while the month is not cleared."""
 
     async def act(desk: Desk) -> Result:
-        answer = await desk.client.request(
-            MessageType.CLEARING_CANCEL, ClearingCancel(application_id)
+        answer = await recorded(
+            desk,
+            MessageType.CLEARING_CANCEL,
+            ClearingCancel(application_id),
+            "clearing query MONTH",
         )
+        if isinstance(answer, Result):
+            return answer
         told = answer.body
         if not isinstance(told, ClearingCancelled):
             return result_of(answer)

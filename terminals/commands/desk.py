@@ -11,10 +11,12 @@ from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfo
 
 import typer
+from msgspec import Struct
 from msgspec.structs import replace
 
-from protocol.terminal.messages import Bill, CardOpened, PINAction
-from terminals.answer import ClientError, NoAnswerError
+from protocol.terminal.codes import Retry
+from protocol.terminal.messages import Bill, CardOpened, MessageType, PINAction
+from terminals.answer import Answer, ClientError, NoAnswerError, advice_of
 from terminals.attempts import AttemptRunner
 from terminals.bill_file import day_of, load_bill
 from terminals.bill_notes import notes_of
@@ -267,6 +269,35 @@ class Desk:
         return card.session if card is not None and card.psn_no == psn_no else None
 
 
+async def recorded(desk: Desk, type_: MessageType, body: Struct, tells: str) -> Answer | Result:
+    """Ask for something that the centre records and no outbox keeps.
+
+    Args:
+        desk: Signed on.
+        type_: Which message.
+        body: Its body.
+        tells: The command that tells what became of it.
+
+    Returns:
+        The answer; or a result, where nobody knows whether it was recorded.
+    """
+    try:
+        answer = await desk.client.request(type_, body)
+    except NoAnswerError as error:
+        msgid, detail = error.msgid, str(error)
+    else:
+        if advice_of(answer.code) is not Retry.ASK_STATUS:
+            return answer
+        msgid, detail = answer.msgid, answer.reply.detail_en
+    return Result(
+        status=ExitStatus.UNKNOWN,
+        text_zh=f"结果未知，请执行 {tells} 查询",
+        text_en=f"outcome unknown: `cardterminal {tells}` tells",
+        detail_en=detail,
+        msgid=msgid,
+    )
+
+
 def now_ms() -> int:
     """Give the terminal's wall clock."""
     return time.time_ns() // 1_000_000
@@ -318,7 +349,7 @@ def _result(act: Callable[[], Coroutine[None, None, Result]]) -> Result:
     except ReaderError as error:
         return fault("读卡器故障", "the card reader failed", str(error))
     except NoAnswerError as error:
-        # What commits something goes through the outbox; here nothing can have changed.
+        # What commits something goes through the outbox, or `recorded`; here nothing has changed.
         return fault("中心未应答", "the centre did not answer; nothing was changed", str(error))
     except ClientError as error:
         return fault("中心不可达", "the centre cannot be reached", str(error))

@@ -18,9 +18,9 @@ from protocol.terminal.messages import (
     ReviewState,
     ReviewVerdict,
 )
-from terminals.answer import Answer, NoAnswerError
-from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, Yes, run
-from terminals.commands.result import ExitStatus, Result, console, fault, plain, result_of
+from terminals.answer import Answer
+from terminals.commands.desk import DEFAULT_CONFIG, AsJSON, ConfigFile, Desk, Yes, recorded, run
+from terminals.commands.result import Result, console, fault, plain, result_of
 from terminals.commands.settlement import declined, may_go_on
 from terminals.receipt import yuan
 
@@ -108,17 +108,11 @@ def appeal(
             return declined(as_json=True)
         if not yes and not await _agreed(desk, case):
             return declined(as_json=False)
-        try:
-            answer = await desk.client.request(
-                MessageType.REVIEW_APPEAL, ReviewAppeal(case, reason)
-            )
-        except NoAnswerError as error:
-            return Result(
-                status=ExitStatus.UNKNOWN,
-                text_zh="结果未知，请执行 review show 查询",
-                text_en=f"outcome unknown: `cardterminal review show {case}` tells",
-                detail_en=str(error),
-            )
+        answer = await recorded(
+            desk, MessageType.REVIEW_APPEAL, ReviewAppeal(case, reason), f"review show {case}"
+        )
+        if isinstance(answer, Result):
+            return answer
         filed = answer.body
         return result_of(answer) if not isinstance(filed, ReviewAppealed) else _filed(answer, filed)
 

@@ -166,10 +166,11 @@ def reverse(
     """冲正 Make sure that whatever became of a msgid doesn't stand."""
 
     async def act(desk: Desk) -> Result:
-        found = (
-            desk.outbox.newest((MessageType.SETTLE,)) if name == LAST else desk.outbox.find(name)
-        )
-        if found is None and name == LAST:
+        is_ours = terminal in {"", desk.config.terminal.code}
+        found = desk.outbox.find(name) if is_ours else None
+        if name == LAST:
+            found = desk.outbox.newest((MessageType.SETTLE,))
+        if name == LAST and (found is None or not is_ours):
             return fault("本机无交易", "this terminal has no attempt to reverse")
         msgid = found.msgid if found is not None else name
         what = f"{msgid}  {described(desk, found)}" if found is not None else msgid

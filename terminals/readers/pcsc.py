@@ -291,13 +291,20 @@ def reader_names() -> tuple[str, ...]:
         _release(context)
 
 
-async def list_readers() -> tuple[str, ...]:
+async def list_readers(timeout_ms: int = CONNECT_TIMEOUT_MS) -> tuple[str, ...]:
     """List the readers that the PC/SC service knows now, without holding up the event loop.
 
     Raises:
-        PCSCServiceError: The service is absent, or will not serve this user.
+        PCSCServiceError: The service is absent, will not serve this user, or does not come back.
     """
-    return await asyncio.to_thread(reader_names)
+    thread = _ReaderThread("reader list")
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            return await thread.run(reader_names, asyncio.get_running_loop())
+    except TimeoutError:
+        raise PCSCServiceError(f"the PC/SC service does not answer in {timeout_ms} ms") from None
+    finally:
+        thread.stop()
 
 
 async def watch() -> AsyncIterator[ReaderEvent]:

@@ -1,6 +1,7 @@
 """Attempts through lost, late, garbled and refused replies: one settlement, and its end known."""
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +134,23 @@ async def test_a_reversal_whose_reply_is_lost_is_repeated(centre: Any, counter: 
     reversals = {one.msgid for one in centre.requests if one.type == MessageType.REVERSE}
     assert len(reversals) == 1
     assert centre.settlements == 0
+
+
+async def test_what_is_reversed_for_another_terminal_is_not_ours(
+    centre: Any, counter: Counter
+) -> None:
+    """Two terminals of an institution may use the same msgid: it is made of the time."""
+    done = await counter.runner.settle(settle_body())
+
+    async def not_found(_peer: Any, _request: m.Request) -> Any:
+        return 0, m.Reversed(m.ReverseResult.NOT_FOUND, "", "", 0)
+
+    centre.rule(MessageType.REVERSE, not_found)
+    outcome = await counter.runner.reverse(done.attempt.msgid, "dead", terminal="T99")
+    assert outcome.attempt.state is AttemptState.SETTLED
+    assert counter.outbox.get(done.attempt.msgid) == done.attempt
+    await counter.runner.reverse(done.attempt.msgid, "ours", terminal=counter.runner._terminal)
+    assert counter.outbox.get(done.attempt.msgid).state is AttemptState.REVERSED
 
 
 async def test_a_cancel_in_doubt_is_repeated_not_reversed(centre: Any, counter: Counter) -> None:
@@ -390,6 +408,37 @@ async def test_the_same_bill_again_follows_the_doubt_and_makes_no_second_one(
     assert again.is_taken_up
     assert again.attempt.msgid == doubtful.attempt.msgid
     assert again.attempt.state is AttemptState.SETTLED
+    assert centre.settlements == 1
+
+
+async def test_a_visit_settled_again_follows_the_doubt_though_nothing_is_due_any_more(
+    centre: Any, counter: Counter
+) -> None:
+    """Once the first is posted, what is due of the visit is another amount, or nothing."""
+
+    async def die(peer: Any, request: m.Request) -> Any:
+        counter.client._connector = nowhere
+        return await centre.lose_reply(peer, request)
+
+    async def nowhere(_protocol: asyncio.Protocol) -> None:
+        raise ConnectionRefusedError
+
+    replace = msgspec.structs.replace
+    bill = replace(settle_body().bill, lines=(), mdtrt_id="V1")
+    connector = counter.client._connector
+    centre.rule(MessageType.SETTLE, die)
+    doubtful = await counter.runner.settle(replace(settle_body(), bill=bill), psn_no="1")
+    assert doubtful.attempt.state is AttemptState.UNKNOWN
+    counter.client._connector = connector
+    left = replace(bill, total_fen=0)
+    found = counter.runner.open_settlement_of(left, None, psn_no="1")
+    assert found is not None
+    assert found.msgid == doubtful.attempt.msgid
+    other = replace(left, mdtrt_id="V2")
+    assert counter.runner.open_settlement_of(other, None, psn_no="1") is None
+    until = replace(left, discharged=dt.date(2026, 11, 20))
+    assert counter.runner.open_settlement_of(until, None, psn_no="1") is None
+    await counter.runner.resolve_all()
     assert centre.settlements == 1
 
 

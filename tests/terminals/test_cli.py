@@ -410,3 +410,50 @@ async def test_init_refuses_what_the_centre_would(tmp_path: Path, certificates: 
     assert ran.status == 3
     assert "$.terminal.institution" in ran.json["detail_en"]
     assert not (tmp_path / "desk").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "type_", "asks"),
+    [
+        (
+            (
+                "clearing",
+                "apply",
+                "202610",
+                "--type",
+                "11",
+                "--settled-count",
+                "1",
+                "--settled",
+                "1",
+            ),
+            MessageType.CLEARING_APPLY,
+            "clearing query 202610",
+        ),
+        (("clearing", "cancel", "7"), MessageType.CLEARING_CANCEL, "clearing query"),
+        (
+            ("review", "appeal", "2026110000017", "--reason", "see file", "--yes"),
+            MessageType.REVIEW_APPEAL,
+            "review show 2026110000017",
+        ),
+    ],
+)
+async def test_what_is_recorded_without_an_outbox_is_unknown_without_its_answer(
+    centre: Any, signed_on: Shell, command: tuple[str, ...], type_: MessageType, asks: str
+) -> None:
+    """Not a local fault, after which nothing would have been changed; nor a refusal."""
+    file = signed_on.directory / "terminal.toml"
+    text = file.read_text(encoding="utf-8")
+    limits = "[limits]\nrequest_timeout_ms = 300"
+    file.write_text(text.replace("[limits]", limits), encoding="utf-8")
+
+    async def silent(_peer: Any, _request: m.Request) -> Any:
+        await asyncio.sleep(20)
+        return 0, None
+
+    centre.rule(type_, silent, centre.refusing(ResponseCode.SYSTEM_ERROR))
+    for _ in range(2):
+        ran = await signed_on(*command, "--json")
+        assert (ran.status, ran.json["status"]) == (2, "outcome unknown")
+        assert asks in ran.json["text_en"]
+        assert asks in ran.json["text_zh"]

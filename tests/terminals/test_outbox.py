@@ -155,6 +155,19 @@ def test_an_outbox_of_years_is_not_looked_through(tmp_path: Path) -> None:
     assert "SCAN attempt" not in plans
 
 
+def test_a_full_disk_is_named_and_ends_nothing(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "outbox.sqlite") as outbox:
+        outbox.add(attempt())
+        (pages,) = outbox._database.execute("PRAGMA page_count").fetchone()
+        outbox._database.execute(f"PRAGMA max_page_count = {pages}")
+        big = attempt("H11010500001202701151600000001", body=b"x" * 9_000)
+        with pytest.raises(OutboxError, match="disk is full"):
+            outbox.add(big)
+        outbox._database.execute("PRAGMA max_page_count = 100000")
+        outbox.add(big)
+        assert len(outbox.open_attempts()) == 2
+
+
 def test_prints_are_counted_before_they_begin(tmp_path: Path) -> None:
     with Outbox(tmp_path / "o.sqlite") as outbox:
         outbox.add(attempt())
