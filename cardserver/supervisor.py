@@ -106,7 +106,8 @@ class Supervisor:
             host: Address to bind.
             port: Port to bind; 0 takes a free one.
             pages_address: Of the first worker's pages; the others have the ports above it.
-            ready_file: Where to say that terminals can connect; each worker's has its index added.
+            ready_file: Where to say that terminals can connect, once all workers are ready; each
+                worker's has its index added.
             leave_time_max_ms: What a worker that is replaced takes at most, by its own limits.
         """
         self._config_file = config_file
@@ -136,6 +137,7 @@ class Supervisor:
         with _reserve(self._address) as port, tempfile.TemporaryDirectory() as folder:
             self._own_folder = Path(folder)
             self._state = msgspec.structs.replace(self._state, port=port)
+            self._tell(None)  # what an earlier life said
             upgrading = asyncio.create_task(self._upgrade_on_demand())
             try:
                 statuses = await asyncio.gather(*(self._keep(place) for place in self._places))
@@ -144,11 +146,14 @@ class Supervisor:
                 await asyncio.wait([upgrading])
                 for place in self._places:
                     place.close()
+                self._tell(None)
         return max(statuses)
 
     # --- one place after the other ---------------------------------------------------------------
 
     async def _upgrade_on_demand(self) -> None:
+        while not self._are_all_ready():  # noqa: ASYNC110 - each says so in a file
+            await asyncio.sleep(_POLL_S)
         self._tell(self._state)
         while True:
             await self._upgrade_wanted.wait()
@@ -173,6 +178,9 @@ class Supervisor:
                     upgrades=self._state.upgrades + 1,
                 )
             )
+
+    def _are_all_ready(self) -> bool:
+        return all(place.worker and _is_ready(place.worker) for place in self._places)
 
     async def _replace(self, place: _Place) -> None:
         """Have a new worker take over a place, and wait until the old one has gone.
@@ -312,11 +320,15 @@ class Supervisor:
             command += ["--listening", str(descriptor)]
         return command
 
-    def _tell(self, state: UpgradeState) -> None:
-        self._state = state
+    def _tell(self, state: UpgradeState | None) -> None:
+        """Say in the ready file how things stand; None: nothing more is known of us."""
+        self._state = state or self._state
         if self._ready_file is not None:
             part = self._ready_file.with_name(f"{self._ready_file.name}.part")
             try:
+                if state is None:
+                    self._ready_file.unlink(missing_ok=True)
+                    return
                 part.write_bytes(msgspec.json.encode(state))
                 part.replace(self._ready_file)
             except OSError as error:  # the workers are none the worse for it

@@ -32,6 +32,7 @@ from ledger.store_errors import (
 T = TypeVar("T")
 
 _WRITERS_MAX = 4
+_REPORTS_MAX = 8  # each has a connection of its own, of which a server has a hundred or so
 _CONNECT_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_S = 60.0
 _ATTEMPTS_MAX = 10
@@ -72,6 +73,7 @@ class PostgreSQLStore:
         self._readers_count = 0
         self._writing_count = 0
         self._writer_places = asyncio.Semaphore(_WRITERS_MAX)
+        self._report_places = asyncio.Semaphore(_REPORTS_MAX)
         self._waiting: dict[Statement, deque[_Waiter]] = {}
         self._is_pump_due = False
         self._tasks: set[asyncio.Task[Any]] = set()  # of any result
@@ -134,7 +136,7 @@ class PostgreSQLStore:
         engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
 
         async def in_snapshot() -> T:
-            async with engine.connect() as connection:
+            async with self._report_places, engine.connect() as connection:
                 return await connection.run_sync(work)
 
         return await _guard(in_snapshot())

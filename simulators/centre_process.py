@@ -199,23 +199,18 @@ class CentreProcess:
             CommandError: It ended instead.
         """
         ready = self._ready_file
-        files = (
-            [ready]
-            if self._workers == 1
-            else [Path(f"{ready}.{index}") for index in range(self._workers)]
-        )
-        for file in files:
-            file.unlink(missing_ok=True)
+        ready.unlink(missing_ok=True)
         log_size = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._process = self._spawn(ready)
         async with asyncio.timeout(_READY_TIMEOUT_S):
-            while not all(file.exists() for file in files):
+            while not ready.exists():
                 if self._process.poll() is not None:
                     with self.log_file.open("rb") as log:
                         log.seek(log_size)
                         raise CommandError(f"the centre ended: {log.read().decode()}")
                 await asyncio.sleep(_POLL_S)
-        content = json.loads(files[0].read_bytes())
+        of_first = ready if self._workers == 1 else Path(f"{ready}.0")
+        content = json.loads(of_first.read_bytes())
         self.port = content["port"]
         self.observe_port = content["observe_port"]
 

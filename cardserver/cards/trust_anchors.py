@@ -45,12 +45,14 @@ class TrustAnchors:
 
     Attributes:
         anchors: Roots by their names.
+        roots: The certificates in which roots sign themselves.
         certificates: Ways between authorities.
         holder_authorities: Those that certify holders.
         revocations: What of all that, and of cards' own certificates, was revoked since.
     """
 
     anchors: dict[bytes, TrustAnchor] = field(default_factory=dict)
+    roots: tuple[CVCertificate, ...] = ()
     certificates: tuple[CVCertificate, ...] = ()
     holder_authorities: tuple[Certificate, ...] = ()
     revocations: Revocations = field(default_factory=Revocations)
@@ -74,7 +76,9 @@ class TrustAnchors:
             check_in_force(authority, today)
             self._check_not_revoked(authority)
             ways = tuple(one for one in self.certificates if not self._is_revoked(one))
-            verify_chain(authority, ways, self.anchors, today=today)
+            fallen = {one.holder for one in self.roots if self._is_revoked(one)}
+            anchors = {name: one for name, one in self.anchors.items() if name not in fallen}
+            verify_chain(authority, ways, anchors, today=today)
             self._verified[known] = None
             if len(self._verified) > _VERIFIED_MAX:
                 self._verified.popitem(last=False)
@@ -138,6 +142,7 @@ def _take(anchors: TrustAnchors, keys: dict[bytes, bytes], path: Path, content: 
         anchor = anchor_of(certificate)
         if anchors.anchors.setdefault(anchor.name, anchor) != anchor:
             raise TrustAnchorError(f"{path}: this root is there already, with another key")
+        anchors.roots = (*anchors.roots, certificate)
     elif path.stem.endswith(_KEY_SUFFIX):
         # A root's key without its certificate says not how long it holds: it only confirms one.
         keys[bytes.fromhex(path.stem.removesuffix(_KEY_SUFFIX))] = decode_anchor_key(content)

@@ -87,6 +87,7 @@ async def test_an_upgrade_to_what_cannot_be_started_is_given_up_and_the_next_one
     parent = Parent(tmp_path)
     async with running(parent):
         first = await parent.worker_pid()
+        await until(parent.ready_file.exists)
         parent.program = str(tmp_path / "moved-away")
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: parent.state().upgrades == 1)
@@ -98,6 +99,21 @@ async def test_an_upgrade_to_what_cannot_be_started_is_given_up_and_the_next_one
         await until(lambda: parent.state().upgrades == 2)
         assert parent.state().failure == ""
         assert await parent.worker_pid(first)
+
+
+async def test_the_state_is_told_while_workers_are_ready_and_no_longer(tmp_path: Path) -> None:
+    """Whoever reads it may connect, and may send a signal to the process that it names."""
+    parent = Parent(tmp_path)
+    parent.ready_file.write_text('{"pid": 1}')  # of an earlier life that was killed
+    parent.program = str(tmp_path / "moved-away")
+    async with running(parent):
+        await asyncio.sleep(0.3)
+        assert not parent.ready_file.exists()
+        parent.program = sys.executable
+        await parent.worker_pid()
+        await until(parent.ready_file.exists)
+        assert parent.state().pid == os.getpid()
+    assert not parent.ready_file.exists()
 
 
 async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:

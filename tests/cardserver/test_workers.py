@@ -272,6 +272,7 @@ async def test_a_database_that_is_away_ends_no_worker(
         async with desk.raw(credentials) as another:
             assert (await another.goodbye()).code == ResponseCode.STORE_UNAVAILABLE
         await asyncio.sleep(5.5)  # policies are looked at every five seconds
+        desk.centre.observe_port = ready(desk, 0)["observe_port"]
         async with asyncio.timeout(20):
             while (await desk.page("/readyz"))[0] != 503:  # noqa: ASYNC110 - another process' state
                 await asyncio.sleep(0.1)

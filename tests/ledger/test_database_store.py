@@ -1,6 +1,7 @@
 """The contract of a database, on both kinds."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -306,3 +307,23 @@ async def test_a_database_that_is_away_is_said_of_reports_too(tmp_path: Path) ->
         for run in (database.report, database.administer):
             with pytest.raises(StoreUnavailableError):
                 await run(lambda connection: connection.exec_driver_sql("SELECT 1"))
+
+
+async def test_reports_at_once_do_not_take_all_of_the_servers_connections(
+    database: Database,
+) -> None:
+    """Terminals ask for some of them: a reconciliation, a month's clearing."""
+    at_once, most = 0, 0
+
+    def slow(connection: Connection) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        if database.dialect == "postgresql":
+            connection.exec_driver_sql("SELECT pg_sleep(0.05)")
+        else:
+            time.sleep(0.05)
+        at_once -= 1
+
+    await asyncio.gather(*(database.report(slow) for _ in range(40)))
+    assert 1 < most <= (8 if database.dialect == "postgresql" else 32)  # the loop's threads

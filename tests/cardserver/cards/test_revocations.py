@@ -189,7 +189,7 @@ def withdrawn(certificate: CVCertificate, *, is_revoked: bool = True) -> Revocat
 
 
 def test_a_revoked_certificate_ends_every_chain_over_it(tmp_path: Path) -> None:
-    """A card's own, its authority's, and a cross certificate; restored, they hold again."""
+    """A card's own, its authority's, a cross certificate, a root; restored, they hold again."""
     old, new = (
         CardAuthority(Random(1).randbytes),
         CardAuthority(Random(2).randbytes, root_name=b"DENEW" + bytes.fromhex("110126")),
@@ -199,7 +199,7 @@ def test_a_revoked_certificate_ends_every_chain_over_it(tmp_path: Path) -> None:
         (tmp_path / f"{name}.cvc").write_bytes(certificate.encode())
     anchors = load_trust_anchors(tmp_path)
     card = old.certify(bytes(12), Random(3).randbytes(32), begins=20250101, ends=20301231)
-    for version, revoked_one in enumerate((card, old.certificate, cross), 1):
+    for version, revoked_one in enumerate((card, old.certificate, cross, new.root), 1):
         anchors.verify_card(card, old.certificate, today=20261121)
         anchors.revocations.take_up([withdrawn(revoked_one)])
         anchors.revocations.version = 2 * version
