@@ -28,6 +28,7 @@ from cardserver.checks.rule_table import RuleInWords, in_words
 from cardserver.checks.values import Position
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.rules_text import rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.administration_store import AdministrationError
@@ -89,7 +90,7 @@ def check_rules(
     mistakes: tuple[Mistake, ...] = ()
     identity = ""
     try:
-        version = load_rules(_text_of(file))
+        version = load_rules(rules_text(file, RulesError))
         identity = version.identity
         if config_file is not None:
             check_beside(version, _in_force(load_config(config_file)))
@@ -136,7 +137,7 @@ def show_rules(
     if (file is None) == (config_file is None):
         raise typer.BadParameter("name a rules file, or a centre by --config")
     if file is not None:
-        versions = [load_rules(_text_of(file))]
+        versions = [load_rules(rules_text(file, RulesError))]
     else:
         assert config_file is not None
         versions = _in_force(load_config(config_file))
@@ -216,7 +217,7 @@ def activate(config_file: ConfigFile, file: RulesFile) -> None:
     启用规则文件。
     """
     config = load_config(config_file)
-    text = _text_of(file)
+    text = rules_text(file, RulesError)
     version = load_rules(text)
     check_beside(version, _in_force(config))
 
@@ -263,20 +264,12 @@ def check_beside(version: RulesVersion, present: list[RulesVersion]) -> None:
 
 def rules_or_shipped(file: Path | None) -> str:
     """Read a rules file's text; without one, the shipped one's."""
-    return _shipped() if file is None else _text_of(file)
+    return _shipped() if file is None else rules_text(file, RulesError)
 
 
 def _shipped() -> str:
     folder = resources.files("cardserver.checks").joinpath("rules")
     return folder.joinpath(_SHIPPED).read_text(encoding="utf-8")
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        sentence = f"this is not UTF-8: {error.reason} at byte {error.start}"
-        raise RulesError((Mistake("$", sentence),)) from error
 
 
 def _shown(version: RulesVersion) -> VersionShown:

@@ -18,6 +18,7 @@ from cardserver.checks.rule_book import RulesError
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
+from cardserver.commands.rules_text import rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import load_config
 from cardserver.funding.rules import load_rules, shipped_rules
@@ -71,7 +72,7 @@ def check_rules(file: RulesFile, *, as_json: AsJSON = False) -> None:
     mistakes: tuple[Mistake, ...] = ()
     identity = ""
     try:
-        identity = load_rules(_text_of(file)).identity
+        identity = load_rules(rules_text(file, RulesError)).identity
     except RulesError as error:
         mistakes = error.mistakes
     if as_json:
@@ -97,7 +98,7 @@ def activate(config_file: ConfigFile, file: RulesFile, by: By = "") -> None:
     启用规则文件。
     """
     config = load_config(config_file)
-    text = _text_of(file)
+    text = rules_text(file, RulesError)
     version = load_rules(text)
 
     async def run() -> None:
@@ -151,11 +152,3 @@ def list_rules(config_file: ConfigFile, *, as_json: AsJSON = False) -> None:
             "是 yes" if one.is_in_force else "已替换 replaced",
         )  # fmt: skip
     wide_console().print(table)
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        sentence = f"this is not UTF-8: {error.reason} at byte {error.start}"
-        raise RulesError((Mistake("$", sentence),)) from error

@@ -24,6 +24,7 @@ from cardserver.benefits.policy_table import Part, policy_parts
 from cardserver.benefits.policy_words import Words
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.rules_text import rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
@@ -131,10 +132,7 @@ def read_policy(file: Path) -> str:
         PolicyError: It is not UTF-8.
     """
     try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        sentence = f"this is not UTF-8: {error.reason} at byte {error.start}"
-        raise PolicyError((Mistake("$", sentence),)) from error
+        return rules_text(file, PolicyError)
     except OSError as error:
         typer.echo(f"cardserver: {file}: {error.strerror}", err=True)
         raise typer.Exit(_UNREADABLE) from error

@@ -30,6 +30,7 @@ from cardserver.commands.review_people import (
     sentence,
     yuan,
 )
+from cardserver.commands.rules_text import rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.registry_store import Registry
@@ -124,7 +125,7 @@ def check_rules(file: RulesFile, *, as_json: AsJSON = False) -> None:
     mistakes: tuple[Mistake, ...] = ()
     identity = ""
     try:
-        identity = load_review_rules(file.read_text(encoding="utf-8")).identity
+        identity = load_review_rules(rules_text(file, ReviewRulesError)).identity
     except ReviewRulesError as error:
         mistakes = error.mistakes
     if as_json:
@@ -147,7 +148,7 @@ def activate_rules(config_file: ConfigFile, file: RulesFile) -> None:
     启用规则文件。
     """
     config = load_config(config_file)
-    text = file.read_text(encoding="utf-8")
+    text = rules_text(file, ReviewRulesError)
     rules = load_review_rules(text)
 
     async def run() -> None:
