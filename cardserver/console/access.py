@@ -25,6 +25,7 @@ from ledger.bulk_store import Row
 from ledger.calendar import Clock
 from ledger.database_store import Database
 from ledger.scripts import Script
+from ledger.store_errors import CommitUnknownError, StoreUnavailableError
 
 _TOKEN_SIZE = 32
 _CODE_SIZE_MAX = 20
@@ -217,10 +218,17 @@ class Sessions:
     async def note(
         self, session: ConsoleSession, action: str, subject: str, detail: str = ""
     ) -> None:
-        """Leave an audit row of what someone did or looked at."""
+        """Leave an audit row of what someone did or looked at.
+
+        Raises:
+            StoreError: It was not left, or not known to be: then nothing is shown or done.
+        """
         query = audit(self.actor(session), action, subject, detail)
 
         def script() -> Script[list[Row]]:
             return (yield query)
 
-        await self._database.transact(script)
+        try:
+            await self._database.transact(script)
+        except CommitUnknownError as error:
+            raise StoreUnavailableError(str(error)) from error

@@ -25,7 +25,7 @@ from cardserver.review.values import (
     Verdict,
 )
 from ledger.calendar import text_of
-from ledger.store_errors import StoreError
+from ledger.store_errors import CommitUnknownError, StoreError
 
 _REASON_SIZE_MAX = 200
 _WHOLE = 0  # the line of a cut that is of no one line
@@ -301,7 +301,7 @@ class _Case:
             async with open_fund_acts(desk.database, desk.timezone, desk.clock) as acts:
                 review = ReviewDesk(desk.database, acts, clock=desk.clock, timezone=desk.timezone)
                 done = await act(review)
-        except StoreError:
+        except (StoreError, CommitUnknownError):  # done or not: tried again, it is refused or done
             self._refuse(word("unavailable", language))
             return
         if isinstance(done, Refusal):

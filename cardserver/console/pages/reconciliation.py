@@ -22,7 +22,7 @@ from cardserver.reconciliation.resolving_store import (
 from cardserver.registry.administration_store import AdministrationError
 from cardserver.registry.roles import Role
 from ledger.calendar import business_date
-from ledger.store_errors import StoreError
+from ledger.store_errors import CommitUnknownError, StoreError
 
 _REFRESH_S = 5.0
 _DAY_SIZE = 8
@@ -142,7 +142,7 @@ class _Reconciliation:
                 except AdministrationError as error:
                     fault.text = str(error)
                     return
-                except StoreError:
+                except (StoreError, CommitUnknownError):  # tried again, it says which
                     fault.text = word("unavailable", language)
                     return
                 dialog.close()

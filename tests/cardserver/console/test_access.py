@@ -19,6 +19,7 @@ from cardserver.registry.roles import Role
 from cardserver.registry.values import Actor, Operator
 from ledger.calendar import SystemClock
 from ledger.database_store import Database
+from ledger.store_errors import CommitUnknownError, StoreUnavailableError
 from simulators.centre_process import City
 
 PASSWORD = "a made-up password"
@@ -111,3 +112,18 @@ async def test_a_flood_of_guesses_is_turned_away_before_it_is_looked_at(
     assert set(said) == {SignOnRefusal.REFUSED, SignOnRefusal.BUSY}
     assert said.count(SignOnRefusal.BUSY) > 100
     await signed_on(sessions, "s001")
+
+
+async def test_a_look_that_may_not_have_been_noted_is_none(
+    database: Database, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = Sessions(database, config, SystemClock())
+    await operator_of(database, "s001")
+    session = await signed_on(sessions, "s001")
+
+    async def transact(_script: object) -> None:
+        raise CommitUnknownError("the connection ended")
+
+    monkeypatch.setattr(database, "transact", transact)
+    with pytest.raises(StoreUnavailableError):
+        await sessions.note(session, "registry_show", "person 1")
