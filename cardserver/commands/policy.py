@@ -24,6 +24,7 @@ from cardserver.benefits.policy_table import Part, policy_parts
 from cardserver.benefits.policy_words import Words
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
+from cardserver.commands.rules_text import MistakeFound, read_rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
@@ -40,13 +41,6 @@ _MISTAKEN, _UNREADABLE = 1, 2
 
 
 # --- check --------------------------------------------------------------------------------------
-
-
-class MistakeFound(Struct, frozen=True):
-    """A mistake, as JSON names its parts."""
-
-    path: str
-    sentence: str
 
 
 class FileChecked(Struct, frozen=True):
@@ -116,8 +110,6 @@ def _load(file: Path) -> Policy | tuple[Mistake, ...]:
     """Load a policy file, or say what is wrong in it."""
     try:
         return load_policy(read_policy(file))
-    except UnicodeDecodeError as error:
-        return (Mistake("$", f"this is not UTF-8: {error.reason} at byte {error.start}"),)
     except PolicyError as error:
         return error.mistakes
 
@@ -129,7 +121,7 @@ def _found(mistakes: tuple[Mistake, ...]) -> tuple[MistakeFound, ...]:
 def read_policy(file: Path) -> str:
     """Read a policy file's text, or end the command with status 2."""
     try:
-        return file.read_text(encoding="utf-8")
+        return read_rules_text(file, PolicyError)
     except OSError as error:
         typer.echo(f"cardserver: {file}: {error.strerror}", err=True)
         raise typer.Exit(_UNREADABLE) from error
@@ -219,7 +211,7 @@ def activate_policy(
     启用待遇政策文件。
     """
     config = load_config(config_file)
-    text = file.read_text(encoding="utf-8")
+    text = read_rules_text(file, PolicyError)
     new = load_policy(text)
     mistakes = _together([new], _in_force(config))
     if mistakes:
