@@ -4,32 +4,21 @@ Not here: the file's shape (`policy_document.py`), what must hold in it (`policy
 """
 
 import datetime as dt
-import hashlib
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-import msgspec
-
-from cardserver.benefits.mistakes import Mistake, mistake_of
+from cardserver.benefits.mistakes import Mistake
 from cardserver.benefits.plan import Plans
 from cardserver.benefits.policy_check import mistakes_of
 from cardserver.benefits.policy_document import PolicyDocument, SpecialScheme, decode_amount
+from cardserver.benefits.rules_file import MistakesError, identity_of, read_document
 
 _FOREVER = 99991231
 
 
-class PolicyError(Exception):
-    """A policy, or a set of them, says something that cannot hold.
-
-    Attributes:
-        mistakes: Each with its path and a sentence.
-    """
-
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("\n".join(f"{mistake.path}: {mistake.sentence}" for mistake in mistakes))
-        self.mistakes = mistakes
+class PolicyError(MistakesError):
+    """A policy, or a set of them, says something that cannot hold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,27 +166,15 @@ def load_policy(text: str) -> Policy:
     Raises:
         PolicyError: With the path of each mistake.
     """
-    try:
-        document = msgspec.convert(
-            # Floats stay text: an amount such as 0.10 must not pass through binary fractions.
-            tomllib.loads(text, parse_float=str),
-            PolicyDocument,
-            dec_hook=decode_amount,
-        )
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError((Mistake("$", f"this is not TOML: {error}"),)) from error
-    except msgspec.ValidationError as error:
-        raise PolicyError((mistake_of(str(error)),)) from error
-    mistakes = tuple(mistakes_of(document))
-    if mistakes:
-        raise PolicyError(mistakes)
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    document = read_document(
+        text, PolicyDocument, decode=decode_amount, check=mistakes_of, error=PolicyError
+    )
     plans = {
         name: Plans(name, path, document, rules) for name, (path, rules) in document.care().items()
     }
     return Policy(
         document=document,
-        identity=f"{document.name}@{document.begins}#{sha256[:12]}",
+        identity=identity_of(text, document.name, document.begins),
         begins=_date_number(document.begins),
         ends=_FOREVER if document.ends is None else _date_number(document.ends),
         plans=plans,

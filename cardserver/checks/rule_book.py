@@ -4,33 +4,21 @@ Not here: the file's shape (`rules_document.py`), what must hold in it (`rules_c
 """
 
 import datetime as dt
-import hashlib
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-import msgspec
-
-from cardserver.benefits.mistakes import Mistake, mistake_of
+from cardserver.benefits.mistakes import Mistake
+from cardserver.benefits.rules_file import MistakesError, identity_of, read_document
 from cardserver.checks.rules_check import mistakes_of
 from cardserver.checks.rules_document import AnyRule, RulesDocument, decode_number
 from cardserver.checks.values import FOREVER
 
-_HASH_SIZE = 12  # hexadecimal digits of it in an identity
 _DAYS_KEPT_MAX = 800  # two years: a replay asks for one day after the other
 
 
-class RulesError(Exception):
-    """A rules file, or a set of them, says something that cannot hold.
-
-    Attributes:
-        mistakes: Each with its path and a sentence.
-    """
-
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("\n".join(f"{mistake.path}: {mistake.sentence}" for mistake in mistakes))
-        self.mistakes = mistakes
+class RulesError(MistakesError):
+    """A rules file, or a set of them, says something that cannot hold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,24 +142,12 @@ def load_rules(text: str) -> RulesVersion:
     Raises:
         RulesError: With the path of each mistake.
     """
-    try:
-        document = msgspec.convert(
-            # Floats stay text: a quantity such as 0.1 must not pass through binary fractions.
-            tomllib.loads(text, parse_float=str),
-            RulesDocument,
-            dec_hook=decode_number,
-        )
-    except tomllib.TOMLDecodeError as error:
-        raise RulesError((Mistake("$", f"this is not TOML: {error}"),)) from error
-    except msgspec.ValidationError as error:
-        raise RulesError((mistake_of(str(error)),)) from error
-    mistakes = tuple(mistakes_of(document))
-    if mistakes:
-        raise RulesError(mistakes)
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    document = read_document(
+        text, RulesDocument, decode=decode_number, check=mistakes_of, error=RulesError
+    )
     return RulesVersion(
         document=document,
-        identity=f"{document.name}@{document.begins}#{sha256[:_HASH_SIZE]}",
+        identity=identity_of(text, document.name, document.begins),
         begins=_date_number(document.begins),
         ends=FOREVER if document.ends is None else _date_number(document.ends),
     )

@@ -4,13 +4,11 @@ Not here: the file's shape and what must hold in it (`terms_document.py`).
 """
 
 import hashlib
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import msgspec
-
-from cardserver.benefits.mistakes import Mistake, mistake_of
+from cardserver.benefits.mistakes import Mistake
+from cardserver.benefits.rules_file import MistakesError, read_document
 from cardserver.clearing.calculation import Cap, CapPer
 from cardserver.clearing.errors import ClearingError
 from cardserver.clearing.terms_document import (
@@ -25,16 +23,8 @@ from cardserver.clearing.terms_document import (
 _PER = {"month": CapPer.MONTH, "year": CapPer.YEAR}
 
 
-class TermsError(ClearingError):
-    """Terms of clearing say something that can't hold, or there are none for a month.
-
-    Attributes:
-        mistakes: Each with its path and a sentence.
-    """
-
-    def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(f"{one.path}: {one.sentence}" for one in self.mistakes))
+class TermsError(ClearingError, MistakesError):
+    """Terms of clearing say something that can't hold, or there are none for a month."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,20 +74,9 @@ def load_terms(text: str) -> Terms:
     Raises:
         TermsError: With the path of each mistake.
     """
-    try:
-        document = msgspec.convert(
-            # Floats stay text: 2.5 percent must not pass through binary fractions.
-            tomllib.loads(text, parse_float=str),
-            TermsDocument,
-            dec_hook=decode_number,
-        )
-    except tomllib.TOMLDecodeError as error:
-        raise TermsError([Mistake("$", f"this is not TOML: {error}")]) from error
-    except msgspec.ValidationError as error:
-        raise TermsError([mistake_of(str(error))]) from error
-    mistakes = tuple(mistakes_of(document))
-    if mistakes:
-        raise TermsError(mistakes)
+    document = read_document(
+        text, TermsDocument, decode=decode_number, check=mistakes_of, error=TermsError
+    )
     return Terms(
         document=document,
         sha256=hashlib.sha256(text.encode()).digest(),

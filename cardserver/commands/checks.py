@@ -16,7 +16,6 @@ from msgspec import Struct, json
 from rich.markup import escape
 from rich.table import Table
 
-from cardserver.benefits.mistakes import Mistake
 from cardserver.checks.checks_store import (
     ActivatedRules,
     activate_rules,
@@ -28,7 +27,7 @@ from cardserver.checks.rule_table import RuleInWords, in_words
 from cardserver.checks.values import Position
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.rules_text import rules_text
+from cardserver.commands.rules_text import check_file, read_rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.administration_store import AdministrationError
@@ -44,7 +43,6 @@ MaybeConfigFile = Annotated[
 ]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RulesFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A rules file.")]
-_MISTAKEN = 1
 _SHIPPED = "counter_checks.toml"
 _PLACES_HEADER = ["institution", "latitude", "longitude"]
 _DEGREES = re.compile(r"-?\d{1,3}(?:\.\d{1,6})?", re.ASCII)
@@ -61,21 +59,6 @@ def print_shipped() -> None:
     typer.echo(_shipped(), nl=False)
 
 
-class MistakeFound(Struct, frozen=True):
-    """A mistake, as JSON names its parts."""
-
-    path: str
-    sentence: str
-
-
-class RulesChecked(Struct, frozen=True):
-    """What `checks check` says of a file: its version, or what is wrong with it."""
-
-    file: str
-    identity: str
-    mistakes: tuple[MistakeFound, ...]
-
-
 @app.command("check")
 @fail_clearly
 def check_rules(
@@ -87,25 +70,14 @@ def check_rules(
 
     检查规则文件。
     """
-    mistakes: tuple[Mistake, ...] = ()
-    identity = ""
-    try:
-        version = load_rules(rules_text(file, RulesError))
-        identity = version.identity
+
+    def identity() -> str:
+        version = load_rules(read_rules_text(file, RulesError))
         if config_file is not None:
             check_beside(version, _in_force(load_config(config_file)))
-    except RulesError as error:
-        mistakes = error.mistakes
-    if as_json:
-        found = tuple(MistakeFound(*mistake) for mistake in mistakes)
-        typer.echo(json.encode(RulesChecked(str(file), identity, found)).decode())
-    else:
-        for mistake in mistakes:
-            typer.echo(f"{file}: {mistake.path}: {mistake.sentence}")
-        if not mistakes:
-            typer.echo(f"{file}: {identity} 无误 no mistake")
-    if mistakes:
-        raise typer.Exit(_MISTAKEN)
+        return version.identity
+
+    check_file(file, identity, as_json=as_json)
 
 
 class VersionShown(Struct, frozen=True):
@@ -137,7 +109,7 @@ def show_rules(
     if (file is None) == (config_file is None):
         raise typer.BadParameter("name a rules file, or a centre by --config")
     if file is not None:
-        versions = [load_rules(rules_text(file, RulesError))]
+        versions = [load_rules(read_rules_text(file, RulesError))]
     else:
         assert config_file is not None
         versions = _in_force(load_config(config_file))
@@ -217,7 +189,7 @@ def activate(config_file: ConfigFile, file: RulesFile) -> None:
     启用规则文件。
     """
     config = load_config(config_file)
-    text = rules_text(file, RulesError)
+    text = read_rules_text(file, RulesError)
     version = load_rules(text)
     check_beside(version, _in_force(config))
 
@@ -264,7 +236,7 @@ def check_beside(version: RulesVersion, present: list[RulesVersion]) -> None:
 
 def rules_or_shipped(file: Path | None) -> str:
     """Read a rules file's text; without one, the shipped one's."""
-    return _shipped() if file is None else rules_text(file, RulesError)
+    return _shipped() if file is None else read_rules_text(file, RulesError)
 
 
 def _shipped() -> str:

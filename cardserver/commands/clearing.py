@@ -44,7 +44,7 @@ from cardserver.commands.clearing_statements import write_statements
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.progress import progress_bar
-from cardserver.commands.rules_text import rules_text
+from cardserver.commands.rules_text import read_rules_text
 from cardserver.commands.wide_console import print_whole, wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.administration_store import AdministrationError
@@ -368,7 +368,7 @@ def check_terms(file: TermsFile, *, as_json: AsJSON = False) -> None:
     """
     mistakes: tuple[Mistake, ...] = ()
     try:
-        load_terms(rules_text(file, TermsError))
+        load_terms(read_rules_text(file, TermsError))
     except TermsError as error:
         mistakes = error.mistakes
     if as_json:
@@ -399,7 +399,7 @@ def activate(
 
     async def work() -> int:
         async with open_desk(config, by, password_file) as desk:
-            content = rules_text(file, TermsError)
+            content = read_rules_text(file, TermsError)
             terms = load_terms(content)
             codes = set((await desk.database.report(institution_codes)).values())
             named = [one.code for one in terms.document.institutions]

@@ -13,12 +13,11 @@ from msgspec import Struct, json
 from rich.markup import escape
 from rich.table import Table
 
-from cardserver.benefits.mistakes import Mistake
 from cardserver.checks.rule_book import RulesError
 from cardserver.commands.database import ConfigFile, open_database
 from cardserver.commands.faults import fail_clearly
 from cardserver.commands.fund_operator import By, acting_operator
-from cardserver.commands.rules_text import rules_text
+from cardserver.commands.rules_text import check_file, read_rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import load_config
 from cardserver.funding.rules import load_rules, shipped_rules
@@ -45,21 +44,6 @@ def print_shipped() -> None:
     typer.echo(shipped_rules(), nl=False)
 
 
-class MistakeFound(Struct, frozen=True):
-    """A mistake, as JSON names its parts."""
-
-    path: str
-    sentence: str
-
-
-class RulesChecked(Struct, frozen=True):
-    """What `funding check` says of a file: its version, or what is wrong with it."""
-
-    file: str
-    identity: str
-    mistakes: tuple[MistakeFound, ...]
-
-
 @app.command("check")
 @fail_clearly
 def check_rules(file: RulesFile, *, as_json: AsJSON = False) -> None:
@@ -69,22 +53,9 @@ def check_rules(file: RulesFile, *, as_json: AsJSON = False) -> None:
 
     检查规则文件。
     """
-    mistakes: tuple[Mistake, ...] = ()
-    identity = ""
-    try:
-        identity = load_rules(rules_text(file, RulesError)).identity
-    except RulesError as error:
-        mistakes = error.mistakes
-    if as_json:
-        found = tuple(MistakeFound(*mistake) for mistake in mistakes)
-        typer.echo(json.encode(RulesChecked(str(file), identity, found)).decode())
-    else:
-        for mistake in mistakes:
-            typer.echo(f"{file}: {mistake.path}: {mistake.sentence}")
-        if not mistakes:
-            typer.echo(f"{file}: {identity} 无误 no mistake")
-    if mistakes:
-        raise typer.Exit(1)
+    check_file(
+        file, lambda: load_rules(read_rules_text(file, RulesError)).identity, as_json=as_json
+    )
 
 
 @app.command("activate")
@@ -98,7 +69,7 @@ def activate(config_file: ConfigFile, file: RulesFile, by: By = "") -> None:
     启用规则文件。
     """
     config = load_config(config_file)
-    text = rules_text(file, RulesError)
+    text = read_rules_text(file, RulesError)
     version = load_rules(text)
 
     async def run() -> None:

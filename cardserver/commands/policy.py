@@ -24,7 +24,7 @@ from cardserver.benefits.policy_table import Part, policy_parts
 from cardserver.benefits.policy_words import Words
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
-from cardserver.commands.rules_text import rules_text
+from cardserver.commands.rules_text import MistakeFound, read_rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry import administration_store as administration
@@ -41,13 +41,6 @@ _MISTAKEN, _UNREADABLE = 1, 2
 
 
 # --- check --------------------------------------------------------------------------------------
-
-
-class MistakeFound(Struct, frozen=True):
-    """A mistake, as JSON names its parts."""
-
-    path: str
-    sentence: str
 
 
 class FileChecked(Struct, frozen=True):
@@ -132,7 +125,7 @@ def read_policy(file: Path) -> str:
         PolicyError: It is not UTF-8.
     """
     try:
-        return rules_text(file, PolicyError)
+        return read_rules_text(file, PolicyError)
     except OSError as error:
         typer.echo(f"cardserver: {file}: {error.strerror}", err=True)
         raise typer.Exit(_UNREADABLE) from error

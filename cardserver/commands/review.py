@@ -14,7 +14,6 @@ import typer
 from msgspec import Struct, json
 from rich.table import Table
 
-from cardserver.benefits.mistakes import Mistake
 from cardserver.commands import review_show, review_steps
 from cardserver.commands.database import ConfigFile, acting_user, open_database
 from cardserver.commands.faults import fail_clearly
@@ -30,7 +29,7 @@ from cardserver.commands.review_people import (
     sentence,
     yuan,
 )
-from cardserver.commands.rules_text import rules_text
+from cardserver.commands.rules_text import check_file, read_rules_text
 from cardserver.commands.wide_console import wide_console
 from cardserver.config import Config, load_config
 from cardserver.registry.registry_store import Registry
@@ -122,22 +121,11 @@ def check_rules(file: RulesFile, *, as_json: AsJSON = False) -> None:
 
     检查规则文件。
     """
-    mistakes: tuple[Mistake, ...] = ()
-    identity = ""
-    try:
-        identity = load_review_rules(rules_text(file, ReviewRulesError)).identity
-    except ReviewRulesError as error:
-        mistakes = error.mistakes
-    if as_json:
-        document = {"file": str(file), "identity": identity, "mistakes": mistakes}
-        typer.echo(json.encode(document).decode())
-    else:
-        for mistake in mistakes:
-            typer.echo(f"{file}: {mistake.path}: {mistake.sentence}")
-        if not mistakes:
-            typer.echo(f"{file}: {identity} 无误 no mistake")
-    if mistakes:
-        raise typer.Exit(1)
+    check_file(
+        file,
+        lambda: load_review_rules(read_rules_text(file, ReviewRulesError)).identity,
+        as_json=as_json,
+    )
 
 
 @rules_app.command("activate")
@@ -148,7 +136,7 @@ def activate_rules(config_file: ConfigFile, file: RulesFile) -> None:
     启用规则文件。
     """
     config = load_config(config_file)
-    text = rules_text(file, ReviewRulesError)
+    text = read_rules_text(file, ReviewRulesError)
     rules = load_review_rules(text)
 
     async def run() -> None:

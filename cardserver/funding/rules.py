@@ -4,20 +4,17 @@ Not here: the file's shape (`rules_document.py`), what must hold in it (`rules_c
 was activated (`rules_store.py`).
 """
 
-import hashlib
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 
-import msgspec
+from msgspec import structs
 
-from cardserver.benefits.mistakes import Mistake, mistake_of
+from cardserver.benefits.rules_file import identity_of, read_document
 from cardserver.checks.rule_book import RulesError
 from cardserver.funding.rules_check import mistakes_of
 from cardserver.funding.rules_document import InterestRule, Ratio, RulesDocument, decode_number
 
-_HASH_SIZE = 12  # hexadecimal digits of it in an identity
 _SHIPPED = "employees.toml"
 
 
@@ -63,7 +60,7 @@ class FundingRules:
             if version.document.interest is not None:
                 rates.append((begins, version.document.interest))
             elif rates:  # a version that gives none ends what was given before
-                rates.append((begins, msgspec.structs.replace(rates[-1][1], rate=Ratio(0))))
+                rates.append((begins, structs.replace(rates[-1][1], rate=Ratio(0))))
         return rates
 
 
@@ -73,25 +70,13 @@ def load_rules(text: str) -> RulesVersion:
     Raises:
         RulesError: With the path of each mistake.
     """
-    try:
-        document = msgspec.convert(
-            # Floats stay text: an amount such as 0.1 must not pass through binary fractions.
-            tomllib.loads(text, parse_float=str),
-            RulesDocument,
-            dec_hook=decode_number,
-        )
-    except tomllib.TOMLDecodeError as error:
-        raise RulesError((Mistake("$", f"this is not TOML: {error}"),)) from error
-    except msgspec.ValidationError as error:
-        raise RulesError((mistake_of(str(error)),)) from error
-    mistakes = tuple(mistakes_of(document))
-    if mistakes:
-        raise RulesError(mistakes)
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    document = read_document(
+        text, RulesDocument, decode=decode_number, check=mistakes_of, error=RulesError
+    )
     begins = document.begins
     return RulesVersion(
         document=document,
-        identity=f"{document.name}@{begins}#{sha256[:_HASH_SIZE]}",
+        identity=identity_of(text, document.name, document.begins),
         begins=begins.year * 10_000 + begins.month * 100 + begins.day,
     )
 

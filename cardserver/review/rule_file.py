@@ -3,16 +3,13 @@
 Not here: the file's shape (`rules_document.py`).
 """
 
-import hashlib
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
-from cardserver.benefits.mistakes import Mistake, mistake_of
+from cardserver.benefits.mistakes import Mistake
+from cardserver.benefits.rules_file import MistakesError, identity_of, read_document
 from cardserver.review.rules_document import (
     AnyFlag,
     ItemFlag,
@@ -35,7 +32,6 @@ _HOLD_HOURS_MAX = 24 * 14
 _COUNT_MAX = 10_000
 _NAME_SIZE_MAX = 20  # a case names all its flags in 400 characters
 _TEXT_SIZE_MAX = 120
-_HASH_SIZE = 12
 _HOUR_MS = 3_600_000
 _HOURS_OF_DAY = 24
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
@@ -47,16 +43,8 @@ _CODE = re.compile(r"[A-Za-z0-9._()-]{1,40}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class ReviewRulesError(Exception):
-    """A review rules file says something that cannot hold.
-
-    Attributes:
-        mistakes: Each with its path and a sentence.
-    """
-
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("\n".join(f"{mistake.path}: {mistake.sentence}" for mistake in mistakes))
-        self.mistakes = mistakes
+class ReviewRulesError(MistakesError):
+    """A review rules file says something that cannot hold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,21 +79,12 @@ def load_review_rules(text: str) -> ReviewRules:
     Raises:
         ReviewRulesError: With the path of each mistake.
     """
-    try:
-        document = msgspec.convert(
-            tomllib.loads(text, parse_float=str), ReviewDocument, dec_hook=decode_value
-        )
-    except tomllib.TOMLDecodeError as error:
-        raise ReviewRulesError((Mistake("$", f"this is not TOML: {error}"),)) from error
-    except msgspec.ValidationError as error:
-        raise ReviewRulesError((mistake_of(str(error)),)) from error
-    mistakes = tuple(_mistakes(document))
-    if mistakes:
-        raise ReviewRulesError(mistakes)
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    document = read_document(
+        text, ReviewDocument, decode=decode_value, check=_mistakes, error=ReviewRulesError
+    )
     return ReviewRules(
         document=document,
-        identity=f"{document.name}@{document.begins}#{sha256[:_HASH_SIZE]}",
+        identity=identity_of(text, document.name, document.begins),
         begins=int(document.begins.replace("-", "")),
     )
 

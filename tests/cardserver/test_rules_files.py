@@ -1,22 +1,44 @@
-"""Files of rules as editors write them: every kind is read the same way."""
+"""Files of rules as they are typed after a command, whichever rules they hold."""
 
+import json
 from importlib import resources
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from cardserver.cli import app
 from tests.cardserver.clearing.month import TERMS
+from tests.in_process import command
 
-KINDS = (("policy",), ("checks",), ("funding",), ("review", "rules"), ("clearing", "terms"))
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
+CHECKS = (("checks", "check"), ("funding", "check"), ("review", "rules", "check"))
+OTHERS = (("clearing", "terms", "check"), ("policy", "check"))
 
 
-def rules(kind: tuple[str, ...]) -> str:
+@pytest.mark.parametrize("words", CHECKS + OTHERS)
+async def test_a_file_of_another_encoding_is_told_so(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_bytes('title_zh = "医保"\n'.encode("gb18030"))
+    done = await command("cardserver", *words, str(file), check=False)
+    assert done.status == 1
+    assert "$: this is not UTF-8" in done.output
+
+
+@pytest.mark.parametrize("words", CHECKS)
+async def test_a_mistake_is_named_alike_in_json(words: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text("a = [", encoding="utf-8")
+    done = await command("cardserver", *words, str(file), "--json", check=False)
+    assert done.status == 1
+    found = json.loads(done.output)
+    assert found["file"] == str(file)
+    assert found["identity"] == ""
+    (mistake,) = found["mistakes"]
+    assert mistake["path"] == "$"
+    assert mistake["sentence"].startswith("this is not TOML")
+
+
+async def rules(kind: tuple[str, ...]) -> str:
     """A file of a kind without a mistake: the one that comes with this software, if one does."""
     if kind == ("clearing", "terms"):
         return TERMS
@@ -24,26 +46,14 @@ def rules(kind: tuple[str, ...]) -> str:
         policies = resources.files("cardserver.benefits").joinpath("policies")
         names = sorted(one.name for one in policies.iterdir() if one.name.endswith(".toml"))
         return policies.joinpath(names[0]).read_text(encoding="utf-8")
-    printed = run(*kind, "shipped")
-    assert printed.exit_code == 0, printed.output
-    return printed.output
+    return (await command("cardserver", *kind, "shipped")).output
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_mark_that_windows_editors_write_first_is_no_mistake(
-    kind: tuple[str, ...], tmp_path: Path
+@pytest.mark.parametrize("words", CHECKS + OTHERS)
+async def test_the_mark_that_windows_editors_write_first_is_no_mistake(
+    words: tuple[str, ...], tmp_path: Path
 ) -> None:
     file = tmp_path / "rules.toml"
-    file.write_text(rules(kind), encoding="utf-8-sig")
+    file.write_text(await rules(words[:-1]), encoding="utf-8-sig")
     assert file.read_bytes().startswith(b"\xef\xbb\xbf")
-    checked = run(*kind, "check", str(file))
-    assert checked.exit_code == 0, checked.output
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_another_encoding_is_a_mistake_and_named(kind: tuple[str, ...], tmp_path: Path) -> None:
-    file = tmp_path / "rules.toml"
-    file.write_bytes("# 规则\n".encode("gb18030"))
-    checked = run(*kind, "check", str(file))
-    assert checked.exit_code == 1
-    assert "this is not UTF-8" in checked.output
+    await command("cardserver", *words, str(file))
