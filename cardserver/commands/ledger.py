@@ -66,7 +66,7 @@ def _document(balance: TrialBalance) -> dict[str, object]:
 
 def _print(balance: TrialBalance) -> None:
     console = wide_console()
-    table = Table("account", "", "", "debit", "credit", "balance")
+    table = Table("account", "", "", "debit 借方", "credit 贷方", "net 借贷差")
     for column in table.columns[3:]:
         column.justify, column.no_wrap = "right", True
     for number, total in balance.by_account.items():
