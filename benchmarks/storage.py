@@ -21,6 +21,7 @@ from cardserver.migrations.schema import migrate
 from cardserver.storage.expiry_store import KEPT_MS, expire_replies
 from cardserver.storage.sizes_store import TableSize, read_sizes
 from ledger.bulk_store import put
+from ledger.calendar import SystemClock
 from ledger.database_store import Database
 from ledger.period_store import close_period
 
@@ -54,10 +55,10 @@ async def measure(name: str, url: str, persons: int, settlements: int) -> None:
         )  # fmt: skip
         count = made.rows["claim"] - made.undone  # settlements; their undoings are of their cost
         before = await _sizes(database)
-        now_ms = int(time.time() * 1000)
-        await database.transact(lambda: close_period(PERIOD, now_ms=now_ms))
+        clock = SystemClock()
+        await database.transact(lambda: close_period(PERIOD, clock=clock))
         began = time.perf_counter()
-        expired = await expire_replies(database, now_ms=now_ms + KEPT_MS)
+        expired = await expire_replies(database, now_ms=clock.now_ms() + KEPT_MS)
         took_s = time.perf_counter() - began
         after = await _sizes(database)
         _print(name, count, before, after)

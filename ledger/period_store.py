@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from ledger.bulk_store import Query, plain, put
+from ledger.calendar import Clock
 from ledger.entries import SEQUENCE_BITS
 from ledger.ledger_store import DAY_LOCK, last_closed_period
 from ledger.scripts import Script
@@ -103,18 +104,18 @@ def numbers_of_period(connection: Connection, number: int) -> list[tuple[int, in
     ]
 
 
-def close_period(number: int, *, now_ms: int, also: Sequence[Query] = ()) -> Script[bool]:
+def close_period(number: int, *, clock: Clock, also: Sequence[Query] = ()) -> Script[bool]:
     """Close a period, alone among all groups; tell whether it was still open.
 
     Args:
         number: YYYYMM.
-        now_ms: The moment.
+        clock: Tells the moment, once no group is under way that could record a later one.
         also: Written along when it is closed now.
     """
     yield _LOCK_DAY_ALONE()
     last = yield from last_closed_period()
     if last is not None and number <= last:
         return False
-    for query in (_PUT_PERIOD([(number, 1, now_ms)]), *also):
+    for query in (_PUT_PERIOD([(number, 1, clock.now_ms())]), *also):
         _ = yield query
     return True

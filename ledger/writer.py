@@ -186,11 +186,18 @@ class GroupWriter(Generic[N, B, R]):
                 group.append(waiting)
         return group
 
-    async def _serve(self, group: Sequence[_Waiting[N, B, R]]) -> None:
-        """Answer every request of the group, come what may."""
+    async def _serve(
+        self, group: Sequence[_Waiting[N, B, R]], began_s: float | None = None
+    ) -> None:
+        """Answer every request of the group, come what may.
+
+        Args:
+            group: Taken together, or one of those that were.
+            began_s: Since when its requests are served, where that was before (`time.monotonic`).
+        """
         if not group:
             return
-        began_s = time.monotonic()
+        began_s = time.monotonic() if began_s is None else began_s
         attempts = 0
         while True:
             try:
@@ -209,7 +216,7 @@ class GroupWriter(Generic[N, B, R]):
                 self._slot = None
                 attempts += 1
                 if attempts == _ATTEMPTS_MAX or not isinstance(error, StoreError):
-                    await self._serve_singly(group, error)
+                    await self._serve_singly(group, error, began_s)
                     return
             else:
                 return
@@ -220,13 +227,18 @@ class GroupWriter(Generic[N, B, R]):
             return waited_s < _UNKNOWN_MAX_S
         return waited_s < _AWAY_MAX_S and not self._is_stopping
 
-    async def _serve_singly(self, group: Sequence[_Waiting[N, B, R]], error: Exception) -> None:
-        """Let the request fail whose fault it is, and no other."""
+    async def _serve_singly(
+        self, group: Sequence[_Waiting[N, B, R]], error: Exception, began_s: float
+    ) -> None:
+        """Let the request fail whose fault it is, and no other.
+
+        A database that goes away meanwhile is waited for once, not by each of them.
+        """
         if len(group) == 1:
             self._fail(group, error)
             return
         for waiting in group:
-            await self._serve([waiting])
+            await self._serve([waiting], began_s)
 
     async def _commit(self, group: Sequence[_Waiting[N, B, R]]) -> None:
         slot = await self._slot_of_the_month()

@@ -80,7 +80,7 @@ async def close(
         detail = f"despite {len(despite)}: {wish.despite}"[:_DESPITE_MAX] if despite else ""
         also = [audit(actor, "period closed", str(wish.period), detail)]
         was_open = await database.transact(
-            lambda: close_period(wish.period, now_ms=clock.now_ms(), also=also)
+            lambda: close_period(wish.period, clock=clock, also=also)
         )
     made = await make_snapshots(database, clock, on_progress)
     return Closing(wish.period, was_open, despite, tuple(made))

@@ -63,8 +63,8 @@ app.command("release-deposit")(release_deposit)
 
 _HEADER = (
     "institution 机构", "type 类别", "settled 结算", "undone 撤销", "of earlier 跨期",
-    "brought 结转", "applied 申报", "review 审核扣款", "cap 总额控制", "withheld 保证金",
-    "paid 应付", "carried 转下期", "",
+    "other 其他", "brought 结转", "applied 申报", "review 审核扣款", "cap 总额控制",
+    "withheld 保证金", "paid 应付", "carried 转下期", "",
 )  # fmt: skip
 
 
@@ -232,13 +232,13 @@ def _print(rows: Sequence[tuple[Clearing, str]], codes: dict[int, str]) -> None:
     table = Table(*_HEADER)
     for column in table.columns[2:-1]:
         column.justify = "right"
-    sums = [0] * 10
+    sums = [0] * 11
     for one, note in rows:
         totals, result = one.totals, one.result
         amounts = (
-            totals.settled_fen, totals.undone_fen, totals.earlier_fen, one.before.brought_fen,
-            result.applied_fen, totals.review_fen, result.cap_fen, result.withheld_fen,
-            result.paid_fen, result.carried_fen,
+            totals.settled_fen, totals.undone_fen, totals.earlier_fen, totals.other_fen,
+            one.before.brought_fen, result.applied_fen, totals.review_fen, result.cap_fen,
+            result.withheld_fen, result.paid_fen, result.carried_fen,
         )  # fmt: skip
         sums = [done + fen for done, fen in zip(sums, amounts, strict=True)]
         table.add_row(

@@ -40,7 +40,7 @@ from ledger.ledger_store import (
     read_drafts,
 )
 from ledger.scripts import Script
-from ledger.store_errors import StoreError
+from ledger.store_errors import StoreError, StoreUnavailableError
 from ledger.trial_balance_store import trial_balance
 from ledger.writer import GroupWriter
 
@@ -216,6 +216,28 @@ async def test_nobody_fails_for_the_sake_of_a_decision_of_several_entries(fund: 
     assert all(isinstance(one, Outcome) for one in (done[0], done[2], done[3]))
     assert await balances(fund.database, PERSONS) == {1: 100, 2: 30, 3: 30}
     assert (await fund.database.report(trial_balance)).is_equal
+
+
+async def test_a_database_that_goes_away_while_requests_are_tried_singly_is_waited_for_once(
+    fund: Fund, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.writer._AWAY_MAX_S", 2)
+    await fund.ask(lambda _: post(moved(1, 100)))
+    tried = [0, 0, 0]
+
+    def away(place: int) -> Decision[str]:
+        tried[place] += 1
+        raise StoreUnavailableError("away")
+
+    bad = fund.work(lambda _: post(moved(1, -101)))
+    others = [fund.work(lambda _, place=place: away(place)) for place in range(3)]
+    done = await asyncio.gather(
+        *(fund.writer.submit(work) for work in (bad, *others)), return_exceptions=True
+    )
+    assert isinstance(done[0], OverdrawnError)
+    assert all(isinstance(one, StoreUnavailableError) for one in done[1:])
+    # One transaction each, which PostgreSQL's store begins twice; the first waited for both.
+    assert max(tried[1:]) <= 2 < tried[0]
 
 
 async def test_an_entry_is_undone_once_also_as_a_part(fund: Fund) -> None:

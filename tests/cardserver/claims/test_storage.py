@@ -42,7 +42,7 @@ async def differences(database: Database) -> list[str]:
 
 async def close_november(counter: Counter) -> None:
     counter.clock.ms = DECEMBER
-    assert await counter.database.transact(lambda: close_period(202611, now_ms=DECEMBER))
+    assert await counter.database.transact(lambda: close_period(202611, clock=counter.clock))
 
 
 # --- numbers and parts by month ----------------------------------------------------------------
