@@ -104,6 +104,7 @@ class TerminalLink(asyncio.Protocol):
         self.frame_began_at = 0.0  # 0: between frames
         self.stalled_at = 0.0  # 0: the terminal reads its replies
         self.peer = ""
+        self.ends_ms = 0  # of its certificate, in ms since 1970; 0: none seen yet
 
     # --- asyncio.Protocol ----------------------------------------------------------------
 
@@ -129,6 +130,7 @@ class TerminalLink(asyncio.Protocol):
         except AuthorityError as error:
             self.close(ResponseCode.TERMINAL_UNKNOWN, f"certificate: {error}")
             return
+        self.ends_ms = certificate.ends_ms
         self._listener.links.add(self)
         self._listener.metrics.connections.inc()
         self._pause()
@@ -417,12 +419,14 @@ class TerminalListener:
         idle_s = self.section.idle_time_max_ms / 1000
         while True:
             await asyncio.sleep(_SWEEP_S)
-            now = time.monotonic()
+            now, now_ms = time.monotonic(), time.time() * 1000
             for link in tuple(self.links):
                 if link.stalled_at and now - link.stalled_at > frame_s:
                     link.give_up(ResponseCode.TOO_SLOW, "the terminal does not read its replies")
                 elif link.frame_began_at and now - link.frame_began_at > frame_s:
                     link.close(ResponseCode.TOO_SLOW, "the frame did not arrive in time")
+                elif 0 < link.ends_ms < now_ms and not link.in_flight:
+                    link.close(ResponseCode.TERMINAL_UNKNOWN, "its certificate has ended")
                 elif now - link.active_at > idle_s and not link.in_flight:
                     link.close(ResponseCode.TOO_SLOW, "nothing was heard for too long")
 

@@ -80,6 +80,16 @@ async def test_an_expired_certificate_is_refused_and_counted_as_such(desk: Desk)
     assert await refused_as_expired(desk) == before + 1
 
 
+async def test_a_connection_ends_with_its_certificate(desk: Desk) -> None:
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=4)
+    credentials = await desk.enrol("ENDING", expires=soon)
+    async with desk.raw(credentials, operator="c001") as terminal, asyncio.timeout(30):
+        goodbye = await terminal.goodbye()
+        assert goodbye.code == ResponseCode.TERMINAL_UNKNOWN
+        assert goodbye.detail == "its certificate has ended"
+    assert dt.datetime.now(dt.UTC) >= soon - dt.timedelta(seconds=1)  # it ends on a whole second
+
+
 async def refused_as_expired(desk: Desk) -> float:
     _, text = await desk.page("/metrics")
     return sum(
