@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, exists, inspect, make_url, select, text
-from sqlalchemy.exc import DBAPIError
 
-from cardserver.backup import BackupError
 from cardserver.migrations.schema import revision_of
 from cardserver.migrations.tables import METADATAS
 from cardserver.registry.tables import person
@@ -17,6 +15,7 @@ from ledger.database_store import Database
 from ledger.digest import Digest
 from ledger.digest_store import read_digest
 from ledger.postgresql_store import APPLICATION_NAME
+from ledger.store_errors import StoreError
 from ledger.tables import entry, request, writer_slot
 
 _DATA = (entry, request, person)
@@ -74,13 +73,14 @@ async def occupancy_of(database: Database) -> Occupancy:
     """Read what is in the way of a restore; a damaged file is, and is what backups are for.
 
     Raises:
-        BackupError: The database can't be read.
+        StoreError: The database can't be read.
     """
     try:
         return await database.report(_read_occupancy)
-    except DBAPIError as error:
-        if database.dialect != "sqlite":
-            raise BackupError(f"the database can't be read: {error.orig}") from error
+    except StoreError as error:
+        # Of the family itself is what no other name fits: a file that is damaged, or no database.
+        if database.dialect != "sqlite" or type(error) is not StoreError:
+            raise
         return Occupancy(has_tables=True, has_data=True, served_by=0)
 
 

@@ -11,7 +11,6 @@ from random import Random
 import pytest
 from msgspec import json
 from sqlalchemy import Connection, make_url, text
-from sqlalchemy.exc import DBAPIError
 
 from cardserver.backup_postgresql import dump, load
 from cardserver.backup_store import libpq_environment, read_with_snapshot, table_names
@@ -19,6 +18,7 @@ from cardserver.config import load_config
 from cardserver.migrations.schema import is_current, migrate, upgrade
 from ledger.bulk_store import plain
 from ledger.database_store import Database
+from ledger.store_errors import StoreError
 from protocol.terminal.messages import StatusState
 from simulators.centre_process import CentreProcess, City, Commanded, command
 from simulators.counter import Cashier
@@ -262,7 +262,7 @@ async def test_no_part_of_a_month_is_replaced_under_a_backup(
 
     def copy(_snapshot: str) -> None:
         def run() -> None:
-            with pytest.raises(DBAPIError, match="lock timeout"):
+            with pytest.raises(StoreError, match="lock timeout"):
                 asyncio.run(Database.open(url).administer(take_alone))
             went_on.append(True)
 
