@@ -138,18 +138,8 @@ def issue_server_certificate(
     Returns:
         The certificate and the key, both in PEM.
     """
-    assert hosts
     key = new_key()
-    certificate = _issue(
-        authority,
-        public_key=key.public_key(),
-        subject=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]),
-        usage=ExtendedKeyUsageOID.SERVER_AUTH,
-        ends=now + SERVER_LIFE,
-        now=now,
-        alternative_name=x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
-    )
-    return to_pem(certificate), private_pem(key)
+    return to_pem(_server_certificate(authority, key, hosts, now)), private_pem(key)
 
 
 def renew_server_certificate(
@@ -179,16 +169,7 @@ def renew_server_certificate(
             "the present certificate is not of this centre's own authority: have it renewed by"
             " whoever signed it"
         ) from error
-    hosts = hosts or hosts_of(present)
-    return _issue(
-        authority,
-        public_key=key.public_key(),
-        subject=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]),
-        usage=ExtendedKeyUsageOID.SERVER_AUTH,
-        ends=now + SERVER_LIFE,
-        now=now,
-        alternative_name=x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
-    )
+    return _server_certificate(authority, key, hosts or hosts_of(present), now)
 
 
 def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -335,6 +316,21 @@ def ends_ms_of(certificate: x509.Certificate) -> int:
 def to_pem(certificate: x509.Certificate) -> bytes:
     """Write a certificate as PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _server_certificate(
+    authority: Authority, key: ec.EllipticCurvePrivateKey, hosts: tuple[str, ...], now: dt.datetime
+) -> x509.Certificate:
+    assert hosts
+    return _issue(
+        authority,
+        public_key=key.public_key(),
+        subject=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]),
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+        ends=now + SERVER_LIFE,
+        now=now,
+        alternative_name=x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
+    )
 
 
 def _requested_key(request_pem: bytes) -> ec.EllipticCurvePublicKey:
