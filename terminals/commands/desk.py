@@ -327,14 +327,15 @@ def run(
 
     try:
         result = _result(act)
-    except Exception:
-        if not in_doubt:
+    except Exception:  # the boundary: Python would end with status 1, "nothing stands"
+        if not in_doubt and not shown:
             raise
         traceback.print_exc()
         result = fault("程序错误", "a fault of this program")
+    ended = shown[0] if shown else left_in_doubt(result, in_doubt)
     if not shown:
-        show(command, left_in_doubt(result, in_doubt), as_json=as_json)
-    raise typer.Exit(int((shown or [left_in_doubt(result, in_doubt)])[0].status))
+        show(command, ended, as_json=as_json)
+    raise typer.Exit(int(ended.status))
 
 
 def _result(act: Callable[[], Coroutine[None, None, Result]]) -> Result:

@@ -366,22 +366,32 @@ async def test_a_doubt_says_in_words_why_it_is_one(centre: Any, counter: Counter
     assert outcome.reason == "210 操作员无此权限 / the operator may not do this"
 
 
-async def test_an_unreachable_centre_leaves_a_doubt_that_is_resolved_later(
-    centre: Any, counter: Counter
-) -> None:
+async def nowhere(_protocol: asyncio.Protocol) -> None:
+    raise ConnectionRefusedError
+
+
+@contextmanager
+def away_after_a_lost_reply(centre: Any, counter: Counter) -> Iterator[None]:
+    """Have the next settlement's reply be lost, and the centre be away from then on."""
+
     async def die(peer: Any, request: m.Request) -> Any:
         counter.client._connector = nowhere
         return await centre.lose_reply(peer, request)
 
-    async def nowhere(_protocol: asyncio.Protocol) -> None:
-        raise ConnectionRefusedError
-
     connector = counter.client._connector
     centre.rule(MessageType.SETTLE, die)
-    outcome = await counter.runner.settle(settle_body())
+    yield
+    assert counter.client._connector is nowhere
+    counter.client._connector = connector
+
+
+async def test_an_unreachable_centre_leaves_a_doubt_that_is_resolved_later(
+    centre: Any, counter: Counter
+) -> None:
+    with away_after_a_lost_reply(centre, counter):
+        outcome = await counter.runner.settle(settle_body())
     assert outcome.attempt.state is AttemptState.UNKNOWN
     assert outcome.reason
-    counter.client._connector = connector
     (resolved,) = await counter.runner.resolve_all()
     assert resolved.attempt.state is AttemptState.SETTLED
     assert resolved.attempt.msgid == outcome.attempt.msgid
@@ -391,17 +401,8 @@ async def test_an_unreachable_centre_leaves_a_doubt_that_is_resolved_later(
 async def test_the_same_bill_again_follows_the_doubt_and_makes_no_second_one(
     centre: Any, counter: Counter
 ) -> None:
-    async def die(peer: Any, request: m.Request) -> Any:
-        counter.client._connector = nowhere
-        return await centre.lose_reply(peer, request)
-
-    async def nowhere(_protocol: asyncio.Protocol) -> None:
-        raise ConnectionRefusedError
-
-    connector = counter.client._connector
-    centre.rule(MessageType.SETTLE, die)
-    doubtful = await counter.runner.settle(settle_body(), psn_no="11000000000001")
-    counter.client._connector = connector
+    with away_after_a_lost_reply(centre, counter):
+        doubtful = await counter.runner.settle(settle_body(), psn_no="11000000000001")
     body = settle_body()
     other_amounts = m.Settle(body.bill, body.fund_pay_fen - 1, 1_000, body.cash_fen + 1)
     again = await counter.runner.settle(other_amounts, psn_no="11000000000001")
@@ -415,21 +416,11 @@ async def test_a_visit_settled_again_follows_the_doubt_though_nothing_is_due_any
     centre: Any, counter: Counter
 ) -> None:
     """Once the first is posted, what is due of the visit is another amount, or nothing."""
-
-    async def die(peer: Any, request: m.Request) -> Any:
-        counter.client._connector = nowhere
-        return await centre.lose_reply(peer, request)
-
-    async def nowhere(_protocol: asyncio.Protocol) -> None:
-        raise ConnectionRefusedError
-
     replace = msgspec.structs.replace
     bill = replace(settle_body().bill, lines=(), mdtrt_id="V1")
-    connector = counter.client._connector
-    centre.rule(MessageType.SETTLE, die)
-    doubtful = await counter.runner.settle(replace(settle_body(), bill=bill), psn_no="1")
+    with away_after_a_lost_reply(centre, counter):
+        doubtful = await counter.runner.settle(replace(settle_body(), bill=bill), psn_no="1")
     assert doubtful.attempt.state is AttemptState.UNKNOWN
-    counter.client._connector = connector
     left = replace(bill, total_fen=0)
     found = counter.runner.open_settlement_of(left, None, psn_no="1")
     assert found is not None
@@ -461,9 +452,6 @@ async def test_the_same_bill_of_another_person_is_an_attempt_of_its_own(
 
 
 async def test_never_sent_is_a_refusal_and_no_doubt(centre: Any, counter: Counter) -> None:
-    async def nowhere(_protocol: asyncio.Protocol) -> None:
-        raise ConnectionRefusedError
-
     await counter.client.close()
     counter.client._connector = nowhere
     outcome = await counter.runner.settle(settle_body())
@@ -568,9 +556,6 @@ async def test_a_receipt_that_is_out_is_told_once_the_centre_is_back(
     centre: Any, counter: Counter
 ) -> None:
     """Else the settlement could be reversed while the patient holds the paper."""
-
-    async def nowhere(_protocol: asyncio.Protocol) -> None:
-        raise ConnectionRefusedError
 
     done = await counter.runner.settle(settle_body())
     await counter.client.close()

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from cryptography import x509
 
 from protocol.terminal import messages as m
 from protocol.terminal.codes import ResponseCode
 from protocol.terminal.messages import MessageType
+from terminals.commands.desk import Desk, run
+from terminals.commands.result import ExitStatus, Result
 from terminals.outbox import Outbox
 from terminals.state import KeptCard, load_state, save_state
 from tests.terminals.shell import OPERATOR, PASSWORD, Ran, Shell
@@ -123,6 +126,24 @@ async def test_a_settlement_that_is_interrupted_is_in_doubt(centre: Any, with_ca
     ran = await with_card("outbox", "--resolve", "--json")
     assert (ran.status, ran.json["result"]["open"]) == (0, 0)
     assert centre.settlements == 1
+
+
+async def test_a_fault_after_the_result_was_shown_changes_nothing_of_it(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def approved(_desk: Desk) -> Result:
+        return Result(status=ExitStatus.APPROVED)
+
+    async def fail(_desk: Desk) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Desk, "finish", fail)
+    with pytest.raises(typer.Exit) as ended:
+        await asyncio.to_thread(run, "settle", config_file, approved, as_json=True)
+    assert ended.value.exit_code == ExitStatus.APPROVED
+    printed = capsys.readouterr()
+    assert '"status":"approved"' in printed.out
+    assert "RuntimeError: broken" in printed.err
 
 
 async def test_a_settlement_whose_answer_cannot_be_written_down_is_in_doubt(
